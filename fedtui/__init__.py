@@ -1,0 +1,3 @@
+"""fedtui: a federation node with a terminal console."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The federation node's rules and records, independent of every user interface."""

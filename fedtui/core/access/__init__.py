@@ -1,0 +1,1 @@
+"""Who may use what: callers, and grants."""

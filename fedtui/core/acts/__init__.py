@@ -1,0 +1,1 @@
+"""Everything an operator or the manager can do, as a table."""

@@ -1,0 +1,210 @@
+"""The gate: the one way to change state.
+
+By policy, permission and four-eyes an act runs now, becomes an approval request, or is
+refused. Screens, commands, wizards and MCP have no other way.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from fedtui.core.acts.table import Act, ActTable, Call, Result, Wanted
+from fedtui.core.control import approvals, operators, policies
+from fedtui.core.control.approvals import SECRET_PARAMS, Approval
+from fedtui.core.errors import Problem, Refused
+from fedtui.core.record.events import emit
+from fedtui.core.runtime.actor import MANAGER, Actor
+from fedtui.core.runtime.unit import Unit
+from fedtui.core.trust.site import Site
+from fedtui.core.trust.vault import Owner
+
+log = logging.getLogger(__name__)
+ABANDONED_AFTER = timedelta(minutes=2)
+"""An execution not finished by then was left behind by a process that died."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The act has run."""
+
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The act waits for an approval."""
+
+    approval: Approval
+
+
+def request(
+    site: Site,
+    table: ActTable,
+    actor: Actor,
+    action: str,
+    raw: Mapping[str, Any],
+    *,
+    reason: str | None = None,
+) -> Done | Pending:
+    """Ask for an act. Runs it where policy allows, else files a request.
+
+    Raises `WrongUsage` for bad parameters, `Refused` for permission, policy or state,
+    `RemoteFailed` where an act that ran at once met a failing remote.
+    """
+    act = table[action]
+    with site.unit(actor) as unit:
+        operators.require(unit.session, actor.name, policies.RULES[action].permission)
+        wanted = act.read(unit, site, raw)
+        act.precondition(wanted.params, unit.now)
+        policy = policies.in_force(unit.session, action)
+        if policy == policies.BLOCKED:
+            raise _blocked(action)
+        permitted = _permitted(unit, act, wanted) if policy == policies.ASK and act.shown_once else None
+        if policy == policies.ASK and permitted is None:
+            return Pending(_ask(unit, site, act, wanted, reason))
+        if act.apply is not None:
+            result = act.apply(unit, site, wanted.params)
+            if permitted is not None:
+                approvals.claim(unit, permitted, site.holder, abandoned_before=unit.now)
+                approvals.finish(unit, permitted, result={"claimed": True})
+            _announce(unit, action, policy, wanted, reason)
+            return Done(result)
+        _announce(unit, action, policy, wanted, reason)
+        call = Call(actor, wanted.params, wanted.secrets, unit.correlation_id)
+    assert act.perform is not None  # noqa: S101 - an act has exactly one of the two
+    return Done(act.perform(site, call))
+
+
+def approve(site: Site, table: ActTable, actor: Actor, approval_id: str, digest: str) -> Approval:
+    """Approve what was shown. Raises `Refused`; a request whose target changed ends as stale."""
+    with site.unit(actor) as unit:
+        approval = approvals.find(unit.session, approval_id)
+        if approval.status == "pending":
+            table[approval.action].precondition(approval.params, unit.now)
+        target = table[approval.action].target(unit.session, approval.params)
+        decided = approvals.approve(unit, approval.id, digest, target_now=target)
+    if decided.status == "stale":
+        raise Refused(
+            "What this request depends on has changed since it was filed.",
+            cause="Approving now would approve something else than what was shown.",
+            fix="Have it asked for again, and look at the new request.",
+            code="approval_stale",
+        )
+    return decided
+
+
+def execute(site: Site, table: ActTable, approval_id: str) -> str | None:
+    """Carry out an approved request, once; its status after, or None if another process was first."""
+    act: Act
+    try:
+        with site.unit(MANAGER) as unit:
+            approval = approvals.find(unit.session, approval_id)
+            act = table[approval.action]
+            resumed = approval.status == "executing"
+            unit.correlation_id = approval.correlation_id
+            if not approvals.claim(unit, approval, site.holder, abandoned_before=unit.now - ABANDONED_AFTER):
+                return None
+            unit.session.refresh(approval)
+            if not resumed and not _unchanged(unit, act, approval):
+                approvals.go_stale(unit, approval)
+                return approval.status
+            if act.apply is not None:
+                approvals.finish(unit, approval, result=act.apply(unit, site, approval.params))
+                return approval.status
+            secrets = _open_secrets(unit, site, approval)
+    except Exception as error:
+        # The unit was rolled back, claim and all: the failure is recorded against a fresh claim.
+        return _failed(site, approval_id, error, claimed=False)
+    assert act.perform is not None  # noqa: S101
+    asker = Actor("manager", MANAGER.name, origin=f"approval {approval.id} asked by {approval.requested_by}")
+    try:
+        result = act.perform(site, Call(asker, approval.params, secrets, approval.correlation_id))
+    except Exception as error:
+        return _failed(site, approval_id, error, claimed=True)
+    with site.unit(MANAGER, correlation_id=approval.correlation_id) as unit:
+        approval = approvals.find(unit.session, approval_id)
+        approvals.finish(unit, approval, result=result)
+        return approval.status
+
+
+def _failed(site: Site, approval_id: str, error: Exception, *, claimed: bool) -> str | None:
+    if not isinstance(error, Problem):
+        log.exception("[SDWAN Manager] executing %s failed", approval_id, exc_info=error)
+    shown = error.as_dict() if isinstance(error, Problem) else {"code": "internal", "problem": type(error).__name__}
+    with site.unit(MANAGER) as unit:
+        approval = approvals.find(unit.session, approval_id)
+        unit.correlation_id = approval.correlation_id
+        if not claimed and not approvals.claim(unit, approval, site.holder, abandoned_before=unit.now):
+            return None
+        approvals.finish(unit, approval, error=shown)
+        return approval.status
+
+
+def _permitted(unit: Unit, act: Act, wanted: Wanted) -> Approval | None:
+    """The requester's own approved request for exactly this, waiting to be claimed."""
+    target = act.target(unit.session, wanted.params) or {}
+    digest = approvals.digest_of(act.action, wanted.params, target)
+    return next(
+        (
+            one
+            for one in approvals.listing(unit.session, status="approved")
+            if one.digest == digest and one.requested_by == unit.actor.name and one.expires_at > unit.now
+        ),
+        None,
+    )
+
+
+def _ask(unit: Unit, site: Site, act: Act, wanted: Wanted, reason: str | None) -> Approval:
+    target = act.target(unit.session, wanted.params) or {}
+    approval = approvals.ask(
+        unit,
+        action=act.action,
+        params=wanted.params,
+        target=target,
+        summary=act.summary(wanted.params, target),
+        reason=reason,
+        peer_id=wanted.peer_id,
+    )
+    if wanted.secrets:
+        sealed = json.dumps(dict(wanted.secrets)).encode()
+        site.vault.seal(unit.session, Owner("approval", approval.id), SECRET_PARAMS, sealed, unit.now)
+    return approval
+
+
+def _unchanged(unit: Unit, act: Act, approval: Approval) -> bool:
+    act.precondition(approval.params, unit.now)
+    target = act.target(unit.session, approval.params)
+    return target is not None and approvals.digest_of(act.action, approval.params, target) == approval.digest
+
+
+def _open_secrets(unit: Unit, site: Site, approval: Approval) -> dict[str, str]:
+    sealed = site.vault.open(unit.session, Owner("approval", approval.id), SECRET_PARAMS)
+    return json.loads(sealed) if sealed else {}
+
+
+def _announce(unit: Unit, action: str, policy: str, wanted: Wanted, reason: str | None) -> None:
+    emit(
+        unit,
+        "system.act",
+        source="gate",
+        peer_id=wanted.peer_id,
+        severity="medium" if policy == policies.NOTIFY else None,
+        action=action,
+        policy=policy,
+        params=dict(wanted.params),
+        reason=reason,
+    )
+
+
+def _blocked(action: str) -> Refused:
+    return Refused(
+        f"{action} is blocked on this node.",
+        cause="Its policy is set to blocked.",
+        fix=f"An operator with system.operators.manage can change it: fedtui policies set {action} require_approval",
+        code="policy_blocked",
+    )

@@ -1,0 +1,479 @@
+"""The handshake: how two nodes come to hold each other's certificates (domain, section 3).
+
+One side answers `accept` and takes the delivered certificate; the other calls `accept`,
+stores what came back, and delivers. Each step stores before it sends and may be repeated:
+whatever is lost on the way, running it again finishes it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fedtui.core.access import grants
+from fedtui.core.acts.table import Act, Call, Params, Result, Wanted
+from fedtui.core.control import node_settings
+from fedtui.core.errors import Denied, Problem, Refused, RemoteFailed, WrongUsage
+from fedtui.core.peering import client, heartbeats, peers, tokens
+from fedtui.core.peering.heartbeats import Declared
+from fedtui.core.peering.peers import SUPPORTED_CONTRACTS, Peer
+from fedtui.core.peering.tokens import AcceptanceToken
+from fedtui.core.record.events import emit
+from fedtui.core.runtime import urls
+from fedtui.core.runtime.actor import Actor
+from fedtui.core.runtime.unit import Unit
+from fedtui.core.trust import anchors, certificates, credentials, tls
+from fedtui.core.trust.certificates import Certificate
+from fedtui.core.trust.site import Site
+from fedtui.core.trust.x509_reading import read_certificates
+
+log = logging.getLogger(__name__)
+SOURCE = "accept_controller"
+
+REQUIRED = "acceptance_token required (peer has acceptance_token_digest set)"
+NO_MATCH = "acceptance_token does not match stored digest"
+UNKNOWN = "acceptance_token not recognized or expired"
+
+
+# --- the answering side ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptRequest:
+    """The body of `accept`, checked for shape. Absent optional fields are None."""
+
+    contract_version: int
+    remote_instance_url: str
+    acceptance_token: str | None = field(default=None, repr=False)
+    csr_pem: str | None = None
+    ca_bundle_pem: str | None = None
+    declared: Declared = Declared()
+
+
+def answer_accept(site: Site, asked: AcceptRequest, caller: Actor) -> Mapping[str, Any]:
+    """Admit a remote platform by its token, sign its request, and ask for the same in return.
+
+    Raises `Denied` with the words that operators search for; why it was really refused goes
+    into our own record. Raises `WrongUsage` for a request or bundle that cannot be read.
+    """
+    if asked.contract_version not in SUPPORTED_CONTRACTS:
+        supported = list(SUPPORTED_CONTRACTS)
+        raise Denied(
+            422,
+            f"Unsupported contract_version {asked.contract_version}; supported: {supported}",
+            code="contract_version_unsupported",
+        )
+    csr = credentials.request_key_fingerprint(asked.csr_pem) if asked.csr_pem else None
+    bundle = read_certificates(asked.ca_bundle_pem, field="ca_bundle_pem") if asked.ca_bundle_pem else []
+    url = urls.normalize(asked.remote_instance_url, field="remote_instance_url")
+    try:
+        with site.unit(caller) as unit:
+            peer, token, repeated = _admit(unit, url, asked.acceptance_token, csr[1] if csr else None)
+            if repeated is not None:
+                return repeated
+            answer = _accepted(unit, site, peer, asked, csr[0].public_key() if csr else None, bundle)
+            if url != peer.remote_instance_url:
+                answer["warnings"].append(f"this node knows you as {peer.remote_instance_url}")
+            if token is not None and csr is not None:
+                token.answer = answer
+            return answer
+    except Denied as denied:
+        with site.unit(caller) as unit:
+            known = peers.by_url(unit.session, url)
+            emit(
+                unit,
+                "federation.peer.accept_refused",
+                source=SOURCE,
+                peer_id=known.id if known else None,
+                cause=denied.code,
+                answered=denied.public,
+                remote_instance_url=url,
+            )
+        raise
+
+
+def _admit(
+    unit: Unit, url: str, presented: str | None, csr_key: str | None
+) -> tuple[Peer, AcceptanceToken | None, Mapping[str, Any] | None]:
+    """Which peer this caller may become: the peer, its spent token, and the answer if it is a repeat."""
+    row = tokens.by_digest(unit.session, presented) if presented else None
+    peer = peers.by_url(unit.session, url)
+    if peer is None and row is not None:
+        peer = unit.session.get(Peer, row.peer_id)
+    if peer is None or peer.status == "revoked":
+        raise Denied(401, UNKNOWN, code="token_unknown")
+    peer = peers.lock(unit, peer.id)
+    if _takes_anyone(unit.session, peer):
+        return peer, None, None
+    if not presented:
+        if tokens.live(unit.session, peer.id) is not None:
+            raise Denied(422, REQUIRED, code="token_not_sent")
+        raise Denied(401, UNKNOWN, code="token_not_sent")
+    if row is None or row.peer_id != peer.id:
+        known = tokens.any_issued(unit.session, peer.id)
+        raise Denied(401, NO_MATCH if known else UNKNOWN, code="token_mistyped")
+    if row.state == "issued" and tokens.use(unit, row, csr_key):
+        unit.session.refresh(row)
+        return peer, row, None
+    unit.session.refresh(row)
+    return peer, row, _repeated(row, csr_key, unit.now)
+
+
+def _takes_anyone(session: Session, peer: Peer) -> bool:
+    """A drill-mode peer: proposed here, never given a token, on a node in drill mode."""
+    return (
+        peer.drill_mode
+        and peer.status == "proposed"
+        and node_settings.is_on(session, "drill_mode")
+        and not tokens.any_issued(session, peer.id)
+    )
+
+
+def _repeated(row: AcceptanceToken, csr_key: str | None, now: datetime) -> Mapping[str, Any]:
+    """The answer given before, for the same key within the token's time; else why not."""
+    in_time = row.expires_at > now
+    if row.state == "used" and in_time and row.answer is not None and csr_key == row.csr_key_fingerprint:
+        return row.answer
+    if row.state in ("issued", "expired"):
+        raise Denied(
+            401,
+            f"acceptance_token has expired (expired_at {row.expires_at.isoformat()})",
+            code="token_expired",
+        )
+    causes = {"used": "token_already_used", "superseded": "token_superseded", "cancelled": "token_cancelled"}
+    raise Denied(401, NO_MATCH, code=causes[row.state])
+
+
+def _accepted(unit: Unit, site: Site, peer: Peer, asked: AcceptRequest, key: Any, bundle: list[Any]) -> dict[str, Any]:
+    peer = peers.move(
+        unit,
+        peer.id,
+        "accepted",
+        only_from=("proposed",),
+        signed_at=unit.now,
+        contract_version_agreed=asked.contract_version,
+        drill_mode=False,
+        **asked.declared.columns(unit.now),
+    )
+    authority = certificates.open_authority(unit.session, site.vault)
+    for anchor in bundle:
+        anchors.add(unit, peer.id, anchor, source="accept")
+    warnings = []
+    certificate, own_request = None, None
+    if key is None:
+        warnings.append("no csr_pem: no certificate was signed, and this accept cannot be repeated")
+    else:
+        certificate = _sign_for(unit, site, peer, key, authority)
+    if not bundle:
+        warnings.append("no ca_bundle_pem: this node cannot verify your server, and will not call it")
+    if key is not None and bundle:
+        own_request = credentials.prepare(unit, site.vault, peer.id, common_name=site.name).csr_pem
+    _on_accepted(unit, peer)
+    return {
+        "peer_id": peer.id,
+        "status": peer.status,
+        "peer_kind": peer.peer_kind,
+        "contract_version_agreed": asked.contract_version,
+        "accepted_at": unit.now.isoformat(),
+        "handshake_at": unit.now.isoformat(),
+        "certificate": _certificate_fields(certificate) if certificate else None,
+        "csr_pem": own_request,
+        "ca_bundle_pem": certificates.own_ca(unit.session).cert_pem,
+        "warnings": warnings,
+    }
+
+
+def _sign_for(unit: Unit, site: Site, peer: Peer, key: Any, authority: certificates.Authority) -> Certificate:
+    return certificates.issue_for_peer(
+        unit,
+        authority,
+        peer_id=peer.id,
+        instance_id=peer.node_instance_id,
+        key=key,
+        lifetime=site.settings.leaf_lifetime,
+    )
+
+
+def _certificate_fields(row: Certificate) -> dict[str, Any]:
+    return {
+        "cert_pem": row.cert_pem,
+        "ca_chain_pem": row.chain_pem,
+        "serial": row.serial,
+        "not_after": row.not_after.isoformat(),
+    }
+
+
+def _on_accepted(unit: Unit, peer: Peer) -> None:
+    emit(unit, "federation.peer.accepted", source=SOURCE, peer_id=peer.id, url=peer.remote_instance_url)
+    if (peer.spawn_role, peer.spawn_mode) == ("parent", "managed_child"):
+        grants.issue_operator_grant(unit, peer.id)
+
+
+def receive_certificate(site: Site, peer_id: str, cert_pem: str, chain_pem: str, caller: Actor) -> Mapping[str, Any]:
+    """`enroll`: the remote has signed our request. Storing the same certificate again is no error.
+
+    Raises `Refused` or `WrongUsage` for a certificate that would not make a pair.
+    """
+    with site.unit(caller) as unit:
+        peer = peers.lock(unit, peer_id)
+        before = credentials.pair_state(unit.session, peer_id)
+        row = credentials.complete(unit, peer_id, cert_pem, chain_pem)
+        peer.last_handshake_at, peer.updated_at = unit.now, unit.now
+        unit.session.flush()
+        if before != "complete":
+            emit(unit, "federation.peer.credentials_stored", source=SOURCE, peer_id=peer_id, serial=row.serial)
+        return {"status": peer.status, "serial": row.serial}
+
+
+def greet(site: Site, peer_id: str) -> str | None:
+    """Send a heartbeat at once; None, or why it failed."""
+    with site.read() as session:
+        partial = node_settings.value(session, "partial_mtls")
+    return heartbeats.send(site, peer_id, partial_mtls=partial)
+
+
+# --- the accepting side ------------------------------------------------------------------
+
+
+def _read_accept(unit: Unit, site: Site, raw: Mapping[str, Any]) -> Wanted:
+    if raw.get("invite"):
+        invite = tokens.read_invite(str(raw["invite"]))
+        url, token, pin = invite.url, invite.token, invite.ca_fingerprint
+        expires_at: str | None = invite.expires_at.isoformat()
+    else:
+        url = urls.normalize(str(raw.get("url") or ""))
+        token, expires_at = tokens.clean_token(str(raw.get("token") or "")), None
+        pin = _read_pin(raw)
+    if url == site.url:
+        raise Refused(
+            "A node cannot peer with itself.",
+            cause="The invite is one of this node's own.",
+            fix="Hand it to the other platform's operator.",
+            code="peer_is_self",
+        )
+    params = {
+        "url": url,
+        "role": raw.get("role") or "symmetric",
+        "mode": raw.get("mode") or "autonomous_peer",
+        "ca_fingerprint": pin,
+        "token_digest": f"sha256:{tokens.digest(token)}",
+        "token_expires_at": expires_at,
+    }
+    existing = peers.by_url(unit.session, url)
+    if existing is not None and existing.status != "proposed":
+        raise peers.already_there(existing)
+    if existing is None:
+        peers.check_new(unit.session, url=url, kind="platform", role=params["role"], mode=params["mode"])
+    return Wanted(params, existing.id if existing else None, {"token": token})
+
+
+def _read_pin(raw: Mapping[str, Any]) -> str | None:
+    if raw.get("public_ca"):
+        return None
+    pin = tls.pin_from(str(raw.get("ca_fingerprint") or ""))
+    if pin is None:
+        raise WrongUsage(
+            "The CA's fingerprint is missing or is not SHA-256.",
+            cause="Without it, whoever answers at that URL would get the token.",
+            fix="Give --invite, or --ca-fingerprint sha256:... from the other side's `fedtui ca show`; "
+            "--public-ca only where its certificate is publicly trusted.",
+            code="ca_fingerprint_invalid",
+        )
+    return pin
+
+
+def _accept_target(session: Session, params: Params) -> Mapping[str, Any]:
+    existing = peers.by_url(session, params["url"])
+    return {"in_the_way": existing.status if existing and existing.status != "proposed" else None}
+
+
+def _summarise_accept(params: Params, _target: Mapping[str, Any]) -> str:
+    pin = params["ca_fingerprint"] or "a publicly trusted CA"
+    return f"Accept the invitation of {params['url']} as {params['role']} ({params['mode']}), trusting {pin}."
+
+
+def _not_expired(params: Params, now: datetime) -> None:
+    expires_at = params["token_expires_at"]
+    if expires_at is not None and datetime.fromisoformat(expires_at) <= now:
+        raise Refused(
+            "The token in this invitation has expired.",
+            cause=f"It was good until {expires_at}; nothing was sent.",
+            fix="Ask the other side's operator for a new one: fedtui peers token PEER",
+            code="token_expired",
+        )
+
+
+def accept(site: Site, call: Call) -> Result:
+    """Steps 2 to 5: call the remote's `accept`, keep what it signed, sign and deliver in return, greet.
+
+    The key is stored before the call. What came back is stored before the delivery; if that
+    is lost, the SDWAN Manager repeats it. Raises `RemoteFailed`, `Refused`.
+    """
+    peer_id, csr_pem = _prepare(site, call)
+    _pin(site, call, peer_id)
+    answer = _call_accept(site, call, peer_id, csr_pem)
+    _keep_answer(site, call, peer_id, answer)
+    delivered = deliver(site, peer_id, call.actor, call.correlation_id)
+    failure = greet(site, peer_id) if delivered is None else None
+    with site.read() as session:
+        status = peers.get(session, peer_id).status
+    return {"peer_id": peer_id, "status": status, "unfinished": delivered or failure}
+
+
+def _prepare(site: Site, call: Call) -> tuple[str, str]:
+    params = call.params
+    with site.unit(call.actor, correlation_id=call.correlation_id) as unit:
+        peer = peers.by_url(unit.session, params["url"])
+        if peer is None:
+            peer = peers.add(
+                unit,
+                url=params["url"],
+                role=params["role"],
+                mode=params["mode"],
+                public_ca=params["ca_fingerprint"] is None,
+            )
+            emit(unit, "federation.peer.proposed", source=SOURCE, peer_id=peer.id, url=peer.remote_instance_url)
+        else:
+            peer = peers.lock(unit, peer.id)
+            if peer.status not in ("proposed", "accepted"):
+                raise peers.already_there(peer)
+            peer.spawn_role, peer.spawn_mode = params["role"], params["mode"]
+            peer.public_ca, peer.drill_mode = params["ca_fingerprint"] is None, False
+            unit.session.flush()
+        credential = credentials.prepare(unit, site.vault, peer.id, common_name=site.name)
+        return peer.id, credential.csr_pem
+
+
+def _pin(site: Site, call: Call, peer_id: str) -> None:
+    """Find the pinned CA in what the server shows, before anything is sent to it."""
+    pin = call.params["ca_fingerprint"]
+    if pin is None:
+        return
+    host, port = urls.host_port(call.params["url"])
+    try:
+        chain = tls.presented_chain(host, port, timeout=site.settings.outbound_timeout.total_seconds())
+    except OSError as error:
+        raise client.explain(error) from error
+    anchor = tls.find_pinned(chain, pin)
+    if anchor is None:
+        raise Refused(
+            f"{call.params['url']} is not certified by the CA in the invitation.",
+            cause=f"None of the {len(chain)} certificates it shows is a CA with fingerprint {pin}.",
+            fix="Do not go on: have the other side read its fingerprint to you (fedtui ca show) over another channel.",
+            code="ca_fingerprint_mismatch",
+        )
+    with site.unit(call.actor, correlation_id=call.correlation_id) as unit:
+        anchors.add(unit, peer_id, anchor, source="invite")
+
+
+def _call_accept(site: Site, call: Call, peer_id: str, csr_pem: str) -> Mapping[str, Any]:
+    with site.read() as session:
+        peer = peers.get(session, peer_id)
+        connection = client.connection_to(session, site.vault, peer, partial_mtls="refuse", anonymous=True)
+        declaration = heartbeats.own_declaration(site, session, site.clock.now())
+    body = {
+        **declaration,
+        "acceptance_token": call.secrets["token"],
+        "contract_version": SUPPORTED_CONTRACTS[-1],
+        "remote_instance_url": site.url,
+        "csr_pem": csr_pem,
+    }
+    del body["sent_at"], body["sync_cursor"]
+    return client.call(connection, f"{client.PREFIX}/accept", body, timeout=site.settings.outbound_timeout)
+
+
+def _keep_answer(site: Site, call: Call, peer_id: str, answer: Mapping[str, Any]) -> None:
+    """Step 4, first half: our certificate, their CA, and our signature under their request, in one unit."""
+    try:
+        signed = answer.get("certificate") or {}
+        cert_pem, chain_pem = str(signed.get("cert_pem") or ""), str(signed.get("ca_chain_pem") or "")
+        bundle = read_certificates(str(answer.get("ca_bundle_pem") or chain_pem), field="ca_bundle_pem")
+        csr = credentials.request_key_fingerprint(str(answer["csr_pem"]))[0] if answer.get("csr_pem") else None
+    except (WrongUsage, AttributeError) as error:
+        raise _bad_answer(str(error)) from error
+    with site.unit(call.actor, correlation_id=call.correlation_id) as unit:
+        peer = peers.lock(unit, peer_id)
+        if peer.status == "accepted":
+            return
+        if peer.public_ca or not anchors.of_peer(unit.session, peer_id):
+            for anchor in bundle:
+                anchors.add(unit, peer_id, anchor, source="accept")
+        credentials.complete(unit, peer_id, cert_pem, chain_pem)
+        peer = peers.move(
+            unit,
+            peer_id,
+            "accepted",
+            only_from=("proposed",),
+            signed_at=unit.now,
+            contract_version_agreed=answer.get("contract_version_agreed"),
+            enroll_owed=csr is not None,
+        )
+        peers.note(unit, peer, remote_peer_id=answer.get("peer_id"))
+        tokens.end(unit, peer_id, "superseded")
+        if csr is not None:
+            authority = certificates.open_authority(unit.session, site.vault)
+            _sign_for(unit, site, peer, csr.public_key(), authority)
+        _on_accepted(unit, peer)
+
+
+def deliver(site: Site, peer_id: str, actor: Actor, correlation_id: str | None = None) -> str | None:
+    """Step 4, second half: hand the remote the certificate we signed. None, or why it failed."""
+    with site.read() as session:
+        peer = peers.get(session, peer_id)
+        if not peer.enroll_owed:
+            return None
+        row = _signed_for(session, peer_id)
+        connection = client.connection_to(session, site.vault, peer, partial_mtls="refuse")
+    if row is None:
+        return "no certificate of ours is left to deliver"
+    body = {"certificate": {"cert_pem": row.cert_pem, "ca_chain_pem": row.chain_pem}}
+    try:
+        client.call(connection, f"{client.PREFIX}/enroll", body, timeout=site.settings.outbound_timeout)
+    except RemoteFailed as failure:
+        log.warning("[Handshake] enroll at %s failed: %s %s", peer.remote_instance_url, failure.problem, failure.cause)
+        return f"{failure.code}: {failure.problem}"
+    with site.unit(actor, correlation_id=correlation_id) as unit:
+        peer = peers.lock(unit, peer_id)
+        peer.enroll_owed, peer.last_handshake_at, peer.updated_at = False, unit.now, unit.now
+        unit.session.flush()
+    return None
+
+
+def owed(session: Session) -> list[str]:
+    """Peers to whom a signed certificate has not been delivered."""
+    query = select(Peer.id).where(Peer.enroll_owed.is_(True), Peer.status.in_(peers.MAY_HEARTBEAT))
+    return list(session.scalars(query))
+
+
+def _signed_for(session: Session, peer_id: str) -> Certificate | None:
+    query = select(Certificate).where(
+        Certificate.peer_id == peer_id, Certificate.direction == "inbound", Certificate.revoked_at.is_(None)
+    )
+    return session.scalars(query.order_by(Certificate.id.desc()).limit(1)).first()
+
+
+def _bad_answer(why: str) -> Problem:
+    return RemoteFailed(
+        "The remote accepted, but its answer cannot be used.",
+        cause=why,
+        fix="Both sides should run the same contract version; ask its operators what answers there.",
+        code="remote_failing",
+    )
+
+
+ACTS: tuple[Act, ...] = (
+    Act(
+        action="system.federation_peer_accept",
+        read=_read_accept,
+        target=_accept_target,
+        summary=_summarise_accept,
+        perform=accept,
+        precondition=_not_expired,
+    ),
+)

@@ -1,0 +1,129 @@
+"""The recurring jobs: heartbeats, the SDWAN Manager, maintenance.
+
+Each takes the lease in its own transaction first, so that a holder that was stopped and
+wakes up does nothing. By hand (`held` None) they are safe beside the daemon: what they
+change, they change by conditional updates.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from fedtui.core.acts import gate, handshake
+from fedtui.core.acts.table import ActTable
+from fedtui.core.control import approvals, manager_state, node_settings
+from fedtui.core.errors import Problem
+from fedtui.core.peering import heartbeats, tokens
+from fedtui.core.record.events import emit
+from fedtui.core.runtime import daemons, jobs, lease
+from fedtui.core.runtime.actor import MANAGER, Actor
+from fedtui.core.runtime.lease import Held
+from fedtui.core.runtime.unit import Unit
+from fedtui.core.trust import certificates
+from fedtui.core.trust.site import Site
+
+log = logging.getLogger(__name__)
+MANAGER_JOB = "sdwan_manager"
+MAINTENANCE_JOB = "maintenance"
+_MAINTENANCE = Actor("job", MAINTENANCE_JOB, origin=f"job {MAINTENANCE_JOB}")
+
+
+@contextmanager
+def _fenced(site: Site, actor: Actor, held: Held | None) -> Iterator[Unit]:
+    with site.unit(actor) as unit:
+        if held is not None:
+            lease.fence(unit.session, held, now=unit.now, ttl=site.settings.lease_ttl)
+        yield unit
+
+
+def sweep(site: Site, actor: Actor = heartbeats.JOB_ACTOR, held: Held | None = None) -> dict[str, Any]:
+    """One heartbeat sweep: swept, degraded_ids, ran_at, held_back."""
+    log.info("[FederationHeartbeatJob] Starting heartbeat sweep")
+    with _fenced(site, actor, held) as unit:
+        return heartbeats.sweep(unit, site.settings)
+
+
+def federation_heartbeat(site: Site, held: Held | None = None) -> Mapping[str, Any]:
+    """The job of that name: the sweep, then this node's own heartbeats."""
+    swept = sweep(site, held=held)
+    with site.read() as session:
+        partial = node_settings.value(session, "partial_mtls")
+    return {
+        "swept": swept["swept"],
+        "held_back": swept["held_back"],
+        **heartbeats.send_all(site, partial_mtls=partial),
+    }
+
+
+def manager_tick(site: Site, table: ActTable, held: Held | None = None) -> dict[str, Any]:
+    """One tick of the SDWAN Manager: time out, carry out what was approved, finish handshakes.
+
+    Paused, it only lets the clock reject; approvals stay where they are.
+    """
+    with _fenced(site, MANAGER, held) as unit:
+        expired = approvals.expire(unit)
+        tokens.expire(unit)
+        paused = manager_state.status(unit.session) == manager_state.PAUSED
+        waiting = [] if paused else _ready(unit, table)
+    outcome: dict[str, Any] = {"status": "paused" if paused else "active", "expired": len(expired)}
+    if paused:
+        return outcome
+    done = [gate.execute(site, table, approval_id) for approval_id in waiting]
+    outcome["executed"] = sum(status == "executed" for status in done)
+    outcome["failed"] = sum(status in ("failed", "stale") for status in done)
+    outcome["redelivered"] = _redeliver(site)
+    return outcome
+
+
+def _ready(unit: Unit, table: ActTable) -> list[str]:
+    before: datetime = unit.now - gate.ABANDONED_AFTER
+    found = approvals.to_execute(unit.session, now=unit.now, abandoned_before=before)
+    return [approval.id for approval in found if not table[approval.action].shown_once]
+
+
+def _redeliver(site: Site) -> int:
+    with site.read() as session:
+        unfinished = handshake.owed(session)
+    finished = 0
+    for peer_id in unfinished:
+        try:
+            failure = handshake.deliver(site, peer_id, MANAGER)
+        except Problem as problem:
+            failure = f"{problem.code}: {problem.problem}"
+        if failure is not None:
+            log.warning("[SDWAN Manager] the handshake with %s is still unfinished: %s", peer_id, failure)
+            continue
+        with site.unit(MANAGER) as unit:
+            emit(unit, "federation.handshake.redelivered", source=MANAGER_JOB, peer_id=peer_id)
+        handshake.greet(site, peer_id)
+        finished += 1
+    return finished
+
+
+def maintenance(site: Site, held: Held | None = None) -> Mapping[str, Any]:
+    """Renew the server certificate when due; forget old runs and dead daemons; end old tokens."""
+    with _fenced(site, _MAINTENANCE, held) as unit:
+        renewed = renew_server(unit, site)
+        ended = tokens.expire(unit)
+        jobs.prune(unit.session, unit.now)
+        daemons.forget_dead(unit.session, now=unit.now)
+    return {"server_certificate_renewed": renewed, "tokens_expired": ended}
+
+
+def renew_server(unit: Unit, site: Site) -> bool:
+    """Make or renew the server certificate if it is due, or if the node's names have changed."""
+    hosts = server_hosts(site.url, site.settings.listen)
+    return certificates.renew_server_if_due(unit, site.vault, hosts=hosts, lifetime=site.settings.leaf_lifetime)
+
+
+def server_hosts(url: str, listen: str) -> list[str]:
+    """The names a server certificate must stand for: the URL's host, and a listening address
+    that is not "everywhere"."""
+    named = urlsplit(url).hostname or "localhost"
+    bound = listen.rpartition(":")[0].strip("[]")
+    return list(dict.fromkeys([named, *([bound] if bound not in ("", "0.0.0.0", "::") else [])]))  # noqa: S104

@@ -1,0 +1,136 @@
+"""Acts on the node itself: operators, node settings, policies, the manager."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from fedtui.core.acts.table import Act, Params, Result, Wanted
+from fedtui.core.control import manager_state, node_settings, operators, policies
+from fedtui.core.control.operators import PERMISSIONS
+from fedtui.core.control.policies import Policy
+from fedtui.core.record.events import emit
+from fedtui.core.runtime.unit import Unit
+from fedtui.core.trust.site import Site
+
+
+def _read_operator(_unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+    permissions = list(raw.get("permissions") or PERMISSIONS)
+    return Wanted({"name": str(raw["name"]), "permissions": sorted(permissions)})
+
+
+def _read_named_operator(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+    return Wanted({"name": operators.require(unit.session, str(raw["name"])).name})
+
+
+def _operator_target(session: Session, params: Params) -> Mapping[str, Any]:
+    known = session.get(operators.Operator, params["name"])
+    there = known is not None and known.removed_at is None
+    return {"permissions": known.permissions if known and there else None}
+
+
+def _add_operator(unit: Unit, _site: Site, params: Params) -> Result:
+    operator = operators.add(unit, params["name"], params["permissions"])
+    return {"name": operator.name, "permissions": operator.permissions}
+
+
+def _remove_operator(unit: Unit, _site: Site, params: Params) -> Result:
+    return {"name": operators.remove(unit, params["name"]).name, "removed": True}
+
+
+def _read_setting(_unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+    node_settings.check(str(raw["key"]), str(raw["value"]))
+    return Wanted({"key": raw["key"], "value": raw["value"]})
+
+
+def _setting_target(session: Session, params: Params) -> Mapping[str, Any]:
+    return {"value": node_settings.value(session, params["key"])}
+
+
+def _set_setting(unit: Unit, _site: Site, params: Params) -> Result:
+    node_settings.put(unit, params["key"], params["value"])
+    return dict(params)
+
+
+def _read_policy(_unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+    policies.check(str(raw["policy_action"]), str(raw["policy"]))
+    return Wanted({"policy_action": raw["policy_action"], "policy": raw["policy"]})
+
+
+def _policy_target(session: Session, params: Params) -> Mapping[str, Any]:
+    return {"policy": policies.in_force(session, params["policy_action"])}
+
+
+def _set_policy(unit: Unit, _site: Site, params: Params) -> Result:
+    action, policy = params["policy_action"], params["policy"]
+    before = policies.in_force(unit.session, action)
+    unit.session.merge(Policy(action=action, policy=policy, set_at=unit.now, set_by=str(unit.actor)))
+    unit.session.flush()
+    emit(unit, "system.policy.changed", source="control", action=action, before=before, after=policy)
+    return {"action": action, "policy": policy}
+
+
+def _read_nothing(_unit: Unit, _site: Site, _raw: Mapping[str, Any]) -> Wanted:
+    return Wanted({})
+
+
+def _manager_target(session: Session, _params: Params) -> Mapping[str, Any]:
+    return {"status": manager_state.status(session)}
+
+
+def _pause(unit: Unit, _site: Site, _params: Params) -> Result:
+    manager_state.put(unit, manager_state.PAUSED)
+    return {"status": manager_state.PAUSED}
+
+
+def _resume(unit: Unit, _site: Site, _params: Params) -> Result:
+    manager_state.put(unit, manager_state.ACTIVE)
+    return {"status": manager_state.ACTIVE}
+
+
+ACTS: tuple[Act, ...] = (
+    Act(
+        action="system.operator_add",
+        read=_read_operator,
+        target=_operator_target,
+        summary=lambda params, _: f"Add operator {params['name']}: {', '.join(params['permissions'])}.",
+        apply=_add_operator,
+    ),
+    Act(
+        action="system.operator_remove",
+        read=_read_named_operator,
+        target=_operator_target,
+        summary=lambda params, _: f"Remove operator {params['name']}.",
+        apply=_remove_operator,
+    ),
+    Act(
+        action="system.settings_change",
+        read=_read_setting,
+        target=_setting_target,
+        summary=lambda params, target: f"Change {params['key']} from {target['value']} to {params['value']}.",
+        apply=_set_setting,
+    ),
+    Act(
+        action="system.policy_set",
+        read=_read_policy,
+        target=_policy_target,
+        summary=lambda params, now: f"Set {params['policy_action']} from {now['policy']} to {params['policy']}.",
+        apply=_set_policy,
+    ),
+    Act(
+        action="system.manager_pause",
+        read=_read_nothing,
+        target=_manager_target,
+        summary=lambda _params, _target: "Pause the SDWAN Manager: approved requests wait, nothing is reconciled.",
+        apply=_pause,
+    ),
+    Act(
+        action="system.manager_resume",
+        read=_read_nothing,
+        target=_manager_target,
+        summary=lambda _params, _target: "Resume the SDWAN Manager.",
+        apply=_resume,
+    ),
+)

@@ -1,0 +1,77 @@
+"""What an act is: one thing an operator or the manager can do, described as data.
+
+Every change of state goes through an act and the gate (`gate.py`). An act either applies
+in one unit (then it is atomic with the record of it) or performs calls to a remote (then it
+is written so that running it again finishes what was begun).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from fedtui.core.runtime.actor import Actor
+from fedtui.core.runtime.unit import Unit
+from fedtui.core.trust.site import Site
+
+Params = Mapping[str, Any]
+Result = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An act as asked for, checked: `params` may be shown and stored, `secrets` are only ever sealed."""
+
+    params: Params
+    peer_id: str | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a performing act is given: who acts, with what, and as part of which correlation."""
+
+    actor: Actor
+    params: Params
+    secrets: Mapping[str, str] = field(repr=False)
+    correlation_id: str = ""
+
+
+def _no_precondition(_params: Params, _now: datetime) -> None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Act:
+    """A row of the table.
+
+    `read` checks what was asked for and resolves names to ids; `target` gives those fields of
+    what is acted on that the act depends on (None: it is gone); `summary` says in words what
+    will happen; `precondition` raises when time alone has made the act pointless. Exactly one
+    of `apply` and `perform` is set. `shown_once`: the result holds a secret, so an approval
+    only permits the act, and the requester carries it out.
+    """
+
+    action: str
+    read: Callable[[Unit, Site, Mapping[str, Any]], Wanted]
+    target: Callable[[Session, Params], Mapping[str, Any] | None]
+    summary: Callable[[Params, Mapping[str, Any]], str]
+    apply: Callable[[Unit, Site, Params], Result] | None = None
+    perform: Callable[[Site, Call], Result] | None = None
+    precondition: Callable[[Params, datetime], None] = _no_precondition
+    shown_once: bool = False
+
+
+ActTable = Mapping[str, Act]
+
+
+def join(*tables: tuple[Act, ...]) -> ActTable:
+    """One table from each package's list. Two acts of one name are a bug and raise."""
+    joined = {act.action: act for acts in tables for act in acts}
+    if len(joined) != sum(len(acts) for acts in tables):
+        raise ValueError("two acts have the same name")
+    return joined

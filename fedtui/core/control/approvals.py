@@ -1,0 +1,339 @@
+"""The approval queue: requests, who decides them, and the clock that ends them.
+
+A request is bound to the digest of exactly what was shown: the action, its parameters, and
+those fields of its target that it depends on. Every change of status is a conditional
+update, so that of two deciders, or two executors, one wins and the other is told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Index, or_, select, update
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from fedtui.core.control import node_settings, operators
+from fedtui.core.control.operators import CONTROL
+from fedtui.core.errors import NotFound, Refused, WrongUsage
+from fedtui.core.record.events import emit
+from fedtui.core.runtime.database import Base
+from fedtui.core.runtime.types import Id, Json, JsonObject, Text_, Time, new_id
+from fedtui.core.runtime.unit import Unit
+from fedtui.core.trust import vault as vaults
+from fedtui.core.trust.vault import Owner
+
+TIMEOUT = timedelta(hours=4)
+SHORTEST_DIGEST = 8
+SECRET_PARAMS = "secret_params"  # noqa: S105 - the name under which they are sealed
+OPEN = ("pending", "approved", "executing", "failed")
+SOURCE = "approval_queue"
+
+
+class Approval(Base):
+    """One request. `status`: pending, approved, executing, executed, failed, rejected,
+    expired, withdrawn, stale. Parameters that are secret are sealed to the request and stand
+    in `params` as a digest only."""
+
+    __tablename__ = "approvals"
+    __table_args__ = (Index("ix_approvals_status_expires_at", "status", "expires_at"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    action: Mapped[str] = mapped_column(Text_)
+    status: Mapped[str] = mapped_column(Text_)
+    digest: Mapped[str]
+    params: Mapped[JsonObject]
+    target: Mapped[JsonObject]
+    summary: Mapped[str]
+    peer_id: Mapped[str | None]
+    reason: Mapped[str | None]
+    requested_by: Mapped[str] = mapped_column(Text_)
+    requested_origin: Mapped[str]
+    requested_at: Mapped[Time]
+    expires_at: Mapped[Time]
+    decided_by: Mapped[str | None]
+    decided_at: Mapped[Time | None]
+    decision_reason: Mapped[str | None]
+    executor: Mapped[str | None]
+    executing_since: Mapped[Time | None]
+    finished_at: Mapped[Time | None]
+    result: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    error: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    correlation_id: Mapped[str]
+
+
+def digest_of(action: str, params: Mapping[str, Any], target: Mapping[str, Any]) -> str:
+    """SHA-256, in hex, of what a person is shown and the act depends on."""
+    shown = json.dumps([action, params, target], sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(shown.encode()).hexdigest()
+
+
+def ask(
+    unit: Unit,
+    *,
+    action: str,
+    params: Mapping[str, Any],
+    target: Mapping[str, Any],
+    summary: str,
+    reason: str | None,
+    peer_id: str | None,
+) -> Approval:
+    """File a request. The same open request by the same operator is returned, not filed twice."""
+    digest = digest_of(action, params, target)
+    same = select(Approval).where(
+        Approval.action == action,
+        Approval.digest == digest,
+        Approval.requested_by == unit.actor.name,
+        Approval.status.in_(("pending", "approved")),
+        Approval.expires_at > unit.now,
+    )
+    existing = unit.session.scalars(same.limit(1)).first()
+    if existing is not None:
+        return existing
+    approval = Approval(
+        id=new_id(),
+        action=action,
+        status="pending",
+        digest=digest,
+        params=dict(params),
+        target=dict(target),
+        summary=summary,
+        peer_id=peer_id,
+        reason=reason,
+        requested_by=unit.actor.name,
+        requested_origin=unit.actor.origin,
+        requested_at=unit.now,
+        expires_at=unit.now + TIMEOUT,
+        correlation_id=unit.correlation_id,
+    )
+    unit.session.add(approval)
+    unit.session.flush()
+    _announce(unit, "requested", approval, summary=summary)
+    return approval
+
+
+def find(session: Session, wanted: str) -> Approval:
+    """By id or a unique beginning of one. Raises `NotFound`."""
+    query = select(Approval).where(Approval.id.startswith(wanted.strip().lower(), autoescape=True)).limit(2)
+    found = list(session.scalars(query)) if wanted.strip() else []
+    if len(found) != 1:
+        raise NotFound(
+            f"{'More than one' if found else 'No'} approval request has an id beginning {wanted[:60]!r}.",
+            cause="An id, or a unique beginning of one, is needed.",
+            fix="See them with: fedtui approvals list",
+            code="approval_not_found",
+        )
+    return found[0]
+
+
+def approve(unit: Unit, approval_id: str, digest: str, *, target_now: Mapping[str, Any] | None) -> Approval:
+    """Approve exactly what was shown.
+
+    `target_now` is the target as it stands at this moment (None: it is gone). Raises
+    `Refused` for a wrong digest, one's own request, an ended one, or one gone stale
+    (which is then recorded as stale).
+    """
+    approval = _decidable(unit, approval_id)
+    given = digest.strip().lower()
+    if len(given) < SHORTEST_DIGEST or not approval.digest.startswith(given):
+        raise Refused(
+            "That is not the digest of this request.",
+            cause=f"An approval names the digest that was shown, {SHORTEST_DIGEST} characters or more.",
+            fix=f"Look at it again: fedtui approvals show {approval.id}",
+            code="digest_mismatch",
+        )
+    if target_now is None or digest_of(approval.action, approval.params, target_now) != approval.digest:
+        _close(unit, approval, "pending", "stale")
+        return approval
+    _close(unit, approval, "pending", "approved", decided_by=unit.actor.name, decided_at=unit.now)
+    return approval
+
+
+def reject(unit: Unit, approval_id: str, reason: str) -> Approval:
+    """Reject a pending request, with a reason."""
+    if not reason.strip():
+        raise WrongUsage(
+            "Rejecting takes a reason.",
+            cause="The requester has nothing else to go by.",
+            fix="Give --reason TEXT.",
+            code="reason_missing",
+        )
+    approval = _decidable(unit, approval_id)
+    _close(
+        unit,
+        approval,
+        "pending",
+        "rejected",
+        decided_by=unit.actor.name,
+        decided_at=unit.now,
+        decision_reason=reason,
+    )
+    return approval
+
+
+def withdraw(unit: Unit, approval_id: str) -> Approval:
+    """Take back one's own request before it is carried out."""
+    approval = find(unit.session, approval_id)
+    if approval.requested_by != unit.actor.name:
+        raise Refused(
+            "Only the one who asked can withdraw a request.",
+            cause=f"It was asked for by {approval.requested_by}.",
+            fix=f"Reject it instead: fedtui approvals reject {approval.id} --reason TEXT",
+            code="not_your_request",
+        )
+    if approval.status not in ("pending", "approved", "failed"):
+        raise _ended(approval)
+    _close(unit, approval, approval.status, "withdrawn", finished_at=unit.now)
+    return approval
+
+
+def retry(unit: Unit, approval_id: str) -> Approval:
+    """Put a failed request back among the approved, for the manager to take up again."""
+    approval = find(unit.session, approval_id)
+    if approval.status != "failed":
+        raise _ended(approval)
+    _move(unit, approval, "failed", "approved", error=None, executing_since=None, finished_at=None)
+    return approval
+
+
+def expire(unit: Unit) -> list[str]:
+    """Reject by the clock what waited four hours; the ids. Each exactly once."""
+    overdue = select(Approval).where(Approval.status.in_(("pending", "approved")), Approval.expires_at <= unit.now)
+    ended = []
+    for approval in unit.session.scalars(overdue.order_by(Approval.id)):
+        _close(unit, approval, approval.status, "expired", finished_at=unit.now)
+        ended.append(approval.id)
+    return ended
+
+
+def claim(unit: Unit, approval: Approval, executor: str, *, abandoned_before: datetime) -> bool:
+    """Take a request for execution: approved, or left executing by a process that died.
+
+    False if another process was first.
+    """
+    left_behind = (Approval.status == "executing") & (Approval.executing_since < abandoned_before)
+    claimed = unit.session.execute(
+        update(Approval)
+        .where(Approval.id == approval.id, or_(Approval.status == "approved", left_behind))
+        .values(status="executing", executor=executor, executing_since=unit.now)
+        .returning(Approval.id)
+    ).one_or_none()
+    return claimed is not None
+
+
+def finish(
+    unit: Unit,
+    approval: Approval,
+    *,
+    result: Mapping[str, Any] | None = None,
+    error: Mapping[str, Any] | None = None,
+) -> None:
+    """Record how execution ended. A failed request keeps its sealed parameters, for a retry."""
+    if error is None:
+        _close(unit, approval, "executing", "executed", result=dict(result or {}), finished_at=unit.now)
+    else:
+        _move(unit, approval, "executing", "failed", error=dict(error), finished_at=unit.now)
+        _announce(unit, "failed", approval, error=dict(error))
+
+
+def go_stale(unit: Unit, approval: Approval) -> None:
+    """What the act depends on changed between approval and execution: it is not carried out."""
+    _close(unit, approval, approval.status, "stale", finished_at=unit.now)
+
+
+def to_execute(session: Session, *, now: datetime, abandoned_before: datetime) -> list[Approval]:
+    """Requests the manager should take up, oldest decision first."""
+    left_behind = (Approval.status == "executing") & (Approval.executing_since < abandoned_before)
+    query = select(Approval).where(or_((Approval.status == "approved") & (Approval.expires_at > now), left_behind))
+    return list(session.scalars(query.order_by(Approval.decided_at, Approval.id)))
+
+
+def listing(session: Session, *, status: str | None = None, limit: int = 100) -> list[Approval]:
+    """Requests, open ones first by what expires soonest, then the rest, newest first."""
+    query = select(Approval).order_by(Approval.status.not_in(OPEN), Approval.id.desc()).limit(limit)
+    if status is not None:
+        query = query.where(Approval.status == status)
+    return list(session.scalars(query))
+
+
+def deciders(session: Session, approval: Approval) -> tuple[list[str], dict[str, str]]:
+    """Who can decide a request, and who cannot, with the reason."""
+    can: list[str] = []
+    cannot: dict[str, str] = {}
+    own_allowed = node_settings.is_on(session, "single_operator")
+    for operator in operators.listing(session):
+        if CONTROL not in operator.permissions:
+            cannot[operator.name] = f"lacks {CONTROL}"
+        elif operator.name == approval.requested_by and not own_allowed:
+            cannot[operator.name] = "asked for it, and nobody decides their own request"
+        else:
+            can.append(operator.name)
+    return can, cannot
+
+
+def _decidable(unit: Unit, approval_id: str) -> Approval:
+    approval = find(unit.session, approval_id)
+    operators.require(unit.session, unit.actor.name, CONTROL)
+    if approval.status != "pending":
+        raise _ended(approval)
+    if approval.expires_at <= unit.now:
+        raise Refused(
+            "That request has timed out.",
+            cause=f"Nobody decided it until {approval.expires_at.isoformat()}; the clock rejects after 4 hours.",
+            fix="Ask for the act again, and have it decided within 4 hours.",
+            code="approval_timed_out",
+        )
+    if approval.requested_by == unit.actor.name and not node_settings.is_on(unit.session, "single_operator"):
+        raise Refused(
+            "Nobody decides their own request.",
+            cause=f"{approval.requested_by} asked for it, and you are {unit.actor.name}.",
+            fix="Have another operator decide it (fedtui approvals show ID says who can).",
+            code="four_eyes",
+        )
+    return approval
+
+
+def _close(unit: Unit, approval: Approval, expected: str, to: str, **values: Any) -> None:
+    """Move a request on; what was sealed to it is destroyed unless it may still be carried out."""
+    _move(unit, approval, expected, to, **values)
+    if to != "approved":
+        vaults.destroy(unit.session, Owner("approval", approval.id))
+    _announce(unit, to, approval, **{key: value for key, value in values.items() if key == "decision_reason"})
+
+
+def _move(unit: Unit, approval: Approval, expected: str, to: str, **values: Any) -> None:
+    moved = unit.session.execute(
+        update(Approval)
+        .where(Approval.id == approval.id, Approval.status == expected)
+        .values(status=to, **values)
+        .execution_options(synchronize_session=False)
+        .returning(Approval.id)
+    ).one_or_none()
+    unit.session.refresh(approval)
+    if moved is None:
+        raise _ended(approval)
+
+
+def _ended(approval: Approval) -> Refused:
+    by = f" by {approval.decided_by}" if approval.decided_by else ""
+    return Refused(
+        f"That request is {approval.status}{by}.",
+        cause="Only a pending request can be decided." if approval.status != "failed" else "It was tried and failed.",
+        fix=f"See it: fedtui approvals show {approval.id}",
+        code="approval_not_open",
+    )
+
+
+def _announce(unit: Unit, what: str, approval: Approval, **payload: Any) -> None:
+    emit(
+        unit,
+        f"system.approval.{what}",
+        source=SOURCE,
+        peer_id=approval.peer_id,
+        approval_id=approval.id,
+        action=approval.action,
+        **payload,
+    )

@@ -1,0 +1,113 @@
+"""Operators: who may act on this node, and what each may do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from fedtui.core.errors import NotFound, Refused, WrongUsage
+from fedtui.core.record.events import emit
+from fedtui.core.runtime.database import Base
+from fedtui.core.runtime.types import JsonList, Text_, Time
+from fedtui.core.runtime.unit import Unit
+
+VIEW = "system.federation_peers.view"
+MANAGE_PEERS = "system.federation_peers.manage"
+MANAGE_GRANTS = "system.federation_grants.manage"
+CONTROL = "system.infra_tasks.control"
+MANAGE_OPERATORS = "system.operators.manage"
+PERMISSIONS = (VIEW, MANAGE_PEERS, MANAGE_GRANTS, CONTROL, MANAGE_OPERATORS)
+_NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}", re.IGNORECASE)
+
+
+class Operator(Base):
+    """A person who acts on this node. A removed one stays on record: history names them."""
+
+    __tablename__ = "operators"
+
+    name: Mapped[str] = mapped_column(Text_, primary_key=True)
+    permissions: Mapped[JsonList]
+    added_at: Mapped[Time]
+    removed_at: Mapped[Time | None]
+
+
+def add(unit: Unit, name: str, permissions: Sequence[str]) -> Operator:
+    """Add an operator, or bring back a removed one. Raises `WrongUsage` or `Refused`."""
+    if not _NAME.fullmatch(name):
+        raise WrongUsage(
+            f"{name[:80]!r} cannot be an operator's name.",
+            cause="A name is letters, digits and . _ @ -, at most 64 of them.",
+            fix="Choose a name like alice or alice@example.com.",
+            code="operator_name_invalid",
+        )
+    unknown = [one for one in permissions if one not in PERMISSIONS]
+    if unknown or not permissions:
+        raise WrongUsage(
+            f"There is no permission {unknown[0]!r}." if unknown else "An operator needs at least one permission.",
+            cause=f"The permissions are: {', '.join(PERMISSIONS)}.",
+            fix="Give --permission once for each.",
+            code="permission_unknown",
+        )
+    existing = unit.session.get(Operator, name)
+    if existing is not None and existing.removed_at is None:
+        raise Refused(
+            f"There is already an operator {name}.",
+            cause=f"Added at {existing.added_at.isoformat()}.",
+            fix="See them with: fedtui operators list",
+            code="operator_exists",
+        )
+    operator = existing or Operator(name=name)
+    operator.permissions, operator.added_at, operator.removed_at = sorted(set(permissions)), unit.now, None
+    unit.session.add(operator)
+    unit.session.flush()
+    emit(unit, "system.operator.added", source="control", operator=name, permissions=operator.permissions)
+    return operator
+
+
+def remove(unit: Unit, name: str) -> Operator:
+    """Remove an operator. Raises `Refused` for the last one who can approve."""
+    operator = require(unit.session, name)
+    if approvers(unit.session) == [name]:
+        raise Refused(
+            f"{name} is the last operator who can approve.",
+            cause="Nobody could decide a request, or bring an operator back.",
+            fix=f"First add another with: fedtui operators add NAME --permission {CONTROL}",
+            code="last_approver",
+        )
+    operator.removed_at = unit.now
+    unit.session.flush()
+    emit(unit, "system.operator.removed", source="control", operator=name)
+    return operator
+
+
+def require(session: Session, name: str, permission: str | None = None) -> Operator:
+    """The operator called `name`. Raises `NotFound`, or `Refused` without `permission`."""
+    operator = session.get(Operator, name)
+    if operator is None or operator.removed_at is not None:
+        raise NotFound(
+            f"{name} is not an operator of this node.",
+            cause="Only operators on record can act.",
+            fix="Have one of them add you: fedtui operators add NAME   (who they are: fedtui operators list)",
+            code="operator_unknown",
+        )
+    if permission is not None and permission not in operator.permissions:
+        raise Refused(
+            f"{name} may not do this.",
+            cause=f"It takes the permission {permission}.",
+            fix="Ask an operator who has it (fedtui operators list), or have it given to you.",
+            code="permission_missing",
+        )
+    return operator
+
+
+def listing(session: Session) -> list[Operator]:
+    """Operators on record and not removed, by name."""
+    return list(session.scalars(select(Operator).where(Operator.removed_at.is_(None)).order_by(Operator.name)))
+
+
+def approvers(session: Session) -> list[str]:
+    """Names of those who can decide requests."""
+    return [operator.name for operator in listing(session) if CONTROL in operator.permissions]

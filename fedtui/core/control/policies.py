@@ -1,0 +1,110 @@
+"""Policies: for each action, whether it runs at once, is announced, asks, or is blocked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from fedtui.core.control import operators
+from fedtui.core.control.operators import CONTROL, MANAGE_OPERATORS, MANAGE_PEERS
+from fedtui.core.errors import Refused, WrongUsage
+from fedtui.core.runtime.database import Base
+from fedtui.core.runtime.types import Text_, Time
+
+AUTO, NOTIFY, ASK, BLOCKED = "auto_approve", "notify_and_proceed", "require_approval", "blocked"
+POLICIES = (AUTO, NOTIFY, ASK, BLOCKED)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What an action starts with: its policy, the permission to ask for it, and its floor."""
+
+    policy: str
+    permission: str
+    never_auto: bool = False
+    asks_once_two_can_approve: bool = False
+    never_blocked: bool = False
+
+
+_PEER = Rule(NOTIFY, MANAGE_PEERS)
+_GATED = Rule(ASK, MANAGE_PEERS, never_auto=True)
+_WEAKENING = Rule(ASK, MANAGE_OPERATORS, asks_once_two_can_approve=True)
+
+RULES: Mapping[str, Rule] = {
+    "system.federation_peer_propose": _GATED,
+    "system.federation_peer_accept": _GATED,
+    "system.federation_peer_revoke": _GATED,
+    "system.federation_peer_suspend": _PEER,
+    "system.federation_peer_resume": _PEER,
+    "system.federation_peer_token": _PEER,
+    "system.federation_peer_edit": _PEER,
+    "system.operator_add": _WEAKENING,
+    "system.operator_remove": _WEAKENING,
+    "system.settings_change": _WEAKENING,
+    "system.policy_set": Rule(ASK, MANAGE_OPERATORS, asks_once_two_can_approve=True, never_blocked=True),
+    "system.manager_pause": Rule(NOTIFY, CONTROL),
+    "system.manager_resume": Rule(NOTIFY, CONTROL),
+}
+"""Domain, section 7. An action that is not here does not exist."""
+
+
+class Policy(Base):
+    """A policy that was changed from what its action starts with."""
+
+    __tablename__ = "policies"
+
+    action: Mapped[str] = mapped_column(Text_, primary_key=True)
+    policy: Mapped[str]
+    set_at: Mapped[Time]
+    set_by: Mapped[str]
+
+
+def in_force(session: Session, action: str) -> str:
+    """The policy that applies now."""
+    row = session.get(Policy, action)
+    if row is not None:
+        return row.policy
+    rule = RULES[action]
+    if rule.asks_once_two_can_approve and len(operators.approvers(session)) < 2:
+        return NOTIFY
+    return rule.policy
+
+
+def check(action: str, policy: str) -> None:
+    """Raise `WrongUsage` for an unknown action or policy, `Refused` below the action's floor."""
+    if action not in RULES or policy not in POLICIES:
+        raise WrongUsage(
+            f"There is no {'policy ' + repr(policy) if action in RULES else 'action ' + repr(action)}.",
+            cause=f"It is one of: {', '.join(POLICIES if action in RULES else RULES)}.",
+            fix="See them with: fedtui policies list",
+            code="policy_unknown",
+        )
+    rule = RULES[action]
+    if (rule.never_auto and policy == AUTO) or (rule.never_blocked and policy == BLOCKED):
+        raise Refused(
+            f"{action} cannot be {policy}.",
+            cause="Peering changes who is trusted; the decision is never left out."
+            if policy == AUTO
+            else "Blocking it would leave no way to set any policy again.",
+            fix=f"Choose another of: {', '.join(POLICIES)}.",
+            code="policy_floor",
+        )
+
+
+def listing(session: Session) -> list[dict[str, object]]:
+    """Every action with its policy in force, what it starts with, and its permission."""
+    stored = {row.action: row for row in session.scalars(select(Policy))}
+    return [
+        {
+            "action": action,
+            "policy": in_force(session, action),
+            "default": rule.policy,
+            "permission": rule.permission,
+            "set_by": stored[action].set_by if action in stored else None,
+            "set_at": stored[action].set_at if action in stored else None,
+        }
+        for action, rule in RULES.items()
+    ]

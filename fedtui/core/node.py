@@ -1,0 +1,215 @@
+"""The node: the one place that wires settings, clock, database, vault, acts and jobs."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tomli_w
+
+from fedtui.core.acts import gate, handshake, jobs, node_acts, peer_acts
+from fedtui.core.acts.gate import Done, Pending
+from fedtui.core.acts.table import ActTable, join
+from fedtui.core.control import node_settings, operators
+from fedtui.core.control.approvals import Approval
+from fedtui.core.errors import Refused, WrongUsage
+from fedtui.core.peering import heartbeats
+from fedtui.core.record.changes import Changes
+from fedtui.core.record.events import emit
+from fedtui.core.runtime import home, identity, migrate, urls
+from fedtui.core.runtime.actor import Actor
+from fedtui.core.runtime.clock import Clock, SystemClock
+from fedtui.core.runtime.database import Database
+from fedtui.core.runtime.identity import NodeIdentity
+from fedtui.core.runtime.jobs import Job
+from fedtui.core.runtime.settings import Settings
+from fedtui.core.runtime.types import new_id
+from fedtui.core.runtime.unit import unit_of_work
+from fedtui.core.trust import certificates
+from fedtui.core.trust import vault as vaults
+from fedtui.core.trust.site import Site
+from fedtui.core.trust.vault import Vault
+
+NAME_LIMIT = 40
+
+
+@dataclass(kw_only=True)
+class Node(Site):
+    """An open node: the site with its table of acts, and who is acting. Close it when done."""
+
+    acts: ActTable
+    operator: str
+
+    def actor(self, origin: str) -> Actor:
+        """The operator of this process, come in by `origin` (`cli`, `console`, ...)."""
+        ssh = os.environ.get("SSH_CONNECTION", "").split(" ")[0]
+        via = f"{origin} via ssh {ssh}" if ssh else origin
+        return Actor("operator", self.operator, uid=os.getuid(), origin=via)
+
+    def request(
+        self, actor: Actor, action: str, params: Mapping[str, Any], *, reason: str | None = None
+    ) -> Done | Pending:
+        """Ask the gate for an act (`acts/gate.py`)."""
+        return gate.request(self, self.acts, actor, action, params, reason=reason)
+
+    def approve(self, actor: Actor, approval_id: str, digest: str) -> Approval:
+        """Approve a request by the digest that was shown."""
+        return gate.approve(self, self.acts, actor, approval_id, digest)
+
+    def jobs(self) -> Sequence[Job]:
+        """The schedule."""
+        settings = self.settings
+        return (
+            Job(
+                heartbeats.JOB,
+                settings.heartbeat_interval,
+                lambda held: jobs.federation_heartbeat(self, held),
+            ),
+            Job(
+                jobs.MANAGER_JOB,
+                settings.manager_interval,
+                lambda held: jobs.manager_tick(self, self.acts, held),
+            ),
+            Job(jobs.MAINTENANCE_JOB, settings.maintenance_interval, lambda held: jobs.maintenance(self, held)),
+        )
+
+    def changes(self) -> Changes:
+        """A watch on what other processes commit."""
+        return Changes(self.database)
+
+    def close(self) -> None:
+        """Give back the database's connections."""
+        self.database.close()
+
+
+def acting_operator(settings: Settings) -> str:
+    """Who acts: FEDTUI_OPERATOR or --operator as claimed, else the OS user."""
+    return settings.operator or getpass.getuser()
+
+
+def open_node(settings: Settings, *, clock: Clock | None = None, migrate_first: bool = True) -> Node:
+    """Open the node in `settings.home`.
+
+    Raises `Unusable` when there is none, when others can read it, when the database is newer
+    than this program, or when the vault's key is not the one it was set up with.
+    """
+    database = _open_database(settings)
+    try:
+        vault = Vault(vaults.read_key(settings.vault_key_path))
+        if migrate_first:
+            migrate.upgrade(database)
+        else:
+            migrate.require_current(database)
+        with database.explained(), database.reading() as session:
+            known = identity.load(session)
+            vault.require_key(session, known.id)
+    except BaseException:
+        database.close()
+        raise
+    return _node(settings, clock or SystemClock(), database, vault, known)
+
+
+def init_node(
+    settings: Settings,
+    *,
+    name: str,
+    url: str,
+    single_operator: bool = False,
+    drill_mode: bool = False,
+    clock: Clock | None = None,
+) -> Node:
+    """Set up a node: home, vault key, database, CA, server certificate, first operator.
+
+    Everything but the key file is written in one transaction. Raises `Refused` on a home
+    that has a node, `WrongUsage` for a bad name or URL.
+    """
+    shown_name = name.strip()
+    if not 1 <= len(shown_name) <= NAME_LIMIT or not shown_name.isprintable():
+        raise WrongUsage(
+            f"{name[:80]!r} cannot be a node's name.",
+            cause=f"A name is 1 to {NAME_LIMIT} printable characters; it tells nodes apart on the screen.",
+            fix="Choose one like platform-a.",
+            code="name_invalid",
+        )
+    own_url = urls.normalize(url)
+    home.make(settings.home)
+    home.require_private(settings.home)
+    database = Database(settings.resolved_database_url)
+    try:
+        migrate.upgrade(database)
+        return _write_node(settings, clock or SystemClock(), database, shown_name, own_url, single_operator, drill_mode)
+    except BaseException:
+        database.close()
+        raise
+
+
+def _write_node(
+    settings: Settings,
+    clock: Clock,
+    database: Database,
+    name: str,
+    url: str,
+    single_operator: bool,
+    drill_mode: bool,
+) -> Node:
+    operator = acting_operator(settings)
+    actor = Actor("operator", operator, uid=os.getuid(), origin="init")
+    with unit_of_work(database, now=clock.now(), actor=actor) as unit:
+        if unit.session.query(NodeIdentity).first() is not None:
+            raise _already_set_up(settings)
+        key_path = settings.vault_key_path
+        # A key left by an init that died before its commit is taken up, not overwritten.
+        vault = Vault(vaults.read_key(key_path) if key_path.exists() else vaults.make_key(key_path))
+        known = NodeIdentity(id=new_id(), name=name, url=url, created_at=unit.now)
+        unit.session.add(known)
+        vault.place_check(unit.session, known.id, unit.now)
+        certificates.create_authority(unit, vault, name)
+        operators.add(unit, operator, operators.PERMISSIONS)
+        for key, wanted in (("single_operator", single_operator), ("drill_mode", drill_mode)):
+            if wanted:
+                node_settings.put(unit, key, "on")
+        node = _node(settings, clock, database, vault, known)
+        jobs.renew_server(unit, node)
+        emit(unit, "system.node.initialised", source="init", name=name, url=url)
+        _write_config(settings)
+    return node
+
+
+def _write_config(settings: Settings) -> None:
+    if settings.config_file.exists():
+        return
+    home.write_private(settings.config_file, tomli_w.dumps({"listen": settings.listen}).encode())
+
+
+def _node(settings: Settings, clock: Clock, database: Database, vault: Vault, known: NodeIdentity) -> Node:
+    return Node(
+        settings=settings,
+        clock=clock,
+        database=database,
+        vault=vault,
+        id=known.id,
+        name=known.name,
+        url=known.url,
+        acts=join(peer_acts.ACTS, node_acts.ACTS, handshake.ACTS),
+        operator=acting_operator(settings),
+    )
+
+
+def _open_database(settings: Settings) -> Database:
+    home.require_private(settings.home)
+    database = Database(settings.resolved_database_url)
+    if database.file is not None and not database.file.exists():
+        raise identity.not_set_up()
+    return database
+
+
+def _already_set_up(settings: Settings) -> Refused:
+    return Refused(
+        f"There is already a node in {settings.home}.",
+        cause="Setting up again would replace its CA, and every peer would lose it.",
+        fix="Use it as it is (fedtui config shows it), or choose another home with FEDTUI_HOME=DIR.",
+        code="already_set_up",
+    )

@@ -1,0 +1,1 @@
+"""Remote platforms: their records, the tokens that admit them, and their heartbeats."""

@@ -1,0 +1,244 @@
+"""The peer client: one call to one remote platform, over mutual TLS, with everything bounded.
+
+Reads what it needs in a unit that is closed before the call, and returns what came back;
+recording the outcome is the caller's part, in a unit of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from sqlalchemy.orm import Session
+
+from fedtui.core.errors import RemoteFailed
+from fedtui.core.peering.peers import Peer
+from fedtui.core.trust import anchors, credentials, tls
+from fedtui.core.trust.vault import Vault
+
+log = logging.getLogger(__name__)
+PREFIX = "/api/v1/system/federation_api"
+ANSWER_LIMIT = 1024 * 1024
+OWN_PRIORITY = 100
+"""Where `remote_instance_url` stands among endpoints that declare no priority."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Connection:
+    """What it takes to call a peer: URLs to try in order, anchors (None: public CAs), our pair."""
+
+    urls: tuple[str, ...]
+    anchors_pem: tuple[str, ...] | None
+    pair: tuple[str, bytes] | None
+
+
+def connection_to(
+    session: Session, vault: Vault, peer: Peer, *, partial_mtls: str, anonymous: bool = False
+) -> Connection:
+    """Gather a connection from the records.
+
+    `anonymous` presents no certificate (the bootstrap call). Raises `RemoteFailed` with code
+    `partial_mtls` when one half of the pair is missing and the node refuses to call so, and
+    `VaultUnreadable` when the key does not open.
+    """
+    known = tuple(anchor.pem for anchor in anchors.of_peer(session, peer.id))
+    pair = None if anonymous else _pair(session, vault, peer, partial_mtls)
+    return Connection(endpoint_urls(peer), None if peer.public_ca else known, pair)
+
+
+def endpoint_urls(peer: Peer) -> tuple[str, ...]:
+    """The URLs that may be dialled, best first: the peer's own, those on its host, those confirmed.
+
+    A peer must not be able to point this node at its own network by declaring an endpoint.
+    """
+    host = urlsplit(peer.remote_instance_url).hostname
+    ranked: list[tuple[float, str]] = [(OWN_PRIORITY, peer.remote_instance_url)]
+    for endpoint in peer.endpoints:
+        url, priority = endpoint.get("url"), endpoint.get("priority", OWN_PRIORITY)
+        if not isinstance(url, str) or not isinstance(priority, int | float):
+            continue
+        url = url.rstrip("/")
+        if url in peer.confirmed_endpoints or _on_host(url, host):
+            ranked.append((priority, url))
+    ranked.sort(key=lambda one: one[0])
+    return tuple(dict.fromkeys(url for _, url in ranked))
+
+
+def call(
+    connection: Connection,
+    path: str,
+    body: Mapping[str, Any] | None,
+    *,
+    timeout: timedelta,
+    method: str = "POST",
+) -> Mapping[str, Any]:
+    """Call `path` at the first URL that can be reached; the answer's `data`.
+
+    `timeout` bounds the whole call. Raises `RemoteFailed` whose code tells what went wrong.
+    """
+    deadline = time.monotonic() + timeout.total_seconds()
+    context = tls.client_context(connection.anchors_pem, connection.pair)
+    failure: RemoteFailed | None = None
+    for url in connection.urls:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            break
+        try:
+            return _call_one(url + path, body, method=method, context=context, deadline=deadline)
+        except RemoteFailed as error:
+            failure = error
+            if error.code not in ("remote_dns", "remote_refused", "remote_timeout"):
+                break
+    raise failure or _timed_out()
+
+
+def _call_one(
+    url: str, body: Mapping[str, Any] | None, *, method: str, context: Any, deadline: float
+) -> Mapping[str, Any]:
+    left = max(0.05, deadline - time.monotonic())
+    try:
+        with (
+            httpx.Client(verify=context, trust_env=False, timeout=httpx.Timeout(left)) as client,
+            client.stream(method, url, json=body) as response,
+        ):
+            content = _read(response, deadline)
+    except (httpx.HTTPError, OSError) as error:
+        raise explain(error) from error
+    return _answer(response, content)
+
+
+def _read(response: httpx.Response, deadline: float) -> bytes:
+    content = bytearray()
+    for chunk in response.iter_bytes():
+        content += chunk
+        if len(content) > ANSWER_LIMIT:
+            raise RemoteFailed(
+                "The peer's answer is too long.",
+                cause=f"It went on past {ANSWER_LIMIT} bytes.",
+                fix="Ask the peer's operators what answers there.",
+                code="remote_failing",
+            )
+        if time.monotonic() > deadline:
+            raise _timed_out()
+    return bytes(content)
+
+
+def _answer(response: httpx.Response, content: bytes) -> Mapping[str, Any]:
+    try:
+        document = json.loads(content) if content else {}
+    except ValueError:
+        document = {}
+    if not isinstance(document, dict):
+        document = {}
+    if response.is_success:
+        data = document.get("data")
+        if isinstance(data, dict):
+            return data
+        raise RemoteFailed(
+            "What answers there is not a federation API.",
+            cause=f"HTTP {response.status_code} without the expected JSON.",
+            fix="See that the peer's URL is that of its federation API.",
+            code="remote_failing",
+        )
+    raise _rejected(response.status_code, str(document.get("error") or "")[:500], response.headers.get("Retry-After"))
+
+
+_BY_STATUS = {401: "remote_rejecting_auth", 403: "remote_rejecting_auth", 429: "remote_rate_limited"}
+
+
+def _rejected(status: int, said: str, retry_after: str | None) -> RemoteFailed:
+    code = _BY_STATUS.get(status, "remote_failing" if status >= 500 else "remote_rejecting")
+    wait = f" It says to try again in {retry_after} s." if retry_after else ""
+    return RemoteFailed(
+        f"The peer answered HTTP {status}: {said or '(no reason given)'}",
+        cause=f"The call arrived and was turned down there.{wait}",
+        fix="Their operators can see why in their own record of it.",
+        code=code,
+    )
+
+
+def explain(error: BaseException) -> RemoteFailed:
+    """A transport error as a problem, with dns, refused, timeout and TLS told apart."""
+    if isinstance(error, httpx.TimeoutException | TimeoutError):
+        return _timed_out()
+    refused = tls.failed_handshake(error)
+    if refused is not None:
+        return refused
+    for kind, code, problem in _CAUSES:
+        if _within(error, kind):
+            return RemoteFailed(problem, cause=str(error), fix="See the network and the peer's daemon.", code=code)
+    return RemoteFailed(
+        "The connection to the peer broke.",
+        cause=f"{str(error) or type(error).__name__} (a server that rejects a certificate hangs up like this).",
+        fix="Compare certificates on both sides: fedtui certs list",
+        code="remote_disconnected",
+    )
+
+
+_CAUSES: Sequence[tuple[type[BaseException], str, str]] = (
+    (socket.gaierror, "remote_dns", "The peer's host name does not resolve."),
+    (ConnectionRefusedError, "remote_refused", "Nothing listens at the peer's address."),
+    (TimeoutError, "remote_timeout", "The peer did not answer in time."),
+)
+
+
+def _within(error: BaseException | None, kind: type[BaseException]) -> bool:
+    while error is not None:
+        if isinstance(error, kind):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _timed_out() -> RemoteFailed:
+    return RemoteFailed(
+        "The peer did not answer in time.",
+        cause="The connection was not made, or the answer not finished, within the time for a call.",
+        fix="See the network between, and whether the peer's daemon runs.",
+        code="remote_timeout",
+    )
+
+
+def _pair(session: Session, vault: Vault, peer: Peer, partial_mtls: str) -> tuple[str, bytes] | None:
+    pair = credentials.pair(session, vault, peer.id)
+    if pair.state == "complete" and pair.certificate is not None and pair.private_key_pem is not None:
+        return pair.certificate.cert_pem + pair.certificate.chain_pem, pair.private_key_pem
+    if pair.state == "none":
+        return None
+    fallback = partial_mtls == "fallback"
+    has_cert, has_key = pair.certificate is not None, pair.private_key_pem is not None
+    log.warning(
+        "[PeerClient] partial mTLS config — cert_pem=%s, key_pem=%s; %s",
+        str(has_cert).lower(),
+        str(has_key).lower(),
+        "falling back to plaintext" if fallback else "refusing to call without client authentication",
+    )
+    if fallback:
+        return None
+    raise RemoteFailed(
+        f"This node has only half of what it needs to call {peer.remote_instance_url}.",
+        cause=f"Certificate there: {_word(has_cert)}; private key there: {_word(has_key)}; "
+        f"they belong together: {_word(pair.state != 'mismatch')}.",
+        fix="Finish the handshake (the SDWAN Manager tries at each tick), or revoke and propose anew.",
+        code="partial_mtls",
+    )
+
+
+def _word(truth: bool) -> str:
+    return "yes" if truth else "no"
+
+
+def _on_host(url: str, host: str | None) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and parts.hostname == host
+    except ValueError:
+        return False

@@ -1,0 +1,285 @@
+"""Heartbeats: the ones that arrive, the sweep over those that do not, and the ones sent out.
+
+`accepted -> enrolled -> active` happens here and nowhere else: a heartbeat proves that the
+certificates work (runbook, "both sides show accepted indefinitely").
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, insert, literal, select, text, update
+from sqlalchemy.orm import Session
+
+from fedtui.core.errors import Problem, Refused
+from fedtui.core.peering import client, peers
+from fedtui.core.peering.peers import MAY_HEARTBEAT, SUPPORTED_CONTRACTS, Peer
+from fedtui.core.record.events import KINDS, Event, context, emit
+from fedtui.core.runtime import daemons
+from fedtui.core.runtime.actor import Actor
+from fedtui.core.runtime.durations import show
+from fedtui.core.runtime.types import new_id
+from fedtui.core.runtime.unit import Unit
+from fedtui.core.trust import certificates
+from fedtui.core.trust.site import Site
+
+log = logging.getLogger(__name__)
+JOB = "federation_heartbeat"
+SWEEP_SOURCE = "federation_heartbeat_sweep"
+JOB_ACTOR = Actor("job", JOB, origin=f"job {JOB}")
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a remote says of itself in accept and heartbeat; None where it said nothing."""
+
+    endpoints: list[dict[str, Any]] | None = None
+    capabilities: dict[str, Any] | None = None
+    extension_slugs: list[str] | None = None
+    sync_cursor: dict[str, Any] | None = None
+    platform_version: str | None = None
+    data_residency: str | None = None
+    operator_contact: str | None = None
+    sent_at: datetime | None = None
+
+    def columns(self, now: datetime) -> dict[str, Any]:
+        """The peer's columns to set: only what was said."""
+        said = {
+            name: getattr(self, name)
+            for name in self.__slots__
+            if name != "sent_at" and getattr(self, name) is not None
+        }
+        if self.sent_at is not None:
+            said["clock_skew_seconds"] = round((self.sent_at - now).total_seconds(), 3)
+        return said
+
+
+# --- inbound -----------------------------------------------------------------------------
+
+
+def record(unit: Unit, peer_id: str, declared: Declared) -> Peer:
+    """An authenticated heartbeat has arrived: the peer becomes (or stays) active.
+
+    Raises `Refused` when its status does not allow it to call.
+    """
+    peer = peers.lock(unit, peer_id)
+    before = peer.status
+    if before not in MAY_HEARTBEAT:
+        raise Refused(
+            f"The peer {peer.remote_instance_url} is {before} and may not send heartbeats.",
+            cause=f"Heartbeats are taken from: {', '.join(MAY_HEARTBEAT)}.",
+            code="peer_not_reachable",
+        )
+    values = {"last_heartbeat_at": unit.now, "updated_at": unit.now, **declared.columns(unit.now)}
+    if peer.peer_kind == "sdwan_only" or before == "active":
+        unit.session.execute(
+            update(Peer).where(Peer.id == peer_id).values(**values).execution_options(synchronize_session=False)
+        )
+        return peers.lock(unit, peer_id)
+    if before == "accepted":
+        peers.move(unit, peer_id, "enrolled", last_handshake_at=unit.now)
+        emit(unit, "federation.peer.enrolled", source="accept_controller", peer_id=peer_id)
+    peer = peers.move(unit, peer_id, "active", **values)
+    if before == "degraded":
+        peers.note(unit, peer, degraded_reason=None, degraded_at=None)
+        emit(unit, "federation.peer.recovered", source="accept_controller", peer_id=peer_id)
+    else:
+        emit(unit, "federation.peer.active", source="accept_controller", peer_id=peer_id)
+    return peer
+
+
+# --- the sweep ---------------------------------------------------------------------------
+
+
+def sweep(unit: Unit, settings: Any) -> dict[str, Any]:
+    """Degrade active platform peers not heard of within the stale window; nothing else.
+
+    Set-based: events and states in three statements, whatever the number of peers. Holds
+    back until the node's own API has been listening for one stale window, since after our
+    own downtime every peer looks stale. Returns swept, degraded_ids, ran_at, held_back.
+    """
+    result: dict[str, Any] = {
+        "swept": 0,
+        "degraded_ids": [],
+        "ran_at": unit.now.isoformat(),
+        "held_back": False,
+    }
+    since = daemons.listening_since(unit.session, now=unit.now, ttl=3 * settings.lease_ttl)
+    if since is None or unit.now - since < settings.stale_after:
+        return {**result, "held_back": True}
+    reason = f"heartbeat stale (>{_window(settings.stale_after)})"
+    ids = list(unit.session.scalars(_stale_ids(unit.now - settings.stale_after)))
+    if not ids:
+        return result
+    _emit_stale(unit, unit.now - settings.stale_after, reason)
+    set_reason = _metadata_with(unit.session, {"degraded_reason": reason, "degraded_at": unit.now.isoformat()})
+    unit.session.execute(
+        update(Peer)
+        .where(_stale(unit.now - settings.stale_after))
+        .values(status="degraded", updated_at=unit.now, metadata_=set_reason)
+        .execution_options(synchronize_session=False)
+    )
+    return {**result, "swept": len(ids), "degraded_ids": ids}
+
+
+# The condition stands as literal text because the planner must see the constants to use
+# the partial index. An active peer always has a heartbeat: a constraint of the table.
+_ACTIVE = "peers.peer_kind = 'platform' AND peers.status = 'active'"
+
+
+def _stale(limit: datetime) -> Any:
+    return text(_ACTIVE) & (Peer.last_heartbeat_at < limit)
+
+
+def _stale_ids(limit: datetime) -> Any:
+    return select(Peer.id).where(_stale(limit)).order_by(Peer.id)
+
+
+def _emit_stale(unit: Unit, limit: datetime, reason: str) -> None:
+    """One event per peer about to be degraded, inserted by the database.
+
+    Ids must be UUIDv7, which the databases cannot make: the batch shares one id's time
+    and takes its random half from the peer's own id, unique within the batch.
+    """
+    kind = "federation.peer.heartbeat_stale"
+    head = new_id()[:19]
+    columns = {
+        "kind": kind,
+        "severity": KINDS[kind],
+        "source": SWEEP_SOURCE,
+        "payload": {"reason": reason},
+        **context(unit),
+    }
+    values = [literal(value, Event.__table__.c[name].type) for name, value in columns.items()]
+    rows = select(literal(head).concat(func.substr(Peer.id, 20)), Peer.id, *values).where(_stale(limit))
+    unit.session.execute(insert(Event).from_select(["id", "peer_id", *columns], rows))
+
+
+def _metadata_with(session: Session, facts: Mapping[str, str]) -> Any:
+    """An expression that sets keys of the metadata column, in the database."""
+    if session.get_bind().dialect.name == "sqlite":
+        pairs = [part for key, value in facts.items() for part in (f"$.{key}", value)]
+        return func.json_set(Peer.metadata_, *pairs)
+    built = func.jsonb_build_object(*[part for pair in facts.items() for part in pair])
+    return Peer.metadata_.op("||")(built)
+
+
+def _window(stale_after: timedelta) -> str:
+    seconds = int(stale_after.total_seconds())
+    return f"{seconds // 60} minutes" if seconds % 60 == 0 else show(stale_after)
+
+
+# --- outbound ----------------------------------------------------------------------------
+
+
+def own_declaration(site: Site, session: Session, now: datetime) -> dict[str, Any]:
+    """What this node says of itself in every heartbeat (contract, HTTP)."""
+    settings = site.settings
+    slugs = [slug.strip() for slug in settings.extension_slugs.split(",") if slug.strip()]
+    return {
+        "capabilities": {"contract_versions": list(SUPPORTED_CONTRACTS)},
+        "endpoints": own_endpoints(site),
+        "sync_cursor": {},
+        "extension_slugs": slugs,
+        "platform_version": settings.platform_version or None,
+        "data_residency": settings.data_residency or None,
+        "operator_contact": settings.operator_contact or None,
+        "ca_bundle_pem": certificates.own_ca(session).cert_pem,
+        "sent_at": now.isoformat(),
+    }
+
+
+def own_endpoints(site: Site) -> list[dict[str, Any]]:
+    """Where this node can be reached."""
+    return [{"url": site.url, "scope": "wan", "priority": client.OWN_PRIORITY}]
+
+
+def send(site: Site, peer_id: str, *, partial_mtls: str = "refuse", actor: Actor = JOB_ACTOR) -> str | None:
+    """Send one heartbeat now and record how it went: None, or why it failed.
+
+    Inbound liveness is not touched: a peer that hears us may still be silent.
+    """
+    error = _attempt(site, peer_id, partial_mtls)
+    with site.unit(actor) as unit:
+        _record_outbound(unit, peer_id, error)
+    return error
+
+
+def _attempt(site: Site, peer_id: str, partial_mtls: str) -> str | None:
+    try:
+        with site.read() as session:
+            peer = peers.get(session, peer_id)
+            body = own_declaration(site, session, site.clock.now())
+            connection = client.connection_to(session, site.vault, peer, partial_mtls=partial_mtls)
+        client.call(connection, f"{client.PREFIX}/heartbeat", body, timeout=site.settings.outbound_timeout)
+    except Problem as problem:
+        return f"{problem.code}: {problem.problem} {problem.cause}".strip()
+    return None
+
+
+def _record_outbound(unit: Unit, peer_id: str, error: str | None) -> None:
+    peer = peers.lock(unit, peer_id)
+    before, peer.last_outbound_error = peer.last_outbound_error, error
+    peer.last_outbound_attempt_at = unit.now
+    if error is None:
+        peer.last_outbound_at = unit.now
+    unit.session.flush()
+    if error is not None and before is None:
+        emit(unit, "federation.peer.outbound_failed", source=JOB, peer_id=peer_id, error=error)
+    elif error is None and before is not None:
+        emit(unit, "federation.peer.outbound_recovered", source=JOB, peer_id=peer_id)
+
+
+def send_all(site: Site, *, partial_mtls: str = "refuse") -> dict[str, int]:
+    """Send to every peer that takes heartbeats, many at once, within one interval.
+
+    Peers whose last call succeeded go first, so that the dead cannot delay the living; then
+    those that failed, the longest untried first. Who is not reached within the interval
+    is first in its group next time.
+    """
+    until = time.monotonic() + site.settings.heartbeat_interval.total_seconds()
+    with site.read() as session:
+        wanted = list(session.scalars(_recipients()))
+
+    def one(peer_id: str) -> str:
+        if time.monotonic() >= until:
+            return "postponed"
+        return "sent" if send(site, peer_id, partial_mtls=partial_mtls) is None else "failed"
+
+    tally = {"sent": 0, "failed": 0, "postponed": 0}
+    if not wanted:
+        return tally
+    workers = min(site.settings.outbound_concurrency, len(wanted))
+    with ThreadPoolExecutor(workers, thread_name_prefix="heartbeat") as pool:
+        for done in as_completed([pool.submit(one, peer_id) for peer_id in wanted]):
+            tally[done.result()] += 1
+    return tally
+
+
+def _recipients() -> Any:
+    return (
+        select(Peer.id)
+        .where(Peer.peer_kind == "platform", Peer.status.in_(MAY_HEARTBEAT))
+        .order_by(Peer.last_outbound_error.is_not(None), Peer.last_outbound_attempt_at.asc().nulls_first(), Peer.id)
+    )
+
+
+def schema_compatibility(ours: str, theirs: str | None) -> str:
+    """`compatible`, `drift` or `unknown`: same major version and minor at most one apart."""
+    if not ours or not theirs:
+        return "unknown"
+    mine, other = _major_minor(ours), _major_minor(theirs)
+    if mine is None or other is None:
+        return "unknown"
+    return "compatible" if mine[0] == other[0] and abs(mine[1] - other[1]) <= 1 else "drift"
+
+
+def _major_minor(version: str) -> Sequence[int] | None:
+    parts = version.lstrip("vV").split(".")[:2]
+    return [int(part) for part in parts] if len(parts) == 2 and all(part.isdigit() for part in parts) else None

@@ -1,0 +1,167 @@
+"""Peers as lines of a table: keyset pages in every order the console offers.
+
+A page is asked for by the key of the row before or after it, never by an offset, so that
+it costs the same at the end of a hundred thousand peers as at the beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, case, cast, func, literal, not_, or_, select, tuple_
+from sqlalchemy.orm import Session
+
+from fedtui.core.peering.peers import Peer
+from fedtui.core.runtime.types import UtcTime
+from fedtui.core.trust.certificates import Certificate
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+URGENCY = ("degraded", "accepted", "enrolled", "proposed", "suspended", "active", "revoked")
+"""What will hurt first on top: broken, then unfinished, then at rest."""
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLine:
+    """One peer as a list shows it. `last_heartbeat_at` is inbound; times are aware UTC."""
+
+    id: str
+    remote_instance_url: str
+    peer_kind: str
+    spawn_role: str | None
+    spawn_mode: str | None
+    status: str
+    drill_mode: bool
+    last_heartbeat_at: datetime | None
+    last_outbound_at: datetime | None
+    last_outbound_error: str | None
+    certificate_expires_at: datetime | None
+    metadata: Mapping[str, object]
+    created_at: datetime
+    updated_at: datetime
+
+
+_URGENCY = case({status: place for place, status in enumerate(URGENCY)}, value=Peer.status, else_=len(URGENCY))
+_HEARTBEAT = func.coalesce(Peer.last_heartbeat_at, cast(literal(EPOCH, UtcTime), UtcTime), type_=UtcTime)
+_ORDERS: Mapping[str, Sequence[Any]] = {
+    "urgency": (_URGENCY, Peer.remote_instance_url, Peer.id),
+    "url": (Peer.remote_instance_url, Peer.id),
+    "status": (Peer.status, Peer.remote_instance_url, Peer.id),
+    "heartbeat": (_HEARTBEAT, Peer.id),
+    "created": (Peer.created_at, Peer.id),
+}
+SORTS = tuple(_ORDERS)
+
+
+def key(line: PeerLine, sort: str) -> Key:
+    """Where a line stands in an order: what `page` and `rank` take."""
+    return {
+        "urgency": (URGENCY.index(line.status), line.remote_instance_url, line.id),
+        "url": (line.remote_instance_url, line.id),
+        "status": (line.status, line.remote_instance_url, line.id),
+        "heartbeat": (line.last_heartbeat_at or EPOCH, line.id),
+        "created": (line.created_at, line.id),
+    }[sort]
+
+
+def page(
+    session: Session,
+    *,
+    sort: str = "urgency",
+    text: str = "",
+    invert: bool = False,
+    after: Key | None = None,
+    before: Key | None = None,
+    limit: int = 50,
+) -> list[PeerLine]:
+    """Up to `limit` lines in display order: from the top, after a key, or just before one."""
+    order = _ORDERS[sort]
+    place = tuple_(*order)
+    query = select(Peer, _certificate_expiry()).where(_matches(text, invert)).limit(limit)
+    if before is not None:
+        rows = session.execute(query.where(place < _bound(before, order)).order_by(*(one.desc() for one in order)))
+        return [_line(*row) for row in rows][::-1]
+    if after is not None:
+        query = query.where(place > _bound(after, order))
+    return [_line(*row) for row in session.execute(query.order_by(*order))]
+
+
+def rank(session: Session, key: Key, *, sort: str, text: str = "", invert: bool = False) -> int:
+    """How many lines stand before `key`."""
+    order = _ORDERS[sort]
+    query = select(func.count()).select_from(Peer).where(_matches(text, invert), tuple_(*order) < _bound(key, order))
+    return session.scalar(query) or 0
+
+
+def count(session: Session, *, text: str = "", invert: bool = False) -> int:
+    """How many lines there are."""
+    return session.scalar(select(func.count()).select_from(Peer).where(_matches(text, invert))) or 0
+
+
+def one(session: Session, peer_id: str) -> PeerLine | None:
+    """The line of one peer."""
+    row = session.execute(select(Peer, _certificate_expiry()).where(Peer.id == peer_id)).one_or_none()
+    return None if row is None else _line(*row)
+
+
+def _certificate_expiry() -> Any:
+    """The soonest expiry that matters: of the newest certificate in each direction, the earlier."""
+
+    def newest(direction: str) -> Any:
+        return (
+            select(func.max(Certificate.not_after))
+            .where(
+                Certificate.peer_id == Peer.id,
+                Certificate.direction == direction,
+                Certificate.revoked_at.is_(None),
+            )
+            .correlate(Peer)
+            .scalar_subquery()
+        )
+
+    inbound, outbound = newest("inbound"), newest("outbound")
+    earlier = case(
+        (inbound.is_(None), outbound),
+        (outbound.is_(None), inbound),
+        (inbound < outbound, inbound),
+        else_=outbound,
+    )
+    return earlier.label("certificate_expires_at")
+
+
+def _matches(text: str, invert: bool) -> ColumnElement[bool]:
+    if not text:
+        return literal(True)
+    found = or_(
+        *(
+            column.icontains(text, autoescape=True)
+            for column in (Peer.remote_instance_url, Peer.status, Peer.id, Peer.spawn_role, Peer.spawn_mode)
+        )
+    )
+    return not_(func.coalesce(found, False)) if invert else and_(found)
+
+
+def _bound(key: Key, order: Sequence[Any]) -> Any:
+    return tuple_(*(literal(value, column.type) for value, column in zip(key, order, strict=True)))
+
+
+def _line(peer: Peer, certificate_expires_at: datetime | None) -> PeerLine:
+    return PeerLine(
+        id=peer.id,
+        remote_instance_url=peer.remote_instance_url,
+        peer_kind=peer.peer_kind,
+        spawn_role=peer.spawn_role,
+        spawn_mode=peer.spawn_mode,
+        status=peer.status,
+        drill_mode=peer.drill_mode,
+        last_heartbeat_at=peer.last_heartbeat_at,
+        last_outbound_at=peer.last_outbound_at,
+        last_outbound_error=peer.last_outbound_error,
+        certificate_expires_at=certificate_expires_at,
+        metadata=peer.metadata_,
+        created_at=peer.created_at,
+        updated_at=peer.updated_at,
+    )

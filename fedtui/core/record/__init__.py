@@ -1,0 +1,1 @@
+"""What happened: events, and telling other processes that something changed."""

@@ -1,0 +1,142 @@
+"""Events: what happened, append-only, with who did it and what caused it.
+
+Every change of state emits one inside its own unit, so that a change and its event are
+committed together or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, insert, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from fedtui.core.record.redaction import redact
+from fedtui.core.runtime.database import Base
+from fedtui.core.runtime.types import Id, JsonObject, Text_, Time, new_id
+from fedtui.core.runtime.unit import Unit
+
+SEVERITIES = ("low", "medium", "high", "critical")
+
+KINDS: Mapping[str, str] = {
+    "federation.peer.proposed": "low",
+    "federation.peer.token_issued": "low",
+    "federation.peer.token_cancelled": "low",
+    "federation.peer.accept_refused": "medium",
+    "federation.peer.accepted": "low",
+    "federation.peer.credentials_stored": "low",
+    "federation.peer.enrolled": "low",
+    "federation.peer.active": "low",
+    "federation.peer.heartbeat_stale": "medium",
+    "federation.peer.recovered": "low",
+    "federation.peer.outbound_failed": "medium",
+    "federation.peer.outbound_recovered": "low",
+    "federation.peer.suspended": "medium",
+    "federation.peer.resumed": "low",
+    "federation.peer.revoked": "high",
+    "federation.peer.edited": "low",
+    "federation.handshake.redelivered": "low",
+    "federation.certificate.issued": "low",
+    "federation.certificate.revoked": "high",
+    "federation.server_certificate.renewed": "low",
+    "federation.grant.issued": "low",
+    "system.approval.requested": "low",
+    "system.approval.approved": "low",
+    "system.approval.rejected": "low",
+    "system.approval.expired": "medium",
+    "system.approval.withdrawn": "low",
+    "system.approval.stale": "medium",
+    "system.approval.executed": "low",
+    "system.approval.failed": "medium",
+    "system.act": "low",
+    "system.manager.paused": "high",
+    "system.manager.resumed": "high",
+    "system.node.initialised": "low",
+    "system.operator.added": "medium",
+    "system.operator.removed": "medium",
+    "system.settings.changed": "medium",
+    "system.policy.changed": "medium",
+}
+"""Every kind of event and the severity it has unless the emitter knows better."""
+
+
+class Event(Base):
+    """One thing that happened. `source` names the part that noticed (`sdwan_manager`,
+    `accept_controller`, ...); `correlation_id` is shared by one act and all it caused."""
+
+    __tablename__ = "events"
+    __table_args__ = (
+        Index("ix_events_kind_id", "kind", "id"),
+        Index("ix_events_source_id", "source", "id"),
+        Index("ix_events_peer_id_id", "peer_id", "id"),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(Text_)
+    severity: Mapped[str]
+    source: Mapped[str] = mapped_column(Text_)
+    peer_id: Mapped[str | None] = mapped_column(Text_)
+    actor: Mapped[str]
+    uid: Mapped[int | None]
+    origin: Mapped[str]
+    correlation_id: Mapped[str] = mapped_column(Text_)
+    payload: Mapped[JsonObject]
+    emitted_at: Mapped[Time]
+
+
+def emit(
+    unit: Unit,
+    kind: str,
+    *,
+    source: str,
+    peer_id: str | None = None,
+    severity: str | None = None,
+    **payload: Any,
+) -> None:
+    """Record that `kind` happened, with the unit's actor, time and correlation id.
+
+    Raises `KeyError` for a kind that is not in `KINDS`: that is a bug, not input.
+    """
+    unit.session.execute(
+        insert(Event).values(
+            id=new_id(),
+            kind=kind,
+            severity=severity or KINDS[kind],
+            source=source,
+            peer_id=peer_id,
+            payload=redact(payload),
+            **context(unit),
+        )
+    )
+
+
+def context(unit: Unit) -> dict[str, Any]:
+    """The columns that every event of a unit shares, for set-based inserts."""
+    return {
+        "actor": str(unit.actor),
+        "uid": unit.actor.uid,
+        "origin": unit.actor.origin,
+        "correlation_id": unit.correlation_id,
+        "emitted_at": unit.now,
+    }
+
+
+def recent(
+    session: Session,
+    *,
+    source: str | None = None,
+    kind: str | None = None,
+    peer_id: str | None = None,
+    since: datetime | None = None,
+    limit: int = 100,
+) -> list[Event]:
+    """The newest events that match, newest first."""
+    query = select(Event).order_by(Event.id.desc()).limit(limit)
+    for column, value in ((Event.source, source), (Event.kind, kind), (Event.peer_id, peer_id)):
+        if value is not None:
+            query = query.where(column == value)
+    if since is not None:
+        query = query.where(Event.emitted_at >= since)
+    return list(session.scalars(query))

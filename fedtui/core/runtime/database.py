@@ -1,0 +1,122 @@
+"""The database: one engine per process, and how its transactions begin.
+
+SQLite runs in WAL mode; units that write begin IMMEDIATE, so that two writers queue
+instead of failing half-way, and readers begin deferred.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.pool import QueuePool
+
+from fedtui.core.errors import Unusable, WrongUsage
+
+BUSY_TIMEOUT_MS = 10_000
+READ_ONLY = "fedtui_read_only"
+
+
+class Base(DeclarativeBase):
+    """The parent of every table."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Database:
+    """An engine and the two ways to use it: to write, and to read.
+
+    `url` is an SQLAlchemy URL; `sqlite:///FILE` and `postgresql+psycopg://...` are supported.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            self.url = make_url(url)
+        except ArgumentError as error:
+            raise WrongUsage(
+                "The database URL cannot be read.",
+                cause="It is not of the form DRIVER://USER@HOST/NAME.",
+                fix="Set FEDTUI_DATABASE_URL to postgresql+psycopg://... or unset it for the built-in SQLite.",
+            ) from error
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        options: dict[str, Any] = {"pool_size": 8, "max_overflow": 56, "poolclass": QueuePool}
+        if self.is_sqlite:
+            options["connect_args"] = {"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False}
+        else:
+            options["pool_pre_ping"] = True
+        self.engine = create_engine(self.url, **options)
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+        self._readers = self.engine.execution_options(**{READ_ONLY: True})
+
+    @property
+    def file(self) -> Path | None:
+        """The SQLite file, or None on a database server."""
+        return Path(self.url.database) if self.is_sqlite and self.url.database else None
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session in one transaction: committed at the end, rolled back on an exception."""
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that sees one moment and writes nothing. Close it soon: it holds back the WAL."""
+        with Session(self._readers, expire_on_commit=False, autoflush=False) as session:
+            yield session
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn the driver's refusals (locked, gone, read-only) into a problem with a fix."""
+        try:
+            yield
+        except OperationalError as error:
+            raise Unusable(
+                "The node's database did not answer.",
+                cause=str(error.orig),
+                fix="See that its file or server is there and writable, and that no other program locks it.",
+                code="database_unavailable",
+            ) from error
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self.engine.dispose()
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver's own transaction handling loses updates between processes: switch it
+    # off before the PRAGMAs (inside a transaction they would be ignored) and begin by hand.
+    connection.isolation_level = None
+    for pragma in (
+        f"busy_timeout = {BUSY_TIMEOUT_MS}",
+        "foreign_keys = ON",
+        "synchronous = FULL",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    read_only = connection.get_execution_options().get(READ_ONLY)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def engine_of(session: Session) -> Engine:
+    """The engine a session works on."""
+    bind = session.get_bind()
+    return bind if isinstance(bind, Engine) else bind.engine

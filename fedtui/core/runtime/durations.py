@@ -1,0 +1,42 @@
+"""Durations as people write them: 90s, 5m, 1h, 30d."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+from fedtui.core.errors import WrongUsage
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_FORM = re.compile(r"(\d{1,9})([smhd])")
+
+
+def parse(text: str, *, field: str = "duration") -> timedelta:
+    """Read `<int>s|m|h|d`. Raises `WrongUsage` naming `field`."""
+    match = _FORM.fullmatch(text.strip().lower())
+    if match is None:
+        raise WrongUsage(
+            f"{field}: {text[:40]!r} is not a duration.",
+            cause="A duration is a whole number and one of s, m, h, d.",
+            fix="Write it like 90s, 15m, 1h or 30d.",
+            code="duration_invalid",
+        )
+    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+
+
+def show(duration: timedelta) -> str:
+    """The shortest exact spelling in whole units: 3600 s is `1h`."""
+    seconds = round(duration.total_seconds())
+    for unit in ("d", "h", "m"):
+        if seconds and seconds % _UNITS[unit] == 0:
+            return f"{seconds // _UNITS[unit]}{unit}"
+    return f"{seconds}s"
+
+
+def roughly(duration: timedelta) -> str:
+    """The largest fitting unit, for people: `42 s`, `7 min`, `3 h`, `12 d`."""
+    seconds = abs(int(duration.total_seconds()))
+    for limit, size, word in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds // size} {word}"
+    return f"{seconds // 86_400} d"

@@ -1,0 +1,197 @@
+"""Settings: one table, four sources, each value remembering where it came from.
+
+In rising order: built-in default, `config.toml` in the node's home, `FEDTUI_*` in the
+environment, option on the command line. Settings that weaken a node are not here: they
+live in its database and change only through the gate (`control/node_settings.py`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from fedtui.core.errors import Unusable, WrongUsage
+from fedtui.core.runtime import durations
+
+CONFIG_FILE = "config.toml"
+DATABASE_FILE = "fedtui.db"
+VAULT_KEY_FILE = "vault.key"
+MASK = "(hidden)"
+
+
+def _setting(default: Any, help_: str, *, secret: bool = False, least: int | None = None) -> Any:
+    """A row of the table: default, what it is for, whether it is masked, its smallest value."""
+    return field(default=default, metadata={"help": help_, "secret": secret, "least": least})
+
+
+def _seconds(count: int) -> timedelta:
+    return timedelta(seconds=count)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What this process was told. Durations are timedeltas, sizes are bytes."""
+
+    home: Path
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    listen: str = _setting("127.0.0.1:8443", "where the federation API listens, HOST:PORT")
+    operations_listen: str = _setting("127.0.0.1:0", "where health and metrics listen; port 0 picks a free one")
+    database_url: str = _setting("", "PostgreSQL for several machines; empty: SQLite in the home", secret=True)
+    operator: str = _setting("", "who is acting; empty: the OS user")
+    worker_token: str = _setting("", "what X-Worker-Token must carry; empty: that endpoint refuses", secret=True)
+    vault_key_file: str = _setting("", "the vault's key file; empty: vault.key in the home")
+
+    heartbeat_interval: timedelta = _setting(_seconds(60), "between two heartbeats", least=1)
+    stale_after: timedelta = _setting(_seconds(300), "silence after which a peer is degraded", least=2)
+    manager_interval: timedelta = _setting(_seconds(60), "between two ticks of the SDWAN Manager", least=1)
+    maintenance_interval: timedelta = _setting(_seconds(3600), "between two maintenance runs", least=1)
+    lease_ttl: timedelta = _setting(_seconds(10), "after which a silent daemon's work is taken over", least=2)
+    outbound_timeout: timedelta = _setting(_seconds(10), "for one call to a peer, all told", least=1)
+    outbound_concurrency: int = _setting(64, "heartbeats under way at once", least=1)
+    leaf_lifetime: timedelta = _setting(timedelta(days=90), "of the certificates this node signs", least=3600)
+
+    accepts_per_minute: int = _setting(120, "accept calls from one address", least=1)
+    accepts_burst: int = _setting(120, "accept calls from one address at once", least=1)
+    heartbeats_per_minute: int = _setting(30, "heartbeats from one peer", least=1)
+    heartbeats_burst: int = _setting(10, "heartbeats from one peer at once", least=1)
+    connections_per_address: int = _setting(256, "connections from one address", least=1)
+    connections: int = _setting(4096, "connections in all", least=1)
+    body_bytes: int = _setting(1024 * 1024, "the largest request body", least=1024)
+
+    platform_version: str = _setting("", "what this platform says it runs")
+    data_residency: str = _setting("", "where this platform says its data lives")
+    operator_contact: str = _setting("", "whom a peer's operators can reach")
+    extension_slugs: str = _setting("", "extensions this platform declares, separated by commas")
+
+    log_format: str = _setting("human", "human or json")
+    log_level: str = _setting("info", "debug, info, warning or error")
+
+    @property
+    def config_file(self) -> Path:
+        """The home's configuration file."""
+        return self.home / CONFIG_FILE
+
+    @property
+    def vault_key_path(self) -> Path:
+        """Where the vault's key is read from."""
+        return Path(self.vault_key_file) if self.vault_key_file else self.home / VAULT_KEY_FILE
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database to use: the one given, or SQLite in the home."""
+        return self.database_url or f"sqlite:///{self.home / DATABASE_FILE}"
+
+    def rows(self) -> list[dict[str, str]]:
+        """Each setting with value, origin and help, as `fedtui config` shows them; secrets masked."""
+        return [
+            {
+                "key": row.name,
+                "value": MASK if row.metadata["secret"] and getattr(self, row.name) else _show(getattr(self, row.name)),
+                "origin": self.origins.get(row.name, "default"),
+                "help": row.metadata["help"],
+            }
+            for row in _TABLE.values()
+        ]
+
+
+_TABLE = {row.name: row for row in fields(Settings) if "help" in row.metadata}
+
+
+def default_home(environment: Mapping[str, str]) -> Path:
+    """FEDTUI_HOME, or the platform's own place for a program's data."""
+    given = environment.get("FEDTUI_HOME")
+    return Path(given).expanduser().absolute() if given else Path(platformdirs.user_data_dir("fedtui"))
+
+
+def load(environment: Mapping[str, str], options: Mapping[str, object] | None = None) -> Settings:
+    """Settle every value. `options` are the command line's, None meaning "not given".
+
+    Raises `WrongUsage` naming the source and the key of a value that cannot be.
+    """
+    home = default_home(environment)
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    given = {key: value for key, value in (options or {}).items() if value is not None}
+    for origin, source in (
+        (CONFIG_FILE, _read_config(home / CONFIG_FILE)),
+        ("environment", _from_environment(environment)),
+        ("option", given),
+    ):
+        for key, value in source.items():
+            values[key] = _parse(key, value, origin)
+            origins[key] = origin
+    return Settings(home=home, origins=origins, **values)
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
+    named = {f"FEDTUI_{key.upper()}": key for key in _TABLE}
+    return {named[name]: value for name, value in environment.items() if name in named and value != ""}
+
+
+def _read_config(file: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise WrongUsage(
+            f"{file} cannot be read.",
+            cause=str(error),
+            fix="Mend that line; the file is TOML: key = value.",
+            code="config_invalid",
+        ) from error
+    except OSError as error:
+        raise Unusable(f"{file} cannot be opened.", cause=str(error), fix=f"See who owns it: ls -l {file}") from error
+
+
+def _parse(key: str, value: object, origin: str) -> object:
+    row = _TABLE.get(key)
+    if row is None:
+        near = difflib.get_close_matches(key, _TABLE, n=1)
+        raise WrongUsage(
+            f"{origin}: there is no setting {key!r}.",
+            cause=f"Did you mean {near[0]!r}?" if near else "It is not one of fedtui's settings.",
+            fix="See them all with: fedtui config",
+            code="setting_unknown",
+        )
+    try:
+        parsed = _convert(row.default, value, key)
+    except (ValueError, WrongUsage) as error:
+        why = error.cause if isinstance(error, WrongUsage) else str(error)
+        raise _wrong_value(key, value, origin, why) from error
+    least, size = row.metadata["least"], parsed
+    if least is not None:
+        size = parsed.total_seconds() if isinstance(parsed, timedelta) else parsed
+        if isinstance(size, int | float) and size < least:
+            raise _wrong_value(key, value, origin, f"The smallest value that makes sense is {least}.")
+    return parsed
+
+
+def _convert(default: object, value: object, key: str) -> object:
+    if isinstance(default, timedelta):
+        return timedelta(seconds=value) if isinstance(value, int) else durations.parse(str(value), field=key)
+    if isinstance(default, int):
+        return int(str(value))
+    return str(value)
+
+
+def _wrong_value(key: str, value: object, origin: str, why: str) -> WrongUsage:
+    shown = MASK if _TABLE[key].metadata["secret"] else repr(value)
+    return WrongUsage(
+        f"{origin}: {key} cannot be {shown}.",
+        cause=why,
+        fix=f"{key} is {_TABLE[key].metadata['help']}.",
+        code="setting_invalid",
+    )
+
+
+def _show(value: object) -> str:
+    return durations.show(value) if isinstance(value, timedelta) else str(value)

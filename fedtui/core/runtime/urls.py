@@ -1,0 +1,49 @@
+"""URLs of platforms, in one spelling, so that the same place is the same text."""
+
+from __future__ import annotations
+
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from fedtui.core.errors import WrongUsage
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def normalize(url: str, *, field: str = "url") -> str:
+    """`url` with scheme and host in lower case, no default port, no trailing slash.
+
+    Raises `WrongUsage` naming `field` for anything that is not a plain http(s) URL:
+    user names, queries and fragments have no place in a platform's address.
+    """
+    text = url.strip()
+    try:
+        parts = urlsplit(text)
+        port, host = parts.port, parts.hostname
+    except ValueError as error:
+        raise _wrong(field, url, str(error)) from error
+    if parts.scheme.lower() not in DEFAULT_PORTS:
+        raise _wrong(field, url, "it does not begin with https:// or http://")
+    if not host or any(character.isspace() or ord(character) < 32 for character in text):
+        raise _wrong(field, url, "it names no host, or has blanks in it")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise _wrong(field, url, "a user name, query or fragment has no place in it")
+    scheme = parts.scheme.lower()
+    netloc = f"[{host}]" if ":" in host else host
+    if port is not None and port != DEFAULT_PORTS[scheme]:
+        netloc += f":{port}"
+    return urlunsplit(SplitResult(scheme, netloc, parts.path.rstrip("/"), "", ""))
+
+
+def host_port(url: str) -> tuple[str, int]:
+    """Host and port of a normalized URL; the scheme's own port where it names none."""
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme]
+
+
+def _wrong(field: str, url: str, why: str) -> WrongUsage:
+    return WrongUsage(
+        f"{field}: {url[:200]!r} is not the URL of a platform.",
+        cause=why[0].upper() + why[1:] + ".",
+        fix="Give it like https://platform-b.example.com or https://10.0.0.5:8443.",
+        code="url_invalid",
+    )

@@ -1,0 +1,142 @@
+"""TLS contexts for both ends, built fresh each time: live ones are never changed.
+
+TLS 1.2 at least. The server sends no session tickets: a resumed session is not verified
+again. Private keys pass through memory only.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+from fedtui.core.errors import RemoteFailed
+from fedtui.core.trust.x509_reading import fingerprint
+
+
+def server_context(chain_pem: str, key_pem: bytes, client_anchors_pem: str) -> ssl.SSLContext:
+    """For the federation API: asks for a client certificate, takes none too (`accept` has none),
+    and refuses one that does not chain to `client_anchors_pem`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _harden(context)
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_SINGLE_ECDH_USE | ssl.OP_NO_RENEGOTIATION
+    context.num_tickets = 0
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.load_verify_locations(cadata=client_anchors_pem)
+    _load_pair(context, chain_pem, key_pem)
+    return context
+
+
+def client_context(anchors_pem: Sequence[str] | None, pair: tuple[str, bytes] | None = None) -> ssl.SSLContext:
+    """For calls to a peer: trusts `anchors_pem` alone, or the machine's public CAs for None;
+    presents `pair` (certificate chain PEM, key PEM) where given. Host names are checked."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    _harden(context)
+    if anchors_pem is None:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    elif anchors_pem:
+        context.load_verify_locations(cadata="\n".join(anchors_pem))
+    if pair is not None:
+        _load_pair(context, *pair)
+    return context
+
+
+def presented_chain(host: str, port: int, *, timeout: float) -> list[x509.Certificate]:
+    """The certificates a server shows, not verified: leaf first. Nothing is sent to it.
+
+    Raises `OSError` (with `ssl.SSLError` under it) when there is no TLS to be had.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with (
+        socket.create_connection((host, port), timeout=timeout) as connection,
+        context.wrap_socket(connection, server_hostname=host) as secured,
+    ):
+        return [x509.load_der_x509_certificate(der) for der in _unverified_chain(secured)]
+
+
+def find_pinned(chain: Sequence[x509.Certificate], pin: str) -> x509.Certificate | None:
+    """The CA in a presented chain whose SHA-256 fingerprint is `pin` (`sha256:` and hex)."""
+    for certificate in chain:
+        if fingerprint(certificate) == pin and _is_ca(certificate):
+            return certificate
+    return None
+
+
+def pin_from(text: str) -> str | None:
+    """A fingerprint in one spelling, from `sha256:..`, plain hex, or openssl's colons; None if it is not one."""
+    digits = text.strip().lower().removeprefix("sha256:").removeprefix("sha256 fingerprint=").replace(":", "")
+    valid = len(digits) == hashes.SHA256.digest_size * 2 and all(one in "0123456789abcdef" for one in digits)
+    return f"sha256:{digits}" if valid else None
+
+
+def failed_handshake(error: BaseException) -> RemoteFailed | None:
+    """The TLS refusal inside an exception, as a problem; None if there is none in it."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            return _tls_problem(seen.verify_message)
+        if isinstance(seen, ssl.SSLError):
+            return _tls_problem(seen.reason or str(seen))
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _tls_problem(why: str) -> RemoteFailed:
+    return RemoteFailed(
+        "The peer answers, but TLS with it fails.",
+        cause=why,
+        fix="Compare certificates and trust anchors on both sides: fedtui certs list",
+        code="remote_tls_failed",
+    )
+
+
+def _harden(context: ssl.SSLContext) -> None:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # RFC 9325 section 4.2: forward secrecy and AEAD only, also on TLS 1.2.
+    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
+    context.options |= ssl.OP_NO_COMPRESSION
+
+
+def _is_ca(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+
+
+def _unverified_chain(secured: ssl.SSLSocket) -> list[bytes]:
+    if hasattr(secured, "get_unverified_chain"):  # public since Python 3.13
+        return list(secured.get_unverified_chain())
+    certificates = secured._sslobj.get_unverified_chain()  # type: ignore[attr-defined]
+    return [ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in certificates]
+
+
+def _load_pair(context: ssl.SSLContext, chain_pem: str, key_pem: bytes) -> None:
+    """OpenSSL takes a pair only from a file: give it one that has no name, where there is memfd,
+    and an encrypted one, gone at once, elsewhere."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("pair", os.MFD_CLOEXEC)
+        try:
+            os.write(descriptor, chain_pem.encode() + b"\n" + key_pem)
+            context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+        finally:
+            os.close(descriptor)
+        return
+    password = os.urandom(32).hex()
+    encrypted = serialization.load_pem_private_key(key_pem, password=None).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(password.encode()),
+    )
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "pair.pem"
+        file.write_bytes(chain_pem.encode() + b"\n" + encrypted)
+        context.load_cert_chain(file, password=password)

@@ -1,0 +1,112 @@
+"""Reading X.509: fingerprints, parsing with a named error, and whether a chain holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+
+from fedtui.core.errors import WrongUsage
+
+PEM_LIMIT = 64 * 1024
+"""Longest PEM text that is looked at, in characters."""
+CHAIN_DEPTH = 5
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """SHA-256 of the DER, as `sha256:<64 hex digits>`: the only name a CA is known by."""
+    return "sha256:" + certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def key_fingerprint(key: CertificatePublicKeyTypes) -> str:
+    """SHA-256 of the SubjectPublicKeyInfo, as hex."""
+    digest = hashes.Hash(hashes.SHA256())
+    digest.update(key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo))
+    return digest.finalize().hex()
+
+
+def to_pem(certificate: x509.Certificate) -> str:
+    """The certificate as PEM text."""
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def serial_text(certificate: x509.Certificate) -> str:
+    """The serial number in lower-case hex, as openssl prints it but for the case."""
+    return f"{certificate.serial_number:x}"
+
+
+def read_certificates(pem: str, *, field: str) -> list[x509.Certificate]:
+    """Every certificate in a PEM text. Raises `WrongUsage` naming `field`."""
+    try:
+        if len(pem) > PEM_LIMIT:
+            raise ValueError(f"it is longer than {PEM_LIMIT} characters")
+        return x509.load_pem_x509_certificates(pem.encode())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise _invalid(field, "a PEM certificate", error) from error
+
+
+def read_csr(pem: str, *, field: str = "csr_pem") -> x509.CertificateSigningRequest:
+    """A certificate signing request whose signature holds and whose key is strong enough.
+
+    Taken: ECDSA P-256/384/521, Ed25519, RSA of 2048 to 8192 bits. Raises `WrongUsage`.
+    """
+    try:
+        if len(pem) > PEM_LIMIT:
+            raise ValueError(f"it is longer than {PEM_LIMIT} characters")
+        csr = x509.load_pem_x509_csr(pem.encode())
+        valid, key = csr.is_signature_valid, csr.public_key()
+    except (ValueError, UnsupportedAlgorithm, InvalidSignature) as error:
+        raise _invalid(field, "a PEM certificate signing request", error) from error
+    if not valid:
+        raise _invalid(field, "a valid signing request", ValueError("its signature does not match its key"))
+    if not _strong(key):
+        raise _invalid(
+            field, "acceptable", ValueError("its key is neither P-256/384/521, Ed25519 nor RSA of 2048 bits")
+        )
+    return csr
+
+
+def chains_to(
+    leaf: x509.Certificate, between: Iterable[x509.Certificate], anchors: Sequence[x509.Certificate]
+) -> x509.Certificate | None:
+    """The anchor that `leaf` chains to by signatures, or None. Dates and names are not looked at."""
+    middle = list(between)
+    current = leaf
+    for _ in range(CHAIN_DEPTH):
+        for anchor in anchors:
+            if _issued_by(current, anchor):
+                return anchor
+        step = next((one for one in middle if one != current and _issued_by(current, one)), None)
+        if step is None:
+            return None
+        current = step
+    return None
+
+
+def _issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _strong(key: object) -> bool:
+    if isinstance(key, rsa.RSAPublicKey):
+        return 2048 <= key.key_size <= 8192
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1 | ec.SECP521R1)
+    return isinstance(key, ed25519.Ed25519PublicKey)
+
+
+def _invalid(field: str, what: str, error: Exception) -> WrongUsage:
+    return WrongUsage(
+        f"{field} is not {what}.",
+        cause=str(error).splitlines()[0] if str(error) else type(error).__name__,
+        fix=f"Send {field} whole and unchanged, from -----BEGIN to END-----.",
+        code=f"{field}_invalid",
+    )
