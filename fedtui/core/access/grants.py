@@ -79,6 +79,7 @@ def issue_operator_grant(unit: Unit, peer_id: str) -> Grant:
     return grant
 
 
-def of_peer(session: Session, peer_id: str, *, limit: int = 100) -> list[Grant]:
-    """A peer's grants, newest first."""
-    return list(session.scalars(select(Grant).where(Grant.peer_id == peer_id).order_by(Grant.id.desc()).limit(limit)))
+def listing(session: Session, *, peer_id: str | None = None, limit: int = 100) -> list[Grant]:
+    """Grants, newest first; one peer's where given."""
+    query = select(Grant).order_by(Grant.id.desc()).limit(limit)
+    return list(session.scalars(query if peer_id is None else query.where(Grant.peer_id == peer_id)))

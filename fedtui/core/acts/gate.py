@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -96,6 +96,19 @@ def approve(site: Site, table: ActTable, actor: Actor, approval_id: str, digest:
             code="approval_stale",
         )
     return decided
+
+
+def decide(site: Site, actor: Actor, what: str, approval_id: str, *words: str) -> Approval:
+    """Reject, withdraw or retry a request, by name of the decision."""
+    with site.unit(actor) as unit:
+        return _DECISIONS[what](unit, approval_id, *words)
+
+
+_DECISIONS: Mapping[str, Callable[..., Approval]] = {
+    "reject": approvals.reject,
+    "withdraw": approvals.withdraw,
+    "retry": approvals.retry,
+}
 
 
 def execute(site: Site, table: ActTable, approval_id: str) -> str | None:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from fedtui.core.acts import gate, handshake
 from fedtui.core.acts.table import ActTable
-from fedtui.core.control import approvals, manager_state, node_settings
+from fedtui.core.control import approvals, manager_state, node_settings, operators
 from fedtui.core.errors import Problem
 from fedtui.core.peering import heartbeats, tokens
 from fedtui.core.record.events import emit
@@ -78,6 +78,13 @@ def manager_tick(site: Site, table: ActTable, held: Held | None = None) -> dict[
     outcome["failed"] = sum(status in ("failed", "stale") for status in done)
     outcome["redelivered"] = _redeliver(site)
     return outcome
+
+
+def tick_by_hand(site: Site, table: ActTable, actor: Actor) -> dict[str, Any]:
+    """A tick asked for by an operator. Raises `Refused` without the permission to control the manager."""
+    with site.read() as session:
+        operators.require(session, actor.name, operators.CONTROL)
+    return manager_tick(site, table)
 
 
 def _ready(unit: Unit, table: ActTable) -> list[str]:

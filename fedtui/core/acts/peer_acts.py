@@ -9,13 +9,14 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from fedtui.core.acts.table import Act, Params, Result, Wanted
-from fedtui.core.control import node_settings
+from fedtui.core.control import node_settings, operators
 from fedtui.core.errors import Refused, WrongUsage
-from fedtui.core.peering import peers, tokens
+from fedtui.core.peering import heartbeats, peers, tokens
 from fedtui.core.peering.peers import Peer
 from fedtui.core.peering.tokens import Invite
 from fedtui.core.record.events import emit
 from fedtui.core.runtime import durations, urls
+from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust import certificates
 from fedtui.core.trust.site import Site
@@ -280,6 +281,25 @@ def _edit(unit: Unit, _site: Site, params: Params) -> Result:
     changed = {key: value for key, value in params.items() if key != "peer_id"}
     emit(unit, "federation.peer.edited", source=SOURCE, peer_id=peer.id, **changed)
     return {"peer_id": peer.id, **changed}
+
+
+def heartbeat_now(site: Site, actor: Actor, wanted: str) -> tuple[str, str | None]:
+    """Send a heartbeat to a peer at once: its id, and why it failed or None.
+
+    Raises `Refused` where the peer's state, or the operator's permissions, do not allow it.
+    """
+    with site.read() as session:
+        operators.require(session, actor.name, operators.MANAGE_PEERS)
+        peer = peers.find(session, wanted)
+        partial = node_settings.value(session, "partial_mtls")
+    if peer.status not in peers.MAY_HEARTBEAT or peer.peer_kind != "platform":
+        raise Refused(
+            f"{peer.remote_instance_url} is {peer.status} and takes no heartbeats.",
+            cause=f"They go to platforms that are {', '.join(peers.MAY_HEARTBEAT)}.",
+            fix=f"See what comes next for it: fedtui peers show {peer.id}",
+            code="peer_not_reachable",
+        )
+    return peer.id, heartbeats.send(site, peer.id, partial_mtls=partial, actor=actor)
 
 
 ACTS: tuple[Act, ...] = (

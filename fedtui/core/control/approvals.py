@@ -193,6 +193,7 @@ def withdraw(unit: Unit, approval_id: str) -> Approval:
 def retry(unit: Unit, approval_id: str) -> Approval:
     """Put a failed request back among the approved, for the manager to take up again."""
     approval = find(unit.session, approval_id)
+    operators.require(unit.session, unit.actor.name, CONTROL)
     if approval.status != "failed":
         raise _ended(approval)
     _move(unit, approval, "failed", "approved", error=None, executing_since=None, finished_at=None)

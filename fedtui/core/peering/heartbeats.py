@@ -76,7 +76,7 @@ def record(unit: Unit, peer_id: str, declared: Declared) -> Peer:
             cause=f"Heartbeats are taken from: {', '.join(MAY_HEARTBEAT)}.",
             code="peer_not_reachable",
         )
-    values = {"last_heartbeat_at": unit.now, "updated_at": unit.now, **declared.columns(unit.now)}
+    values = {"last_heartbeat_at": unit.now, **declared.columns(unit.now)}
     if peer.peer_kind == "sdwan_only" or before == "active":
         unit.session.execute(
             update(Peer).where(Peer.id == peer_id).values(**values).execution_options(synchronize_session=False)

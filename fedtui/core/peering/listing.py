@@ -107,6 +107,11 @@ def one(session: Session, peer_id: str) -> PeerLine | None:
     return None if row is None else _line(*row)
 
 
+def certificate_expiry(session: Session, peer_id: str) -> datetime | None:
+    """When the first of a peer's two certificates runs out, or None before there is one."""
+    return session.scalar(select(_certificate_expiry()).select_from(Peer).where(Peer.id == peer_id))
+
+
 def _certificate_expiry() -> Any:
     """The soonest expiry that matters: of the newest certificate in each direction, the earlier."""
 

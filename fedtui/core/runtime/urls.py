@@ -47,3 +47,16 @@ def _wrong(field: str, url: str, why: str) -> WrongUsage:
         fix="Give it like https://platform-b.example.com or https://10.0.0.5:8443.",
         code="url_invalid",
     )
+
+
+def split_listen(listen: str) -> tuple[str, int]:
+    """HOST:PORT (or [HOST]:PORT) as a pair. Raises `WrongUsage`."""
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65_535:
+        raise WrongUsage(
+            f"{listen[:100]!r} is not a place to listen.",
+            cause="It is HOST:PORT, with a port from 0 to 65535; 0 picks a free one.",
+            fix="Give --listen 127.0.0.1:8443, or [::]:8443 for every address.",
+            code="listen_invalid",
+        )
+    return host.strip("[]"), int(port)

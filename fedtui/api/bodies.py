@@ -1,0 +1,149 @@
+"""Request bodies: their shape, checked before the core sees them (contract, HTTP).
+
+Unknown fields are ignored; a blank text counts as absent.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from fedtui.core.acts.handshake import AcceptRequest
+from fedtui.core.errors import WrongUsage
+from fedtui.core.peering.heartbeats import Declared
+from fedtui.core.trust.x509_reading import PEM_LIMIT
+
+LONGEST_TEXT = 2048
+MOST_ENDPOINTS = 100
+MOST_SLUGS = 1000
+
+
+class InvalidBody(WrongUsage):
+    """A body that does not validate; `fields` names each."""
+
+    code = "invalid_body"
+
+    def __init__(self, fields: list[dict[str, str]]) -> None:
+        named = "; ".join(f"{one['field']}: {one['message']}" for one in fields)
+        super().__init__(f"The request does not validate. {named}", public=f"invalid request: {named}")
+        self.fields = fields
+
+
+def _blank_is_absent(value: Any) -> Any:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _storable(value: Any) -> Any:
+    """JSON that every database keeps: no NUL in texts, no number that is not one."""
+    if isinstance(value, str) and ("\x00" in value or any("\ud800" <= one <= "\udfff" for one in value)):
+        raise ValueError("a text must not hold NUL or half a surrogate pair")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a number must be finite")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _storable(key)
+            _storable(inner)
+    if isinstance(value, list):
+        for inner in value:
+            _storable(inner)
+    return value
+
+
+Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
+OptionalText = Annotated[Text | None, BeforeValidator(_blank_is_absent)]
+Pem = Annotated[Annotated[str, Field(max_length=PEM_LIMIT)] | None, BeforeValidator(_blank_is_absent)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="ignore", str_strip_whitespace=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _keepable(cls, value: Any) -> Any:
+        return _storable(value)
+
+
+class DeclaredBody(_Body):
+    """What a remote says of itself; all of it optional."""
+
+    endpoints: Annotated[list[dict[str, Any]] | None, Field(max_length=MOST_ENDPOINTS)] = None
+    capabilities: dict[str, Any] | None = None
+    extension_slugs: Annotated[list[Text] | None, Field(max_length=MOST_SLUGS)] = None
+    platform_version: OptionalText = None
+    data_residency: OptionalText = None
+    operator_contact: OptionalText = None
+    ca_bundle_pem: Pem = None
+
+
+class AcceptBody(DeclaredBody):
+    """`POST accept`."""
+
+    contract_version: Annotated[int, Field(ge=-(2**31), lt=2**31), BeforeValidator(_blank_is_absent)]
+    remote_instance_url: Annotated[Text, BeforeValidator(_blank_is_absent)]
+    acceptance_token: OptionalText = Field(default=None, repr=False)
+    csr_pem: Pem = None
+
+    def request(self) -> AcceptRequest:
+        """The body as the core takes it."""
+        return AcceptRequest(
+            contract_version=self.contract_version,
+            remote_instance_url=self.remote_instance_url,
+            acceptance_token=self.acceptance_token,
+            csr_pem=self.csr_pem,
+            ca_bundle_pem=self.ca_bundle_pem,
+            declared=declared(self),
+        )
+
+
+class HeartbeatBody(DeclaredBody):
+    """`POST heartbeat`."""
+
+    sync_cursor: dict[str, Any] | None = None
+    sent_at: datetime | None = None
+
+
+class SignedCertificate(_Body):
+    """A certificate with what it chains by."""
+
+    cert_pem: Annotated[str, Field(max_length=PEM_LIMIT)]
+    ca_chain_pem: Annotated[str, Field(max_length=PEM_LIMIT)] = ""
+
+
+class EnrollBody(_Body):
+    """`POST enroll`."""
+
+    certificate: SignedCertificate
+
+
+def declared(body: DeclaredBody) -> Declared:
+    """The part of a body that describes the remote."""
+    sent_at: datetime | None = getattr(body, "sent_at", None)
+    return Declared(
+        endpoints=body.endpoints,
+        capabilities=body.capabilities,
+        extension_slugs=body.extension_slugs,
+        sync_cursor=getattr(body, "sync_cursor", None),
+        platform_version=body.platform_version,
+        data_residency=body.data_residency,
+        operator_contact=body.operator_contact,
+        sent_at=sent_at.replace(tzinfo=UTC) if sent_at and sent_at.tzinfo is None else sent_at,
+    )
+
+
+Body = TypeVar("Body", bound=_Body)
+
+
+def parse(model: type[Body], content: bytes) -> Body:
+    """Read a JSON body. Raises `InvalidBody` naming each field that does not validate."""
+    try:
+        return model.model_validate_json(content or b"{}")
+    except ValidationError as error:
+        # The input is left out of the message: it may hold a token.
+        fields = [
+            {"field": ".".join(str(part) for part in one["loc"]) or "body", "message": one["msg"]}
+            for one in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        raise InvalidBody(fields) from None

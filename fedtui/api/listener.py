@@ -1,0 +1,153 @@
+"""Our own accept loop in front of aiohttp's HTTP: TLS, bounds on connections, reload.
+
+Measured against the servers at hand (design, section 2): this is what gives the handler the
+verified client certificate, bounds every phase of a connection, and takes a new TLS context
+by one assignment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable
+
+from aiohttp import web
+
+from fedtui.api.limits import address_key
+from fedtui.core.errors import Unusable
+
+log = logging.getLogger(__name__)
+HANDSHAKE_SECONDS = 10
+IDLE_SECONDS = 15
+BACKLOG = 512
+
+
+class _Counted(asyncio.Protocol):
+    """Passes everything on to aiohttp's protocol, and says when the connection is over."""
+
+    def __init__(self, inner: asyncio.Protocol, ended: Callable[[], None]) -> None:
+        self._inner = inner
+        self._ended = ended
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        ended: bool | None = self._inner.eof_received()
+        return ended
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended()
+        self._inner.connection_lost(exc)
+
+
+class Listener:
+    """One listening socket. `context` may be replaced at any time; the next connection takes it."""
+
+    def __init__(
+        self, app: web.Application, *, context: ssl.SSLContext | None, per_address: int = 256, most: int = 4096
+    ) -> None:
+        self.context = context
+        self._runner = web.AppRunner(app, keepalive_timeout=IDLE_SECONDS, access_log=None, handle_signals=False)
+        self._per_address = per_address
+        self._most = most
+        self._open: Counter[str] = Counter()
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._loop_task: asyncio.Task[None] | None = None
+        self._socket: socket.socket | None = None
+
+    async def start(self, bound: socket.socket) -> None:
+        """Accept connections on a bound socket."""
+        await self._runner.setup()
+        bound.setblocking(False)
+        self._socket = bound
+        self._loop_task = asyncio.create_task(self._accept(bound))
+
+    async def stop(self, *, grace: float = 10) -> None:
+        """Accept no more, let what is under way finish within `grace` seconds, close."""
+        if self._loop_task is not None:
+            self._loop_task.cancel()
+            await asyncio.gather(self._loop_task, return_exceptions=True)
+        if self._socket is not None:
+            self._socket.close()
+        for task in list(self._handshakes):
+            task.cancel()
+        server = self._runner.server
+        if server is not None:
+            await server.shutdown(grace)
+        await self._runner.cleanup()
+
+    async def _accept(self, bound: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, address = await loop.sock_accept(bound)
+            except OSError as error:
+                # Out of file handles: what is open must end before more can come.
+                log.warning("[FederationApi] a connection could not be taken: %s", error)
+                await asyncio.sleep(0.2)
+                continue
+            key = address_key(address[0])
+            if self._open[key] >= self._per_address or self._open.total() >= self._most:
+                log.warning("[FederationApi] too many connections, one from %s was closed", address[0])
+                connection.close()
+                continue
+            self._open[key] += 1
+            task = asyncio.create_task(self._admit(connection, address[0], key))
+            self._handshakes.add(task)
+            task.add_done_callback(self._handshakes.discard)
+
+    async def _admit(self, connection: socket.socket, address: str, key: str) -> None:
+        loop = asyncio.get_running_loop()
+        counted = _Counted(self._runner.server(), lambda: self._release(key))  # type: ignore[misc]
+        try:
+            await loop.connect_accepted_socket(
+                lambda: counted,
+                connection,
+                ssl=self.context,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS if self.context else None,
+            )
+        except (OSError, asyncio.CancelledError) as error:
+            # asyncio sends no TLS alert: the remote sees a disconnect, and this line is the reason.
+            self._release(key)
+            connection.close()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            reason = getattr(error, "verify_message", None) or getattr(error, "reason", None) or str(error)
+            log.info("[FederationApi] TLS handshake with %s failed: %s", address, reason or type(error).__name__)
+
+    def _release(self, key: str) -> None:
+        self._open[key] -= 1
+        if self._open[key] <= 0:
+            del self._open[key]
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A bound, listening socket. Raises `Unusable` when the port is taken or the address is not ours."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+        bound.listen(BACKLOG)
+    except OSError as error:
+        bound.close()
+        raise Unusable(
+            f"{host}:{port} cannot be listened on.",
+            cause=str(error),
+            fix="See what uses it (ss -ltnp), or give another with --listen HOST:PORT.",
+            code="port_unavailable",
+        ) from error
+    return bound

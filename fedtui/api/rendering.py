@@ -1,0 +1,85 @@
+"""Answers as JSON: `{"data": ...}` or `{"error", "code", "decision_id"}`, whatever went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from aiohttp import web
+
+from fedtui.api.bodies import InvalidBody
+from fedtui.core.errors import Denied, Problem, Refused, WrongUsage
+
+log = logging.getLogger(__name__)
+BODY_SECONDS = 20
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class TooMany(Denied):
+    """A rate limit is used up."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(429, "too many requests", code="rate_limited")
+        self.retry_after = max(1, round(retry_after + 0.5))
+
+
+def data(content: Mapping[str, Any], *, status: int = 200) -> web.Response:
+    """A success."""
+    return web.json_response({"data": content}, status=status, dumps=_dumps)
+
+
+def failure(status: int, error: str, code: str, **more: Any) -> web.Response:
+    """A refusal. `decision_id` is null until the authorization chain records one."""
+    return web.json_response({"error": error, "code": code, "decision_id": None, **more}, status=status)
+
+
+@web.middleware
+async def render_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every exception becomes the contract's shape; what a remote may not know stays in our log."""
+    try:
+        return await handler(request)
+    except TooMany as many:
+        response = failure(many.http_status, many.public or "", many.public_code)
+        response.headers["Retry-After"] = str(many.retry_after)
+        return response
+    except Denied as denied:
+        log.info("[FederationApi] %s %s from %s: %s (%s)", denied.http_status, request.path, request.remote,
+                 denied.problem, denied.code)  # fmt: skip
+        return failure(denied.http_status, denied.public or "refused", denied.public_code)
+    except InvalidBody as invalid:
+        return failure(422, invalid.public or "invalid request", invalid.code, fields=invalid.fields)
+    except WrongUsage as wrong:
+        return failure(wrong.http_status, f"{wrong.problem} {wrong.cause}".strip(), wrong.code)
+    except Refused as refused:
+        log.info("[FederationApi] 409 %s from %s: %s (%s)", request.path, request.remote, refused.problem, refused.code)
+        return failure(409, refused.public or "refused in the present state", refused.code)
+    except Problem as problem:
+        log.error(  # noqa: TRY400 - a problem says it all; a traceback adds nothing
+            "[FederationApi] %s: %s %s (%s)", request.path, problem.problem, problem.cause, problem.code
+        )
+        return failure(503, "temporarily unavailable", "unavailable")
+    except web.HTTPException as known:
+        return failure(known.status, known.reason.lower(), known.reason.lower().replace(" ", "_"))
+    except (ConnectionError, asyncio.CancelledError):
+        raise
+    except Exception:
+        log.exception("[FederationApi] %s failed", request.path)
+        return failure(500, "internal error", "internal")
+
+
+async def read_body(request: web.Request) -> bytes:
+    """The whole body, bounded in size (413) and time (408)."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except TimeoutError as error:
+        request.protocol.force_close()
+        raise web.HTTPRequestTimeout from error
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, default=lambda one: one.isoformat() if isinstance(one, datetime) else str(one))

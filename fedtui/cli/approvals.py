@@ -1,0 +1,185 @@
+"""Commands on who decides: approvals, policies, the manager, operators."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fedtui.cli.common import ask, group, opened
+from fedtui.cli.output import fields, show, table
+
+app = group("The approval queue.")
+policies_app = group("Policies: what runs at once, what asks, what is blocked.")
+manager_app = group("The SDWAN Manager, which carries out what was approved.")
+operators_app = group("Operators: who may act on this node.")
+
+ApprovalArgument = Annotated[str, typer.Argument(metavar="ID", help="A request's id, or a unique beginning of one.")]
+Reason = Annotated[str | None, typer.Option(help="Why, for the record.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait for the decision and the outcome.")]
+
+
+@app.command("list")
+def list_(
+    status: Annotated[str | None, typer.Option(help="Only these: pending, approved, executed, ...")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 100,
+) -> None:
+    """Requests: open ones first, then the newest."""
+    from fedtui.core.acts import shapes
+    from fedtui.core.control import approvals
+
+    with opened() as node, node.read() as session:
+        rows = [shapes.approval(row) for row in approvals.listing(session, status=status, limit=limit)]
+    columns = (
+        ("id", "ID"),
+        ("status", "STATUS"),
+        ("requested_by", "ASKED BY"),
+        ("expires_at", "EXPIRES"),
+        ("summary", "WHAT"),
+    )
+    show(rows, lambda: table(rows, columns, empty="No requests."))
+
+
+@app.command("show")
+def show_(approval: ApprovalArgument) -> None:
+    """One request: what will happen, its digest, and what it waits for."""
+    from fedtui.core.acts import shapes
+    from fedtui.core.control import approvals
+
+    with opened() as node, node.read() as session:
+        shape = shapes.approval_in_full(session, approvals.find(session, approval), node)
+    show(shape, lambda: fields(shape))
+
+
+@app.command()
+def approve(
+    approval: ApprovalArgument,
+    digest: Annotated[str, typer.Option(help="The digest that was shown, 8 characters or more.")],
+) -> None:
+    """Approve exactly what was shown. The manager carries it out at its next tick."""
+    from fedtui.core.acts import shapes
+
+    with opened() as node:
+        row = node.approve(node.actor("cli"), approval, digest)
+        with node.read() as session:
+            shape = shapes.approval_in_full(session, row, node)
+    show(
+        shape, f"approved; the manager takes it up at its next tick ({shape['waiting']['next_tick_at'] or 'no daemon'})"
+    )
+
+
+@app.command()
+def reject(approval: ApprovalArgument, reason: Annotated[str, typer.Option(help="Why, for the requester.")]) -> None:
+    """Reject a request, with a reason."""
+    _decide("reject", approval, reason)
+
+
+@app.command()
+def withdraw(approval: ApprovalArgument) -> None:
+    """Take back your own request."""
+    _decide("withdraw", approval)
+
+
+@app.command()
+def retry(approval: ApprovalArgument) -> None:
+    """Let the manager try a failed request again."""
+    _decide("retry", approval)
+
+
+def _decide(what: str, approval: str, *words: str) -> None:
+    from fedtui.core.acts import gate, shapes
+
+    with opened() as node:
+        row = gate.decide(node, node.actor("cli"), what, approval, *words)
+        shape = shapes.approval(row)
+    show(shape, f"{row.status}: {row.summary}")
+
+
+@policies_app.command("list")
+def policies_list() -> None:
+    """Every action and the policy in force."""
+    from fedtui.core.control import policies
+
+    with opened() as node, node.read() as session:
+        rows = policies.listing(session)
+    columns = (("action", "ACTION"), ("policy", "POLICY"), ("default", "DEFAULT"), ("permission", "PERMISSION"))
+    show(rows, lambda: table(rows, columns, empty=""))
+
+
+@policies_app.command("set")
+def policies_set(action: str, policy: str, reason: Reason = None, wait: Wait = False) -> None:
+    """Set an action's policy; needs approval once a second operator can approve."""
+    ask("system.policy_set", {"policy_action": action, "policy": policy}, reason=reason, wait=wait)
+
+
+@manager_app.command("status")
+def manager_status() -> None:
+    """Whether it works, when it ticked, who holds the lease, how each job went."""
+    from fedtui.core.acts import shapes
+
+    with opened() as node, node.read() as session:
+        shape = shapes.manager(session, node, tuple(node.jobs()))
+    columns = (
+        ("job", "JOB"),
+        ("last_started_at", "STARTED"),
+        ("last_finished_at", "FINISHED"),
+        ("last_outcome", "OUTCOME"),
+        ("last_detail", "DETAIL"),
+    )
+
+    def human() -> str:
+        head = {key: value for key, value in shape.items() if key != "jobs"}
+        return fields(head) + "\n\n" + table(shape["jobs"], columns, empty="")
+
+    show(shape, human)
+
+
+@manager_app.command("pause")
+def manager_pause(reason: Reason = None) -> None:
+    """Stop carrying out and reconciling; approvals wait."""
+    ask("system.manager_pause", {}, reason=reason)
+
+
+@manager_app.command("resume")
+def manager_resume(reason: Reason = None) -> None:
+    """Go on."""
+    ask("system.manager_resume", {}, reason=reason)
+
+
+@manager_app.command("tick")
+def manager_tick() -> None:
+    """Do one tick now, in this process; safe beside the daemon."""
+    from fedtui.core.acts import jobs
+
+    with opened() as node:
+        outcome = jobs.tick_by_hand(node, node.acts, node.actor("cli"))
+    show(outcome, lambda: fields(outcome))
+
+
+@operators_app.command("list")
+def operators_list() -> None:
+    """Operators and what each may do."""
+    from fedtui.core.acts import shapes
+    from fedtui.core.control import operators
+
+    with opened() as node, node.read() as session:
+        rows = [shapes.operator(row) for row in operators.listing(session)]
+    columns = (("name", "NAME"), ("permissions", "PERMISSIONS"), ("added_at", "ADDED"))
+    show(rows, lambda: table(rows, columns, empty=""))
+
+
+@operators_app.command("add")
+def operators_add(
+    name: str,
+    permission: Annotated[list[str] | None, typer.Option(help="Once for each; all of them if left out.")] = None,
+    reason: Reason = None,
+    wait: Wait = False,
+) -> None:
+    """Add an operator; needs approval once a second operator can approve."""
+    ask("system.operator_add", {"name": name, "permissions": permission or []}, reason=reason, wait=wait)
+
+
+@operators_app.command("remove")
+def operators_remove(name: str, reason: Reason = None, wait: Wait = False) -> None:
+    """Remove an operator; never the last who can approve."""
+    ask("system.operator_remove", {"name": name}, reason=reason, wait=wait)

@@ -1,0 +1,178 @@
+"""What commands share: opening the node, asking for acts, secrets from standard input."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from fedtui.cli.output import MODE, fields, narrate, show, show_problem
+from fedtui.core.errors import Problem, Refused, WrongUsage
+
+if TYPE_CHECKING:
+    from fedtui.core.control.approvals import Approval
+    from fedtui.core.node import Node
+    from fedtui.core.runtime.settings import Settings
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+PENDING = 4
+POLL_SECONDS = 0.3
+DECIDED_BADLY = ("rejected", "expired", "withdrawn", "stale")
+
+
+class Group(typer.Typer):
+    """A Typer whose commands all take the common options."""
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[Function], Function]:
+        add = super().command(name, **options)
+
+        def register(function: Function) -> Function:
+            add(_with_common_options(function))
+            return function
+
+        return register
+
+
+def group(help_: str) -> Group:
+    """A group of commands."""
+    return Group(help=help_, no_args_is_help=False, add_completion=True, pretty_exceptions_enable=False)
+
+
+def _common(name: str, kind: Any, default: Any, **option: Any) -> inspect.Parameter:
+    annotation = Annotated[kind, typer.Option(f"--{name}", **option)]
+    return inspect.Parameter(f"common_{name}", inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+COMMON = (
+    _common("json", bool, False, help="Print data as JSON."),
+    _common(
+        "operator",
+        str | None,
+        None,
+        help="Act as this operator (recorded as claimed). Default: FEDTUI_OPERATOR, else the OS user.",
+    ),
+)
+"""The options that every command takes."""
+
+
+def _with_common_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same command, its signature ending in `COMMON`, which go into `MODE`."""
+
+    @functools.wraps(function)
+    def run(*args: Any, common_json: bool = False, common_operator: str | None = None, **options: Any) -> Any:
+        MODE.json = MODE.json or common_json
+        MODE.operator = common_operator or MODE.operator
+        return function(*args, **options)
+
+    signature = inspect.signature(function, eval_str=True)
+    parameters = [*signature.parameters.values(), *COMMON]
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run
+
+
+def load_settings(**options: Any) -> Settings:
+    """This process's settings; `options` not given are None."""
+    from fedtui.core.runtime import settings
+
+    return settings.load(os.environ, {"operator": MODE.operator, **options})
+
+
+@contextmanager
+def opened(**options: Any) -> Iterator[Node]:
+    """The node of this home, closed again at the end."""
+    from fedtui.core.node import open_node
+
+    node = open_node(load_settings(**options))
+    try:
+        yield node
+    finally:
+        node.close()
+
+
+def ask(action: str, params: Mapping[str, Any], *, reason: str | None = None, wait: bool = False) -> None:
+    """Ask the gate for an act and print what became of it: done (0), or pending approval (4)."""
+    from fedtui.core.acts.gate import Done
+
+    with opened() as node:
+        outcome = node.request(node.actor("cli"), action, params, reason=reason)
+        if isinstance(outcome, Done):
+            show(outcome.result, lambda: fields(outcome.result))
+            return
+        if wait:
+            _show_outcome(node, _await(node, outcome.approval.id))
+            return
+        _show_pending(node, outcome.approval.id)
+
+
+def secret(value: str | None) -> str | None:
+    """A secret given as an option; `-` reads it from standard input, out of the process list's sight."""
+    if value != "-":
+        return value
+    line = sys.stdin.readline().strip()
+    if not line:
+        raise WrongUsage(
+            "Nothing came on standard input.",
+            cause="The option's value was -, which reads one line from there.",
+            fix="Pipe it in, for example: cat invite.txt | fedtui peers accept --invite -",
+            code="stdin_empty",
+        )
+    return line
+
+
+def _show_pending(node: Node, approval_id: str) -> None:
+    from fedtui.core.acts import shapes
+    from fedtui.core.control import approvals
+
+    with node.read() as session:
+        row = approvals.find(session, approval_id)
+        full = shapes.approval_in_full(session, row, node)
+    narrate(f"This needs approval. {full['summary']}")
+    narrate(f"  can decide: {', '.join(full['waiting']['can_decide']) or 'nobody yet (fedtui operators add)'}")
+    narrate(f"  approve:    fedtui approvals approve {row.id} --digest {row.digest[:12]}")
+    show({"pending": True, "approval": full}, f"pending {row.id}")
+    raise typer.Exit(PENDING)
+
+
+def _await(node: Node, approval_id: str) -> Approval:
+    from fedtui.core.control import approvals
+
+    narrate("Waiting for the decision and the manager (Ctrl-C stops waiting, not the request).")
+    while True:
+        with node.read() as session:
+            row = approvals.find(session, approval_id)
+        if row.status not in ("pending", "approved", "executing"):
+            return row
+        time.sleep(POLL_SECONDS)
+
+
+def _show_outcome(node: Node, row: Approval) -> None:
+    from fedtui.core.acts import shapes
+
+    with node.read() as session:
+        shape = shapes.approval_in_full(session, row, node)
+    if row.status == "executed":
+        show(shape, lambda: fields(row.result or {}))
+        return
+    if row.status == "failed":
+        error = row.error or {}
+        code = str(error.get("code", ""))
+        problem: Problem = Refused(
+            str(error.get("problem", "It failed.")), cause=str(error.get("cause", "")), fix=str(error.get("fix", ""))
+        )
+        problem.code = code
+        show_problem(problem)
+        raise typer.Exit(5 if code.startswith("remote_") else 3)
+    raise Refused(
+        f"The request was {row.status}.",
+        cause=row.decision_reason or f"Decided by {row.decided_by or 'the clock'}.",
+        fix="Ask again when that has been settled.",
+        code=f"approval_{row.status}",
+    )

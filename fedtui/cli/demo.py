@@ -1,0 +1,31 @@
+"""`fedtui demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command()(demo)
+
+
+def demo(
+    nodes: Annotated[int, typer.Option(help="How many nodes; the first peers with each of the others.")] = 2,
+    headless: Annotated[bool, typer.Option("--headless", help="No console: progress on standard error.")] = False,
+    exit_when_active: Annotated[
+        bool, typer.Option("--exit-when-active", help="Print the outcome as JSON and leave. Implies --headless.")
+    ] = False,
+    keep: Annotated[Path | None, typer.Option(help="Make the nodes in this directory and leave them there.")] = None,
+) -> None:
+    """Run real nodes on this machine, federate them, and open the console on the first."""
+    from fedtui import demo as demonstration
+
+    raise typer.Exit(
+        demonstration.run(
+            nodes=nodes, keep=keep, headless=headless or exit_when_active, exit_when_active=exit_when_active
+        )
+    )

@@ -1,0 +1,167 @@
+"""Commands on the node itself: init, serve, console, config, settings, db."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedtui.cli.common import ask, group, load_settings, opened
+from fedtui.cli.output import fields, narrate, show, table
+from fedtui.core.errors import CheckFailed, WrongUsage
+
+settings_app = group("Settings that weaken the node: kept in its database, changed through the gate.")
+db_app = group("The node's database: upgrade, backup, check.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the program."""
+    for function in (init, serve, console, config):
+        app.command()(function)
+    app.add_typer(settings_app, name="settings")
+    app.add_typer(db_app, name="db")
+
+
+def init(
+    name: Annotated[str, typer.Option(help="What people call this node.")],
+    url: Annotated[str, typer.Option(help="Where other platforms reach it, https://HOST[:PORT].")],
+    listen: Annotated[str | None, typer.Option(help="Where it listens, HOST:PORT.")] = None,
+    single_operator: Annotated[bool, typer.Option(help="Operators may decide their own requests.")] = False,
+    drill_mode: Annotated[bool, typer.Option(help="Peers proposed without a token accept any caller.")] = False,
+) -> None:
+    """Set up a node in FEDTUI_HOME. You become its first operator."""
+    from fedtui.core.node import init_node
+    from fedtui.core.runtime import urls
+    from fedtui.core.trust import certificates
+
+    settings = load_settings(listen=listen)
+    urls.split_listen(settings.listen)
+    node = init_node(settings, name=name, url=url, single_operator=single_operator, drill_mode=drill_mode)
+    try:
+        with node.read() as session:
+            fingerprint = certificates.own_ca(session).fingerprint
+        made = {
+            "name": node.name,
+            "url": node.url,
+            "home": str(settings.home),
+            "node_id": node.id,
+            "ca_fingerprint": fingerprint,
+            "operator": node.operator,
+        }
+    finally:
+        node.close()
+    show(made, lambda: fields(made))
+    narrate("Next: fedtui serve   (and keep a copy of vault.key apart from the database's backups)")
+
+
+def serve(
+    listen: Annotated[str | None, typer.Option(help="Where to listen, HOST:PORT; port 0 picks a free one.")] = None,
+    until_eof: Annotated[bool, typer.Option(hidden=True, help="Also stop when standard input ends.")] = False,
+) -> None:
+    """Run the node: federation API and scheduler. SIGTERM drains and stops, SIGHUP reloads certificates."""
+    from fedtui import daemon
+    from fedtui.core.record import logs
+
+    with opened(listen=listen) as node:
+        logs.configure(format_=node.settings.log_format, level=node.settings.log_level)
+        code = daemon.serve(
+            node, announce=lambda url: show({"listening": url}, f"listening on {url}"), until_eof=until_eof
+        )
+    raise typer.Exit(code)
+
+
+def console() -> None:
+    """Open the console on this machine's node."""
+    raise typer.Exit(open_console())
+
+
+def open_console() -> int:
+    """The console; its exit code. Raises `Unusable` where there is no node, `WrongUsage` off a terminal."""
+    settings = load_settings()
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise WrongUsage(
+            "The console needs a terminal.",
+            cause="Standard input or output is not one.",
+            fix="Run it in a terminal, or use a command: fedtui --help",
+            code="no_terminal",
+        )
+    from fedtui.app import run_console
+
+    def open_here() -> object:
+        from fedtui.core.node import open_node
+
+        return open_node(settings)
+
+    return run_console(open_here)  # type: ignore[arg-type]
+
+
+def config() -> None:
+    """Every setting of this process, its value, and where that came from."""
+    rows = load_settings().rows()
+    columns = (("key", "SETTING"), ("value", "VALUE"), ("origin", "FROM"), ("help", "WHAT IT IS"))
+    show(rows, lambda: table(rows, columns, empty=""))
+
+
+@settings_app.command("list")
+def settings_list() -> None:
+    """The node settings."""
+    from fedtui.core.control import node_settings
+
+    with opened() as node, node.read() as session:
+        rows = node_settings.rows(session)
+    columns = (("key", "SETTING"), ("value", "VALUE"), ("default", "DEFAULT"), ("help", "WHAT IT DOES"))
+    show(rows, lambda: table(rows, columns, empty=""))
+
+
+@settings_app.command("set")
+def settings_set(
+    key: str,
+    value: str,
+    reason: Annotated[str | None, typer.Option(help="Why, for the record.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome.")] = False,
+) -> None:
+    """Change a node setting; needs approval once a second operator can approve."""
+    ask("system.settings_change", {"key": key, "value": value}, reason=reason, wait=wait)
+
+
+@db_app.command("upgrade")
+def db_upgrade() -> None:
+    """Bring the database to this program's schema. Safe to run twice, and from several processes."""
+    from fedtui.core.runtime import home, migrate
+    from fedtui.core.runtime.database import Database
+
+    settings = load_settings()
+    home.make(settings.home)
+    home.require_private(settings.home)
+    database = Database(settings.resolved_database_url)
+    try:
+        upgraded = migrate.upgrade(database)
+    finally:
+        database.close()
+    result = {"upgraded": upgraded, "revision": migrate.HEAD}
+    show(result, f"{'upgraded to' if upgraded else 'already at'} revision {migrate.HEAD}")
+
+
+@db_app.command("backup")
+def db_backup(file: Path) -> None:
+    """Copy the database to a new file while the node runs. The vault key is not in it."""
+    from fedtui.core.runtime import upkeep
+
+    with opened() as node:
+        size = upkeep.backup(node.database, file)
+    show({"file": str(file), "bytes": size, "holds_vault_key": False}, f"{file}: {size} bytes")
+    narrate("The vault key is not in it: keep a copy of vault.key, apart from this file.")
+
+
+@db_app.command("check")
+def db_check() -> None:
+    """Check the database and the vault key. Exit 1 if anything is wrong."""
+    from fedtui.core.runtime import upkeep
+
+    with opened() as node:
+        found = upkeep.check(node.database)
+    if found:
+        raise CheckFailed("The database is damaged.", cause="; ".join(found), fix="Restore a backup.")
+    show({"ok": True}, "the database is whole, and the vault key fits")

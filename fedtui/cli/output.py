@@ -1,0 +1,98 @@
+"""What a command prints: data on standard output, narration on standard error.
+
+With `--json` data is one JSON document, and an error is one too.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from fedtui.core.errors import Problem
+
+
+@dataclass
+class Mode:
+    """What the common options said: machine-readable or not, and who is acting."""
+
+    json: bool = False
+    operator: str | None = None
+
+
+MODE = Mode()
+
+
+def show(data: Any, human: str | Callable[[], str] = "") -> None:
+    """Print the result: `data` as JSON, or `human` as text."""
+    if MODE.json:
+        print(to_json(data))
+        return
+    text = human() if callable(human) else human
+    if text:
+        print(text)
+
+
+def narrate(text: str) -> None:
+    """Say something to the person watching; never part of the data."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def show_problem(problem: Problem) -> None:
+    """An error: what is wrong, why, what to do next."""
+    if MODE.json:
+        print(to_json({"error": dict(problem.as_dict())}))
+    narrate(f"fedtui: {problem.problem}")
+    if problem.cause:
+        narrate(f"  why: {problem.cause}")
+    if problem.fix:
+        narrate(f"  fix: {problem.fix}")
+
+
+def to_json(data: Any) -> str:
+    """JSON with ISO 8601 UTC times, indented for a person at a terminal."""
+    return json.dumps(data, default=_plain, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False)
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[tuple[str, str]], *, empty: str) -> str:
+    """Aligned columns of (key, title); `empty` where there are no rows."""
+    if not rows:
+        return empty
+    cells = [[title for _, title in columns]] + [[text(row.get(key)) for key, _ in columns] for row in rows]
+    widths = [max(len(line[place]) for line in cells) for place in range(len(columns))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
+    )
+
+
+def fields(record: Mapping[str, Any], keys: Iterable[str] | None = None) -> str:
+    """One record, a line a field; what is empty is left out."""
+    wanted = [key for key in (keys or record) if record.get(key) not in (None, "", [], {})]
+    width = max((len(key) for key in wanted), default=0)
+    return "\n".join(f"{key.replace('_', ' '):<{width}}  {text(record[key])}" for key in wanted)
+
+
+def text(value: Any) -> str:
+    """A value as a person reads it on one line, with control characters made visible."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%SZ")
+    if isinstance(value, list | tuple):
+        return ", ".join(text(one) for one in value) or "-"
+    if isinstance(value, Mapping):
+        return json.dumps(value, default=_plain)
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in str(value))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return str(value)

@@ -1,0 +1,100 @@
+"""The program: all commands, the options that every command takes, and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import Abort, TyperException
+
+from fedtui.cli import approvals, demo, node, peers, record
+from fedtui.cli.common import group
+from fedtui.cli.output import MODE, Mode, show_problem
+from fedtui.core.errors import Problem, WrongUsage
+from fedtui.core.record.redaction import redact_text
+
+BUG = 70
+
+app = group("A federation node with a terminal console.")
+node.register(app)
+demo.register(app)
+app.add_typer(peers.app, name="peers")
+app.add_typer(approvals.app, name="approvals")
+app.add_typer(approvals.policies_app, name="policies")
+app.add_typer(approvals.manager_app, name="manager")
+app.add_typer(approvals.operators_app, name="operators")
+app.add_typer(record.certs_app, name="certs")
+app.add_typer(record.ca_app, name="ca")
+app.add_typer(record.grants_app, name="grants")
+record.register(app)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    """A federation node with a terminal console. Alone, `fedtui` opens the console."""
+    if version:
+        from fedtui import __version__
+
+        print(f"fedtui {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        raise typer.Exit(node.open_console())
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; its exit code (contract, CLI)."""
+    _reset()
+    # An error in the words themselves must be JSON too, before any option has been parsed.
+    MODE.json = "--json" in arguments
+    try:
+        outcome = typer.main.get_command(app).main(list(arguments), prog_name="fedtui", standalone_mode=False)
+    except Problem as problem:
+        show_problem(problem)
+        return problem.exit_code
+    except (Abort, KeyboardInterrupt):
+        return 130
+    except TyperException as error:
+        show_problem(_wrong_words(error))
+        return WrongUsage.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has left; keep the interpreter from complaining about it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        return _own_bug()
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _reset() -> None:
+    fresh = Mode()
+    MODE.json, MODE.operator = fresh.json, fresh.operator
+
+
+def _wrong_words(error: TyperException) -> WrongUsage:
+    context: Any = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "fedtui"
+    return WrongUsage(
+        error.format_message(),
+        cause="The command line is not of the form this command takes.",
+        fix=f"See: {path} --help",
+    )
+
+
+def _own_bug() -> int:
+    problem = Problem(
+        "fedtui has a bug: this should not have happened.",
+        cause=redact_text(traceback.format_exc(limit=0).strip().splitlines()[-1]),
+        fix="Run the same again with FEDTUI_DEBUG=1 and report what it prints.",
+        code="internal",
+    )
+    show_problem(problem)
+    if os.environ.get("FEDTUI_DEBUG"):
+        print(redact_text(traceback.format_exc()), file=sys.stderr)
+    return BUG

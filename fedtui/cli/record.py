@@ -1,0 +1,139 @@
+"""Commands on the record: events, certificates, the CA, grants, and the sweep."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from fedtui.cli.common import group, opened
+from fedtui.cli.output import fields, show, table
+from fedtui.core.errors import WrongUsage
+
+certs_app = group("Certificates, ours and theirs.")
+ca_app = group("This node's own CA.")
+grants_app = group("Grants: what peers may use.")
+Limit = Annotated[int, typer.Option(min=1, help="At most this many.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the program."""
+    app.command()(events)
+    app.command()(sweep)
+
+
+def events(
+    source: Annotated[str | None, typer.Option(help="Only from this source, like federation_heartbeat_sweep.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only of this kind, like federation.peer.accepted.")] = None,
+    since: Annotated[str | None, typer.Option(help="ISO 8601, or so long ago, like 2h.")] = None,
+    limit: Limit = 100,
+) -> None:
+    """What happened, newest first."""
+    from fedtui.core.acts import shapes
+    from fedtui.core.record import events as record
+
+    with opened() as node, node.read() as session:
+        start = _since(since, node.clock.now()) if since else None
+        found = record.recent(session, source=source, kind=kind, since=start, limit=limit)
+        rows = [shapes.event(row) for row in found]
+    columns = (
+        ("emitted_at", "WHEN"),
+        ("severity", "SEVERITY"),
+        ("kind", "KIND"),
+        ("actor", "WHO"),
+        ("payload", "WHAT"),
+    )
+    show(rows, lambda: table(rows, columns, empty="No events."))
+
+
+def sweep() -> None:
+    """Degrade peers not heard of within the stale window, now; safe beside the daemon."""
+    from fedtui.core.acts import jobs
+
+    with opened() as node:
+        swept = jobs.sweep(node, node.actor("cli"))
+    held = " (held back: this node's own API has not been listening for a whole stale window)"
+    show(swept, f"{swept['swept']} degraded{held if swept['held_back'] else ''}")
+
+
+@certs_app.command("list")
+def certs_list(limit: Limit = 100) -> None:
+    """Every certificate, what expires first on top."""
+    from fedtui.core.acts import shapes
+    from fedtui.core.trust import certificates
+
+    with opened() as node, node.read() as session:
+        rows = [shapes.certificate(session, row) for row in certificates.listing(session, limit=limit)]
+    columns = (
+        ("serial", "SERIAL"),
+        ("direction", "DIRECTION"),
+        ("subject_kind", "KIND"),
+        ("subject", "SUBJECT"),
+        ("not_after", "UNTIL"),
+        ("revoked_at", "REVOKED"),
+    )
+    show(rows, lambda: table(rows, columns, empty="No certificates."))
+
+
+@certs_app.command("show")
+def certs_show(serial: str) -> None:
+    """One certificate, with its PEM."""
+    from fedtui.core.acts import shapes
+    from fedtui.core.trust import certificates
+
+    with opened() as node, node.read() as session:
+        row = certificates.find(session, serial)
+        shape = {**shapes.certificate(session, row), "cert_pem": row.cert_pem, "chain_pem": row.chain_pem}
+    show(shape, lambda: fields(shape, [key for key in shape if not key.endswith("_pem")]) + "\n\n" + row.cert_pem)
+
+
+@ca_app.command("show")
+def ca_show() -> None:
+    """The CA's fingerprint, for the other side to compare, and its certificate."""
+    from fedtui.core.trust import certificates
+
+    with opened() as node, node.read() as session:
+        row = certificates.own_ca(session)
+    shape = {
+        "subject": row.subject,
+        "fingerprint": row.fingerprint,
+        "not_after": row.not_after,
+        "cert_pem": row.cert_pem,
+    }
+    show(shape, lambda: fields(shape, ["subject", "fingerprint", "not_after"]) + "\n\n" + row.cert_pem)
+
+
+@grants_app.command("list")
+def grants_list(limit: Limit = 100) -> None:
+    """Every grant, newest first."""
+    from fedtui.core.access import grants
+    from fedtui.core.acts import shapes
+
+    with opened() as node, node.read() as session:
+        rows = [shapes.grant(row) for row in grants.listing(session, limit=limit)]
+    columns = (
+        ("id", "ID"),
+        ("remote_subject", "SUBJECT"),
+        ("resource_kind", "KIND"),
+        ("permission_scopes", "SCOPES"),
+        ("expires_at", "UNTIL"),
+    )
+    show(rows, lambda: table(rows, columns, empty="No grants."))
+
+
+def _since(text: str, now: datetime) -> datetime:
+    from fedtui.core.runtime import durations
+
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            return now - durations.parse(text, field="--since")
+        except (WrongUsage, OverflowError) as error:
+            raise WrongUsage(
+                f"--since: {text[:60]!r} is neither a time nor a duration.",
+                cause="A time is ISO 8601, a duration like 2h.",
+                fix="Write --since 2026-01-31T12:00:00Z or --since 2h.",
+            ) from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,205 @@
+"""Records as the contract's JSON objects: one function a record, used by every adapter.
+
+Times stay datetimes; whoever writes JSON writes them as ISO 8601 UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from fedtui.core.access.grants import Grant, bearer
+from fedtui.core.acts.jobs import MANAGER_JOB
+from fedtui.core.control import approvals, manager_state
+from fedtui.core.control.approvals import Approval
+from fedtui.core.control.operators import Operator
+from fedtui.core.peering.listing import certificate_expiry
+from fedtui.core.peering.peers import TRANSITIONS, Peer
+from fedtui.core.record.events import Event
+from fedtui.core.runtime import daemons, jobs, lease
+from fedtui.core.runtime.jobs import Job
+from fedtui.core.trust import credentials
+from fedtui.core.trust.certificates import Certificate
+from fedtui.core.trust.site import Site
+
+Shape = dict[str, Any]
+
+
+def peer(session: Session, row: Peer) -> Shape:
+    """A peer, with where it can go from here."""
+    return {
+        "id": row.id,
+        "remote_instance_url": row.remote_instance_url,
+        "peer_kind": row.peer_kind,
+        "spawn_role": row.spawn_role,
+        "spawn_mode": row.spawn_mode,
+        "status": row.status,
+        "can_become": list(TRANSITIONS[row.status]),
+        "drill_mode": row.drill_mode,
+        "node_instance_id": row.node_instance_id,
+        "contract_version_agreed": row.contract_version_agreed,
+        "signed_at": row.signed_at,
+        "last_handshake_at": row.last_handshake_at,
+        "last_heartbeat_at": row.last_heartbeat_at,
+        "last_outbound_at": row.last_outbound_at,
+        "last_outbound_error": row.last_outbound_error,
+        "clock_skew_seconds": row.clock_skew_seconds,
+        "certificate_expires_at": certificate_expiry(session, row.id),
+        "pair": credentials.pair_state(session, row.id),
+        "enroll_owed": row.enroll_owed,
+        "remote_prefix_advertisement": row.remote_prefix_advertisement,
+        "endpoints": row.endpoints,
+        "confirmed_endpoints": row.confirmed_endpoints,
+        "capabilities": row.capabilities,
+        "extension_slugs": row.extension_slugs,
+        "platform_version": row.platform_version,
+        "data_residency": row.data_residency,
+        "operator_contact": row.operator_contact,
+        "maintenance_until": row.maintenance_until,
+        "metadata": row.metadata_,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+    }
+
+
+def approval(row: Approval) -> Shape:
+    """A request, without who can decide it."""
+    return {
+        "id": row.id,
+        "action": row.action,
+        "status": row.status,
+        "digest": row.digest,
+        "params": row.params,
+        "target": row.target,
+        "summary": row.summary,
+        "peer_id": row.peer_id,
+        "requested_by": row.requested_by,
+        "requested_origin": row.requested_origin,
+        "reason": row.reason,
+        "requested_at": row.requested_at,
+        "expires_at": row.expires_at,
+        "decided_by": row.decided_by,
+        "decided_at": row.decided_at,
+        "decision_reason": row.decision_reason,
+        "finished_at": row.finished_at,
+        "result": row.result,
+        "error": row.error,
+    }
+
+
+def approval_in_full(session: Session, row: Approval, site: Site) -> Shape:
+    """A request with what it waits for: who can decide it, and when the manager comes by."""
+    can, cannot = approvals.deciders(session, row)
+    return {
+        **approval(row),
+        "waiting": {
+            "can_decide": can,
+            "cannot_decide": cannot,
+            "next_tick_at": _next_tick(session, site.settings.manager_interval),
+            "manager_status": manager_state.status(session),
+        },
+    }
+
+
+def manager(session: Session, site: Site, table: tuple[Job, ...]) -> Shape:
+    """The SDWAN Manager, the lease, and each job's latest run."""
+    now = site.clock.now()
+    held = lease.current(session)
+    latest = jobs.latest(session)
+    last_tick = jobs.last_finished(session, MANAGER_JOB)
+    return {
+        "status": manager_state.status(session),
+        "last_tick_at": last_tick.finished_at if last_tick else None,
+        "next_tick_at": _next_tick(session, site.settings.manager_interval),
+        "lease_holder": held.holder if held and held.expires_at > now else None,
+        "daemons": [
+            {
+                "id": one.id,
+                "pid": one.pid,
+                "url": one.url,
+                "operations_url": one.operations_url,
+                "listening_since": one.listening_since,
+            }
+            for one in daemons.alive(session, now=now, ttl=3 * site.settings.lease_ttl)
+        ],
+        "jobs": [
+            {
+                "job": job.name,
+                "every_seconds": job.every.total_seconds(),
+                "last_started_at": latest[job.name].started_at if job.name in latest else None,
+                "last_finished_at": latest[job.name].finished_at if job.name in latest else None,
+                "last_outcome": latest[job.name].outcome if job.name in latest else None,
+                "last_detail": latest[job.name].detail if job.name in latest else None,
+            }
+            for job in table
+        ],
+    }
+
+
+def event(row: Event) -> Shape:
+    """An event."""
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "severity": row.severity,
+        "source": row.source,
+        "peer_id": row.peer_id,
+        "actor": row.actor,
+        "uid": row.uid,
+        "origin": row.origin,
+        "correlation_id": row.correlation_id,
+        "payload": row.payload,
+        "emitted_at": row.emitted_at,
+    }
+
+
+def certificate(session: Session, row: Certificate) -> Shape:
+    """A certificate; `pair` says which halves of the outbound pair to its peer are there."""
+    outbound = row.direction == "outbound" and row.peer_id
+    return {
+        "id": row.id,
+        "serial": row.serial,
+        "subject": row.subject,
+        "subject_kind": row.subject_kind,
+        "fingerprint": row.fingerprint,
+        "issuer_fingerprint": row.issuer_fingerprint,
+        "peer_id": row.peer_id,
+        "not_before": row.not_before,
+        "not_after": row.not_after,
+        "revoked_at": row.revoked_at,
+        "revocation_reason": row.revocation_reason,
+        "direction": row.direction,
+        "pair": credentials.pair_state(session, row.peer_id) if outbound and row.peer_id else "none",
+    }
+
+
+def grant(row: Grant) -> Shape:
+    """A grant."""
+    return {
+        "id": row.id,
+        "bearer_token": bearer(row),
+        "peer_id": row.peer_id,
+        "remote_subject": row.remote_subject,
+        "resource_kind": row.resource_kind,
+        "resource_id": row.resource_id,
+        "permission_scopes": row.permission_scopes,
+        "node_instance_ids": row.node_instance_ids,
+        "sdwan_network_ids": row.sdwan_network_ids,
+        "source_cidrs": row.source_cidrs,
+        "issued_at": row.issued_at,
+        "expires_at": row.expires_at,
+        "revoked_at": row.revoked_at,
+    }
+
+
+def operator(row: Operator) -> Mapping[str, Any]:
+    """An operator."""
+    return {"name": row.name, "permissions": row.permissions, "added_at": row.added_at}
+
+
+def _next_tick(session: Session, interval: timedelta) -> datetime | None:
+    latest = jobs.latest(session).get(MANAGER_JOB)
+    return latest.started_at + interval if latest else None

@@ -1,0 +1,137 @@
+"""The daemon: the federation API and the scheduler of one node, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from fedtui.api.federation import FederationApi, health
+from fedtui.api.listener import Listener, bind
+from fedtui.core.acts import jobs
+from fedtui.core.node import Node
+from fedtui.core.runtime import daemons, urls
+from fedtui.core.runtime.actor import Actor
+from fedtui.core.runtime.scheduler import Scheduler
+from fedtui.core.trust import certificates, tls
+
+log = logging.getLogger(__name__)
+THREADS = 32
+CERTIFICATE_CHECK_SECONDS = 5
+START = Actor("job", "daemon", origin="daemon")
+
+
+def serve(node: Node, *, announce: Callable[[str], None], until_eof: bool = False) -> int:
+    """Run until SIGTERM or SIGINT (or, with `until_eof`, the end of standard input); then drain.
+
+    Calls `announce` with `https://HOST:PORT` once connections are taken. Returns the exit code.
+    Raises `Unusable` when a port is taken.
+    """
+    host, port = urls.split_listen(node.settings.listen)
+    main = bind(host, port)
+    operations = bind(*urls.split_listen(node.settings.operations_listen))
+    try:
+        return asyncio.run(_run(node, main, operations, announce, until_eof))
+    finally:
+        main.close()
+        operations.close()
+
+
+async def _run(
+    node: Node, main: socket.socket, operations: socket.socket, announce: Callable[[str], None], until_eof: bool
+) -> int:
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="core"))
+    stop, reload = asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
+    if until_eof:
+        threading.Thread(target=_wait_for_eof, args=(loop, stop), daemon=True).start()
+    settings = node.settings
+    certificate_id, context = await asyncio.to_thread(server_context, node)
+    api = Listener(
+        FederationApi(node).application(),
+        context=context,
+        per_address=settings.connections_per_address,
+        most=settings.connections,
+    )
+    health_listener = Listener(health(node), context=None)
+    await api.start(main)
+    await health_listener.start(operations)
+    url = f"https://{_shown(main)}"
+    scheduler = await asyncio.to_thread(_register, node, url, f"http://{_shown(operations)}")
+    watch = asyncio.create_task(_watch_certificate(node, api, certificate_id, reload))
+    announce(url)
+    log.info("[Daemon] %s listens on %s, operations on http://%s", node.name, url, _shown(operations))
+    await stop.wait()
+    log.info("[Daemon] stopping")
+    watch.cancel()
+    await api.stop()
+    await health_listener.stop(grace=1)
+    await asyncio.to_thread(scheduler.stop)
+    return 0
+
+
+def _register(node: Node, url: str, operations_url: str) -> Scheduler:
+    with node.unit(START) as unit:
+        daemons.register(unit.session, node.holder, url=url, operations_url=operations_url, now=unit.now)
+    scheduler = Scheduler(node.database, node.settings, node.clock, node.holder, node.jobs())
+    scheduler.start()
+    return scheduler
+
+
+def server_context(node: Node) -> tuple[str, ssl.SSLContext]:
+    """The server certificate in force (renewed first if it is due) and a fresh context with it.
+
+    The root is sent along, so that a peer can pin it by its fingerprint.
+    """
+    with node.unit(START) as unit:
+        jobs.renew_server(unit, node)
+        row = certificates.current_server(unit.session)
+        assert row is not None  # noqa: S101 - renew_server made one if there was none
+        key = certificates.private_key_pem(unit.session, node.vault, row)
+        ca = certificates.own_ca(unit.session)
+    return row.id, tls.server_context(row.cert_pem + row.chain_pem, key, ca.cert_pem)
+
+
+async def _watch_certificate(node: Node, api: Listener, certificate_id: str, reload: asyncio.Event) -> None:
+    """Take up a renewed server certificate, whichever process renewed it, and at SIGHUP."""
+    while True:
+        try:
+            async with asyncio.timeout(CERTIFICATE_CHECK_SECONDS):
+                await reload.wait()
+        except TimeoutError:
+            pass
+        try:
+            if not reload.is_set() and await asyncio.to_thread(_current_id, node) == certificate_id:
+                continue
+            reload.clear()
+            certificate_id, api.context = await asyncio.to_thread(server_context, node)
+            log.info("[Daemon] certificates reloaded")
+        except Exception:
+            # The context in use stays; the next look is seconds away.
+            log.exception("[Daemon] the server certificate could not be reloaded")
+
+
+def _current_id(node: Node) -> str | None:
+    with node.read() as session:
+        row = certificates.current_server(session)
+        return row.id if row else None
+
+
+def _shown(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _wait_for_eof(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    while sys.stdin.buffer.read(4096):
+        pass
+    loop.call_soon_threadsafe(stop.set)
