@@ -13,16 +13,18 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import httpx
 from sqlalchemy.orm import Session
 
 from fedtui.core.errors import RemoteFailed
 from fedtui.core.peering.peers import Peer
 from fedtui.core.trust import anchors, credentials, tls
 from fedtui.core.trust.vault import Vault
+
+if TYPE_CHECKING:
+    import httpx
 
 log = logging.getLogger(__name__)
 PREFIX = "/api/v1/system/federation_api"
@@ -103,6 +105,8 @@ def call(
 def _call_one(
     url: str, body: Mapping[str, Any] | None, *, method: str, context: Any, deadline: float
 ) -> Mapping[str, Any]:
+    import httpx  # here, not above: most commands never call a peer
+
     left = max(0.05, deadline - time.monotonic())
     try:
         with (
@@ -167,6 +171,8 @@ def _rejected(status: int, said: str, retry_after: str | None) -> RemoteFailed:
 
 def explain(error: BaseException) -> RemoteFailed:
     """A transport error as a problem, with dns, refused, timeout and TLS told apart."""
+    import httpx
+
     if isinstance(error, httpx.TimeoutException | TimeoutError):
         return _timed_out()
     refused = tls.failed_handshake(error)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import or_, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.errors import Refused
@@ -110,9 +110,11 @@ def current(session: Session) -> Lease | None:
 
 
 def _ensure_row(session: Session, holder: str, moment: datetime) -> None:
-    insert = sqlite.insert if engine_of(session).dialect.name == "sqlite" else postgresql.insert
-    session.execute(
-        insert(Lease)
-        .values(name=NAME, holder=holder, epoch=0, expires_at=moment)
-        .on_conflict_do_nothing(index_elements=[Lease.name])
-    )
+    if session.get(Lease, NAME) is not None:
+        return
+    try:
+        with session.begin_nested():
+            session.add(Lease(name=NAME, holder=holder, epoch=0, expires_at=moment))
+    except IntegrityError:
+        # Another process was first; its row serves as well.
+        session.expire_all()

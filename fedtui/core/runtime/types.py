@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from sqlalchemy import JSON, DateTime, Dialect, String, TypeDecorator
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import mapped_column
+from sqlalchemy.types import TypeEngine
 from uuid_utils import compat
 
 
@@ -40,7 +40,20 @@ def new_id() -> str:
     return str(compat.uuid7())
 
 
-Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+class Json(TypeDecorator[Any]):
+    """JSON: JSONB on PostgreSQL (whose dialect is imported only there), text on SQLite."""
+
+    impl = JSON
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            from sqlalchemy.dialects.postgresql import JSONB
+
+            return dialect.type_descriptor(JSONB(none_as_null=True))
+        return dialect.type_descriptor(JSON(none_as_null=True))
+
+
 Text_ = String().with_variant(String(collation="C"), "postgresql")
 """Text that is sorted or searched: byte order on both databases, so that keyset pages agree."""
 
