@@ -68,6 +68,11 @@ class Listener:
         self._loop_task: asyncio.Task[None] | None = None
         self._socket: socket.socket | None = None
 
+    @property
+    def open_connections(self) -> int:
+        """How many connections there are, handshakes included."""
+        return self._open.total()
+
     async def start(self, bound: socket.socket) -> None:
         """Accept connections on a bound socket."""
         await self._runner.setup()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, cast, func, literal, not_, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, case, func, literal, not_, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from fedtui.core.peering.peers import Peer
@@ -45,7 +45,8 @@ class PeerLine:
 
 
 _URGENCY = case({status: place for place, status in enumerate(URGENCY)}, value=Peer.status, else_=len(URGENCY))
-_HEARTBEAT = func.coalesce(Peer.last_heartbeat_at, cast(literal(EPOCH, UtcTime), UtcTime), type_=UtcTime)
+# Not cast: SQLite would make a number of it, which no page's key is ever equal to.
+_HEARTBEAT = func.coalesce(Peer.last_heartbeat_at, literal(EPOCH, UtcTime), type_=UtcTime)
 _ORDERS: Mapping[str, Sequence[Any]] = {
     "urgency": (_URGENCY, Peer.remote_instance_url, Peer.id),
     "url": (Peer.remote_instance_url, Peer.id),

@@ -12,7 +12,6 @@ and none of that can hurt this alphabet.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 import secrets
@@ -38,8 +37,11 @@ _INVITE = struct.Struct(f">Q{ENTROPY_BYTES}s32s")
 _NO_PIN = bytes(32)
 DEFAULT_TTL = timedelta(days=7)
 LONGEST_TTL = timedelta(days=30)
-_NOISE = re.compile("[\\s\u200b-\u200f\u2060\ufeff<>\"'`\u201c\u201d\u2018\u2019.,;]+")
+_NOISE = re.compile("[\\s\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff<>\"'`\u2018-\u201f\u00ab\u00bb.,;]+")
 """What clients add around and inside a pasted string: blanks, zero-width characters, quotes, brackets."""
+_TOKEN_BODY = 58
+"""Characters of a token after its prefix."""
+_TOKEN_ALPHABET = re.compile(f"[a-z1-7]{{{len(TOKEN_PREFIX) + _TOKEN_BODY}}}")
 
 
 class AcceptanceToken(Base):
@@ -170,7 +172,7 @@ def clean_token(text: str) -> str:
     Raises `WrongUsage` (`token_mangled`) when one of ours fails its checksum; another
     system's token, which carries none, passes unchecked.
     """
-    bare = _NOISE.sub("", text)
+    bare = _NOISE.sub("", text).lower()
     if not bare:
         raise WrongUsage(
             "The acceptance token is empty.",
@@ -178,10 +180,10 @@ def clean_token(text: str) -> str:
             fix="Ask the other side's operator for the token: fedtui peers token PEER",
             code="token_empty",
         )
-    if not bare.lower().startswith(TOKEN_PREFIX):
+    if not _is_ours(bare):
         return text.strip()
-    _read(TOKEN_PREFIX, bare.lower(), "acceptance token")
-    return bare.lower()
+    _read(TOKEN_PREFIX, bare, "acceptance token")
+    return bare
 
 
 def write_invite(invite: Invite) -> str:
@@ -226,14 +228,24 @@ def _spell(prefix: str, content: bytes) -> str:
     return prefix + base64.b32encode(checked).decode().rstrip("=").lower()
 
 
+def _is_ours(bare: str) -> bool:
+    """Whether this is a token of this system, even with its first characters changed or lost."""
+    if bare.startswith(TOKEN_PREFIX) or _TOKEN_ALPHABET.fullmatch(bare):
+        return True
+    try:
+        return bool(_read(TOKEN_PREFIX, TOKEN_PREFIX + bare[-_TOKEN_BODY:], "acceptance token"))
+    except WrongUsage:
+        return False
+
+
 def _read(prefix: str, bare: str, what: str) -> bytes:
     body = bare.removeprefix(prefix).upper()
     try:
-        checked = base64.b32decode(body + "=" * (-len(body) % 8))
-    except binascii.Error as error:
+        content = base64.b32decode(body + "=" * (-len(body) % 8))[:-CHECK_BYTES]
+    except ValueError as error:
         raise _mangled(what, len(bare)) from error
-    content, check = checked[:-CHECK_BYTES], checked[-CHECK_BYTES:]
-    if len(checked) <= CHECK_BYTES or not secrets.compare_digest(check, _checksum(prefix, content)):
+    # Spelled anew it must be the same text: the last character has bits to spare, which no checksum sees.
+    if not content or not secrets.compare_digest(_spell(prefix, content).encode(), bare.encode()):
         raise _mangled(what, len(bare))
     return content
 

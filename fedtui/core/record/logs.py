@@ -7,7 +7,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-from fedtui.core.record.redaction import RedactingFormatter
+from fedtui.core.record.redaction import RedactingFormatter, redact
 
 
 class JsonFormatter(logging.Formatter):
@@ -22,17 +22,25 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(entry)
+        return json.dumps(redact(entry))  # before it is JSON: a secret cut short would take the closing brace along
 
 
 class HumanFormatter(logging.Formatter):
-    """`2026-01-31T12:00:00Z info  [Part] message`, line breaks in messages made visible."""
+    """`2026-01-31T12:00:00Z info  [Part] message`; a traceback follows on lines of its own.
+
+    Line breaks and other control characters in messages are made visible: a remote's words
+    must not pass for a record, nor move the terminal's cursor.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        message = record.getMessage().replace("\n", "\\n")
-        line = f"{at} {record.levelname.lower():<7} {message}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        line = f"{at} {record.levelname.lower():<7} {_CONTROL.sub(_visible, record.getMessage())}"
+        if not record.exc_info:
+            return line
+        return "\n".join([line, *(_CONTROL.sub(_visible, one) for one in self._traceback(record))])
+
+    def _traceback(self, record: logging.LogRecord) -> list[str]:
+        return self.formatException(record.exc_info).split("\n") if record.exc_info else []
 
 
 def configure(*, format_: str, level: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 HIDDEN = "(hidden)"
 _SECRETS = re.compile(
-    r"\bf[ti]1[a-z2-7]{40,}"  # acceptance tokens and invites, peering/tokens.py
+    r"f[ti]1[a-z2-7]{40,}"  # acceptance tokens and invites (peering/tokens.py), also behind \n or %3D
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     re.DOTALL | re.IGNORECASE,
 )

@@ -55,7 +55,7 @@ class Settings:
     maintenance_interval: timedelta = _setting(_seconds(3600), "between two maintenance runs", least=1)
     lease_ttl: timedelta = _setting(_seconds(10), "after which a silent daemon's work is taken over", least=2)
     outbound_timeout: timedelta = _setting(_seconds(10), "for one call to a peer, all told", least=1)
-    outbound_concurrency: int = _setting(64, "heartbeats under way at once", least=1)
+    outbound_concurrency: int = _setting(128, "heartbeats under way at once", least=1)
     leaf_lifetime: timedelta = _setting(timedelta(days=90), "of the certificates this node signs", least=3600)
 
     accepts_per_minute: int = _setting(120, "accept calls from one address", least=1)

@@ -1,0 +1,115 @@
+"""Nodes that really listen: the federation API on loopback, over real TLS sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from fedtui import daemon
+from fedtui.api.federation import FederationApi
+from fedtui.api.listener import Listener, bind
+from fedtui.core.acts.gate import Done
+from fedtui.core.node import Node
+from fedtui.core.peering import peers
+from fedtui.core.peering.client import PREFIX
+from fedtui.core.trust import certificates, tls
+from tests.conftest import MakeNode, ManualClock
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """TLS libraries read the machine's clock, so here time starts at the present."""
+    return ManualClock(at=datetime.now(UTC))
+
+
+@dataclass
+class Served:
+    """A node with its listener, reachable at `node.url`."""
+
+    node: Node
+    listener: Listener
+    loop: asyncio.AbstractEventLoop
+    thread: threading.Thread
+
+    @property
+    def ca_pem(self) -> str:
+        with self.node.read() as session:
+            return certificates.own_ca(session).cert_pem
+
+    def client(self, pair: tuple[str, bytes] | None = None) -> httpx.Client:
+        """An HTTP client that trusts this node's CA alone and presents `pair`."""
+        return httpx.Client(
+            base_url=self.node.url, verify=tls.client_context([self.ca_pem], pair), trust_env=False, timeout=10
+        )
+
+    def post(self, path: str, body: Any = None, *, pair: tuple[str, bytes] | None = None, **options: Any) -> httpx.Response:
+        with self.client(pair) as client:
+            return client.post(f"{PREFIX}/{path}", json=body, **options)
+
+
+Serve = Callable[..., Served]
+
+
+@pytest.fixture
+def serve(make_node: MakeNode) -> Iterator[Serve]:
+    """Starts nodes that listen: `serve("alpha", accepts_burst=2)`."""
+    running: list[Served] = []
+
+    def start(name: str = "alpha", **options: Any) -> Served:
+        bound = bind("127.0.0.1", 0)
+        port = bound.getsockname()[1]
+        node = make_node(name, url=f"https://127.0.0.1:{port}", listen=f"127.0.0.1:{port}", **options)
+        _, context = daemon.server_context(node)
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever, daemon=True)
+        thread.start()
+        listener = Listener(
+            FederationApi(node).application(), context=context, per_address=node.settings.connections_per_address
+        )
+        asyncio.run_coroutine_threadsafe(listener.start(bound), loop).result(10)
+        running.append(Served(node, listener, loop, thread))
+        return running[-1]
+
+    yield start
+    for served in running:
+        asyncio.run_coroutine_threadsafe(served.listener.stop(grace=2), served.loop).result(15)
+        asyncio.run_coroutine_threadsafe(served.loop.shutdown_default_executor(), served.loop).result(15)
+        served.loop.call_soon_threadsafe(served.loop.stop)
+        served.thread.join()
+        served.loop.close()
+
+
+@pytest.fixture
+def served(serve: Serve) -> Served:
+    """One listening node, alpha."""
+    return serve()
+
+
+def proposed_with_token(node: Node, url: str = "https://b.example", **options: Any) -> tuple[str, str]:
+    """A proposed peer and its token."""
+    actor = node.actor("test")
+    with node.unit(actor) as unit:
+        peer_id = peers.add(unit, url=url, **options).id
+    outcome = node.request(actor, "system.federation_peer_token", {"peer": peer_id})
+    assert isinstance(outcome, Done)
+    return peer_id, str(outcome.result["acceptance_token"])
+
+
+def accept_body(token: str | None, url: str = "https://b.example", **more: Any) -> dict[str, Any]:
+    return {"contract_version": 1, "remote_instance_url": url, "acceptance_token": token, **more}
+
+
+def joined(served: Served, url: str = "https://b.example") -> tuple[str, tuple[str, bytes]]:
+    """A peer that has been accepted over HTTP: its id, and the pair it presents."""
+    peer_id, token = proposed_with_token(served.node, url)
+    key = certificates.new_key()
+    body = accept_body(token, url, csr_pem=certificates.signing_request(key, "b"))
+    answer = served.post("accept", body).json()["data"]
+    return peer_id, (answer["certificate"]["cert_pem"], certificates.key_pem(key))

@@ -1,0 +1,203 @@
+"""Heartbeats that arrive, and the sweep over those that do not."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import select
+
+from fedtui.core.acts import jobs
+from fedtui.core.errors import Refused
+from fedtui.core.node import Node
+from fedtui.core.peering import client, heartbeats, peers
+from fedtui.core.peering.heartbeats import Declared
+from fedtui.core.record.events import Event, recent
+from tests.conftest import ManualClock
+from tests.core.test_peers import listening, new_peer, put_in
+
+
+def beat(node: Node, peer_id: str, declared: Declared = Declared()) -> str:  # noqa: B008
+    with node.unit(node.actor("test")) as unit:
+        return heartbeats.record(unit, peer_id, declared).status
+
+
+def status_of(node: Node, peer_id: str) -> str:
+    with node.read() as session:
+        return peers.get(session, peer_id).status
+
+
+@pytest.mark.parametrize("before", ["accepted", "enrolled", "active", "degraded"])
+def test_a_heartbeat_makes_a_peer_active(node: Node, clock: ManualClock, before: str) -> None:
+    """From each state that may call, one heartbeat leads to active and is dated."""
+    peer_id = new_peer(node)
+    put_in(node, peer_id, before)
+    clock.advance(seconds=30)
+    assert beat(node, peer_id) == "active"
+    with node.read() as session:
+        assert peers.get(session, peer_id).last_heartbeat_at == clock.at
+
+
+@pytest.mark.parametrize("before", ["proposed", "suspended", "revoked"])
+def test_other_states_take_no_heartbeat(node: Node, before: str) -> None:
+    """A peer that is not in service is turned away, and nothing of it changes."""
+    peer_id = new_peer(node)
+    put_in(node, peer_id, before)
+    with pytest.raises(Refused):
+        beat(node, peer_id, Declared(platform_version="9.9"))
+    with node.read() as session:
+        assert peers.get(session, peer_id).platform_version is None
+
+
+def test_an_sdwan_peer_stays_accepted(node: Node, clock: ManualClock) -> None:
+    """A heartbeat of an sdwan_only peer moves nothing, and the sweep ignores it."""
+    peer_id = new_peer(node, kind="sdwan_only")
+    put_in(node, peer_id, "accepted")
+    assert beat(node, peer_id) == "accepted"
+    clock.advance(hours=1)
+    listening(node)
+    assert jobs.sweep(node)["swept"] == 0
+
+
+def test_what_is_not_said_is_kept(node: Node, clock: ManualClock) -> None:
+    """A heartbeat overwrites what it declares and nothing else; the clock skew is kept."""
+    peer_id = new_peer(node)
+    put_in(node, peer_id, "active")
+    beat(node, peer_id, Declared(platform_version="1.2", data_residency="EU", sent_at=clock.at - timedelta(seconds=9)))
+    beat(node, peer_id, Declared(platform_version="1.3"))
+    with node.read() as session:
+        peer = peers.get(session, peer_id)
+        assert (peer.platform_version, peer.data_residency, peer.clock_skew_seconds) == ("1.3", "EU", -9.0)
+
+
+def test_the_sweep_degrades_exactly_the_stale(node: Node, clock: ManualClock) -> None:
+    """Active platforms older than five minutes are degraded, with reason and event; nothing else is touched."""
+    stale = [new_peer(node, url=f"https://stale{n}.example") for n in range(3)]
+    others = {status: new_peer(node, url=f"https://{status}.example") for status in peers.STATUSES}
+    for peer_id in stale:
+        put_in(node, peer_id, "active")
+    for status, peer_id in others.items():
+        put_in(node, peer_id, status)
+    clock.advance(minutes=5, seconds=1)
+    beat(node, others["active"])
+    with node.unit(node.actor("test")) as unit:
+        peers.note(unit, peers.lock(unit, stale[0]), kept="yes")
+    listening(node)
+    swept = jobs.sweep(node)
+    assert (swept["swept"], sorted(swept["degraded_ids"])) == (3, sorted(stale))
+    assert {status: status_of(node, peer_id) for status, peer_id in others.items()} == {s: s for s in peers.STATUSES}
+    with node.read() as session:
+        first = peers.get(session, stale[0])
+        assert first.metadata_ == {
+            "kept": "yes",
+            "degraded_reason": "heartbeat stale (>5 minutes)",
+            "degraded_at": clock.at.isoformat(),
+        }
+        found = recent(session, source="federation_heartbeat_sweep")
+        assert sorted(str(event.peer_id) for event in found) == sorted(stale)
+        assert {(event.kind, event.severity) for event in found} == {("federation.peer.heartbeat_stale", "medium")}
+        assert len({event.correlation_id for event in found}) == 1
+        assert len(set(session.scalars(select(Event.id)))) == len(list(session.scalars(select(Event.id))))
+    assert jobs.sweep(node)["swept"] == 0
+
+
+def test_exactly_five_minutes_is_not_stale(node: Node, clock: ManualClock) -> None:
+    """The window is older than five minutes, not as old."""
+    peer_id = new_peer(node)
+    put_in(node, peer_id, "active")
+    clock.advance(minutes=5)
+    listening(node)
+    assert jobs.sweep(node)["swept"] == 0
+
+
+@pytest.mark.parametrize("minutes_ago", [None, 0, 4])
+def test_the_sweep_holds_back_after_our_own_downtime(
+    node: Node, clock: ManualClock, minutes_ago: float | None
+) -> None:
+    """Until the API has listened for one stale window, silence says nothing about the peers."""
+    peer_id = new_peer(node)
+    put_in(node, peer_id, "active")
+    clock.advance(hours=2)
+    if minutes_ago is not None:
+        listening(node, minutes_ago=minutes_ago)
+    swept = jobs.sweep(node)
+    assert (swept["swept"], swept["held_back"]) == (0, True)
+    assert status_of(node, peer_id) == "active"
+
+
+def test_recovery_clears_the_reason(node: Node, clock: ManualClock) -> None:
+    """The heartbeat that brings a degraded peer back removes the reason and emits its recovery."""
+    peer_id = new_peer(node)
+    put_in(node, peer_id, "active")
+    clock.advance(minutes=6)
+    listening(node)
+    jobs.sweep(node)
+    assert beat(node, peer_id) == "active"
+    with node.read() as session:
+        assert peers.get(session, peer_id).metadata_ == {}
+        assert recent(session, kind="federation.peer.recovered", peer_id=peer_id)
+
+
+def test_only_confirmed_endpoints_are_dialled(node: Node) -> None:
+    """A declared endpoint elsewhere is shown but not called until an operator confirms it."""
+    peer_id = new_peer(node, url="https://b.example:8443")
+    declared: list[dict[str, object]] = [
+        {"url": "https://10.0.0.5:9000", "scope": "lan", "priority": 1},
+        {"url": "https://b.example:9443/", "scope": "wan", "priority": 50},
+        {"url": 7},
+        {"priority": 1},
+        {"url": "https://b.example:1", "priority": "soon"},
+    ]
+    put_in(node, peer_id, "active")
+    beat(node, peer_id, Declared(endpoints=declared))
+    with node.read() as session:
+        peer = peers.get(session, peer_id)
+        assert client.endpoint_urls(peer) == ("https://b.example:9443", "https://b.example:8443")
+    node.request(
+        node.actor("test"), "system.federation_peer_edit", {"peer": peer_id, "confirm_endpoint": "https://10.0.0.5:9000"}
+    )
+    with node.read() as session:
+        urls = client.endpoint_urls(peers.get(session, peer_id))
+    assert urls == ("https://10.0.0.5:9000", "https://b.example:9443", "https://b.example:8443")
+
+
+def test_outbound_failure_leaves_inbound_liveness_alone(node: Node, clock: ManualClock) -> None:
+    """A call that fails is recorded as such, once as an event, and the peer stays active."""
+    peer_id = new_peer(node, url="https://127.0.0.1:1")
+    put_in(node, peer_id, "active")
+    for _ in range(2):
+        assert str(heartbeats.send(node, peer_id)).startswith("remote_refused: ")
+    with node.read() as session:
+        peer = peers.get(session, peer_id)
+        assert (peer.status, peer.last_outbound_at) == ("active", None)
+        assert peer.last_outbound_error is not None
+        assert len(recent(session, kind="federation.peer.outbound_failed")) == 1
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "answer"),
+    [
+        ("1.2.0", "1.3.9", "compatible"),
+        ("1.2.0", "1.4.0", "drift"),
+        ("1.2", "2.2", "drift"),
+        ("", "1.2", "unknown"),
+        ("1.2", None, "unknown"),
+        ("1.2", "main", "unknown"),
+    ],
+)
+def test_schema_compatibility(ours: str, theirs: str | None, answer: str) -> None:
+    """Same major version and at most one minor apart is compatible."""
+    assert heartbeats.schema_compatibility(ours, theirs) == answer
+
+
+def test_a_daemon_that_slept_counts_as_new(node: Node, clock: ManualClock) -> None:
+    """A gap in a daemon's own sightings starts its listening time again, so the sweep holds back."""
+    from fedtui.core.runtime import daemons
+
+    listening(node)
+    since: datetime | None
+    clock.advance(minutes=30)
+    with node.unit(node.actor("test")) as unit:
+        daemons.seen(unit.session, node.holder, now=unit.now, ttl=node.settings.lease_ttl)
+        since = daemons.listening_since(unit.session, now=unit.now, ttl=node.settings.lease_ttl)
+    assert since == clock.at
