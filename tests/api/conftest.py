@@ -49,7 +49,9 @@ class Served:
             base_url=self.node.url, verify=tls.client_context([self.ca_pem], pair), trust_env=False, timeout=10
         )
 
-    def post(self, path: str, body: Any = None, *, pair: tuple[str, bytes] | None = None, **options: Any) -> httpx.Response:
+    def post(
+        self, path: str, body: Any = None, *, pair: tuple[str, bytes] | None = None, **options: Any
+    ) -> httpx.Response:
         with self.client(pair) as client:
             return client.post(f"{PREFIX}/{path}", json=body, **options)
 

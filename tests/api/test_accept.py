@@ -98,7 +98,10 @@ def test_the_same_caller_retrying_in_parallel_gets_one_answer(serve: Serve) -> N
         ({"contract_version": 1, "remote_instance_url": "  "}, "remote_instance_url"),
         ({"contract_version": "one", "remote_instance_url": "https://b.example"}, "contract_version"),
         ({"contract_version": 1, "remote_instance_url": "https://b.example", "endpoints": "x"}, "endpoints"),
-        ({"contract_version": 1, "remote_instance_url": "https://b.example", "capabilities": {"a": "\x00"}}, "capabilities"),
+        (
+            {"contract_version": 1, "remote_instance_url": "https://b.example", "capabilities": {"a": "\x00"}},
+            "capabilities",
+        ),
         ([], "body"),
     ],
 )

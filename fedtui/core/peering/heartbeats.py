@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, insert, literal, select, text, update
+from sqlalchemy import func, insert, literal, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from fedtui.core.errors import Problem, Refused
@@ -266,7 +266,11 @@ def _recipients() -> Any:
     return (
         select(Peer.id)
         .where(Peer.peer_kind == "platform", Peer.status.in_(MAY_HEARTBEAT))
-        .order_by(Peer.last_outbound_error.is_not(None), Peer.last_outbound_attempt_at.asc().nulls_first(), Peer.id)
+        .order_by(
+            or_(Peer.last_outbound_error.is_not(None), Peer.last_outbound_at.is_(None)),
+            Peer.last_outbound_attempt_at.asc().nulls_first(),
+            Peer.id,
+        )
     )
 
 

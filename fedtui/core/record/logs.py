@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from datetime import UTC, datetime
 
 from fedtui.core.record.redaction import RedactingFormatter, redact
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class JsonFormatter(logging.Formatter):
@@ -34,13 +37,13 @@ class HumanFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        line = f"{at} {record.levelname.lower():<7} {_CONTROL.sub(_visible, record.getMessage())}"
-        if not record.exc_info:
-            return line
-        return "\n".join([line, *(_CONTROL.sub(_visible, one) for one in self._traceback(record))])
+        line = f"{at} {record.levelname.lower():<7} {_visible(record.getMessage())}"
+        traceback = self.formatException(record.exc_info).split("\n") if record.exc_info else []
+        return "\n".join([line, *map(_visible, traceback)])
 
-    def _traceback(self, record: logging.LogRecord) -> list[str]:
-        return self.formatException(record.exc_info).split("\n") if record.exc_info else []
+
+def _visible(text: str) -> str:
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def configure(*, format_: str, level: str) -> None:

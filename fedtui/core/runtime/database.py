@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import QueuePool
 
@@ -47,22 +47,31 @@ class Database:
         try:
             self.url = make_url(url)
         except ArgumentError as error:
-            raise WrongUsage(
-                "The database URL cannot be read.",
-                cause="It is not of the form DRIVER://USER@HOST/NAME.",
-                fix="Set FEDTUI_DATABASE_URL to postgresql+psycopg://... or unset it for the built-in SQLite.",
-            ) from error
+            raise _wrong_url("It is not of the form DRIVER://USER@HOST/NAME.") from error
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         options: dict[str, Any] = {"pool_size": 8, "max_overflow": 56, "poolclass": QueuePool}
         if self.is_sqlite:
             options["connect_args"] = {"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False}
         else:
             options["pool_pre_ping"] = True
-        self.engine = create_engine(self.url, **options)
+        self.engine = self._engine(options)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
         self._readers = self.engine.execution_options(**{READ_ONLY: True})
+
+    def _engine(self, options: dict[str, Any]) -> Engine:
+        try:
+            return create_engine(self.url, **options)
+        except ArgumentError as error:
+            raise _wrong_url(f"There is no driver called {self.url.drivername}.") from error
+        except ModuleNotFoundError as error:
+            raise Unusable(
+                f"The driver for {self.url.get_backend_name()} is not installed.",
+                cause=str(error),
+                fix="Install it: pip install 'fedtui[postgres]'",
+                code="database_driver_missing",
+            ) from error
 
     @property
     def file(self) -> Path | None:
@@ -72,18 +81,18 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session in one transaction: committed at the end, rolled back on an exception."""
-        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+        with self.explained(), Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A session that sees one moment and writes nothing. Close it soon: it holds back the WAL."""
-        with Session(self._readers, expire_on_commit=False, autoflush=False) as session:
+        with self.explained(), Session(self._readers, expire_on_commit=False, autoflush=False) as session:
             yield session
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Turn the driver's refusals (locked, gone, read-only) into a problem with a fix."""
+        """Turn the driver's refusals (locked, gone, read-only, damaged) into a problem with a fix."""
         try:
             yield
         except OperationalError as error:
@@ -93,10 +102,28 @@ class Database:
                 fix="See that its file or server is there and writable, and that no other program locks it.",
                 code="database_unavailable",
             ) from error
+        except DatabaseError as error:
+            if type(error) is not DatabaseError:  # its children are bugs of ours; it alone is a broken file
+                raise
+            raise Unusable(
+                "The node's database is damaged.",
+                cause=str(error.orig),
+                fix="Stop the node and put a backup in its place (fedtui db backup makes them).",
+                code="database_damaged",
+            ) from error
 
     def close(self) -> None:
         """Give back every connection."""
         self.engine.dispose()
+
+
+def _wrong_url(why: str) -> WrongUsage:
+    return WrongUsage(
+        "The database URL cannot be used.",
+        cause=why,
+        fix="Set FEDTUI_DATABASE_URL to postgresql+psycopg://... or unset it for the built-in SQLite.",
+        code="database_url_invalid",
+    )
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -26,10 +26,8 @@ _ADVISORY_LOCK = 7_034_663_081
 
 def revision(database: Database) -> str | None:
     """The schema revision of the database; None for an empty one."""
-    with database.explained(), database.engine.connect() as connection:
-        if not inspect(connection).has_table("alembic_version"):
-            return None
-        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    with database.reading() as session:
+        return _current(session.connection())
 
 
 def upgrade(database: Database) -> bool:

@@ -33,6 +33,11 @@ class Unit:
         """Run `hook` once the transaction is on disk; never if it is rolled back."""
         self._afterwards.append(hook)
 
+    def committed(self) -> None:
+        """Run the hooks in the order they came: for whoever has just committed the transaction."""
+        for hook in self._afterwards:
+            hook()
+
 
 @contextmanager
 def unit_of_work(
@@ -42,8 +47,7 @@ def unit_of_work(
 
     Raises `Unusable` when the database does not answer.
     """
-    with database.explained(), database.writing() as session:
+    with database.writing() as session:
         unit = Unit(session, now, actor, correlation_id or new_id())
         yield unit
-    for hook in unit._afterwards:
-        hook()
+    unit.committed()

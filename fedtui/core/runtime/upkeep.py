@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tempfile
 from pathlib import Path
 
 from sqlalchemy import text
 
 from fedtui.core.errors import Refused, Unusable
-from fedtui.core.runtime import migrate
+from fedtui.core.runtime import home, migrate
 from fedtui.core.runtime.database import Database
 
 
@@ -19,13 +20,14 @@ def backup(database: Database, destination: Path) -> int:
     One consistent moment, while others write. Raises `Refused` if the file exists.
     """
     source = _file(database)
-    partial = destination.with_name(destination.name + ".partial")
     try:
         if destination.exists():
             raise FileExistsError(destination)
-        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
-        _copy(source, partial)
-        os.link(partial, destination)  # never over a file that came meanwhile
+        with tempfile.TemporaryDirectory(prefix=".fedtui-backup-", dir=destination.parent) as directory:
+            partial = Path(directory) / "partial.db"
+            home.write_private(partial, b"")
+            _copy(source, partial)
+            os.link(partial, destination)  # never over a file that came meanwhile
     except FileExistsError as error:
         raise Refused(
             f"{destination} exists already.",
@@ -40,8 +42,6 @@ def backup(database: Database, destination: Path) -> int:
             fix="See that the directory exists, is writable, and has room.",
             code="backup_failed",
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
     return destination.stat().st_size
 
 
@@ -53,16 +53,26 @@ def check(database: Database) -> list[str]:
         found.append(f"its schema is at revision {revision}, this program works with {migrate.HEAD}")
     if not database.is_sqlite:
         return found
-    with database.explained(), database.engine.connect() as connection:
-        answers = connection.execute(text("PRAGMA integrity_check(20)")).scalars().all()
-        found += [answer for answer in answers if answer != "ok"]
-        orphans = connection.execute(text("PRAGMA foreign_key_check")).all()
-        found += [f"table {row[0]}, row {row[1]}: its parent in {row[2]} is missing" for row in orphans[:20]]
-    return found
+    return found + _damage(database)
+
+
+def _damage(database: Database) -> list[str]:
+    try:
+        with database.reading() as session:
+            answers = session.scalars(text("PRAGMA integrity_check(20)")).all()
+            orphans = session.execute(text("PRAGMA foreign_key_check")).all()
+    except Unusable as problem:
+        if problem.code != "database_damaged":
+            raise
+        return [problem.cause]  # so broken that SQLite gives up half-way
+    return [
+        *(answer for answer in answers if answer != "ok"),
+        *(f"table {row[0]}, row {row[1]}: its parent in {row[2]} is missing" for row in orphans[:20]),
+    ]
 
 
 def _copy(source: Path, destination: Path) -> None:
-    origin = sqlite3.connect(f"file:{source}?mode=ro", uri=True)
+    origin = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)
     try:
         target = sqlite3.connect(destination)
         try:

@@ -7,6 +7,8 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 from fedtui.core.errors import WrongUsage
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+HOST_BYTES = 253
+"""The longest host name there can be in the DNS."""
 
 
 def normalize(url: str, *, field: str = "url") -> str:
@@ -25,6 +27,8 @@ def normalize(url: str, *, field: str = "url") -> str:
         raise _wrong(field, url, "it does not begin with https:// or http://")
     if not host or any(character.isspace() or ord(character) < 32 for character in text):
         raise _wrong(field, url, "it names no host, or has blanks in it")
+    if not _resolvable(host):
+        raise _wrong(field, url, "its host has a part that is empty or longer than 63 characters")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise _wrong(field, url, "a user name, query or fragment has no place in it")
     scheme = parts.scheme.lower()
@@ -38,6 +42,14 @@ def host_port(url: str) -> tuple[str, int]:
     """Host and port of a normalized URL; the scheme's own port where it names none."""
     parts = urlsplit(url)
     return parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme]
+
+
+def _resolvable(host: str) -> bool:
+    """Whether the host can be asked for in the DNS, and stand in a certificate."""
+    try:
+        return len(host.encode("idna")) <= HOST_BYTES
+    except UnicodeError:
+        return False
 
 
 def _wrong(field: str, url: str, why: str) -> WrongUsage:

@@ -35,6 +35,9 @@ ROTATE_AT = 0.75
 """Fraction of its lifetime after which a certificate is due for rotation."""
 CRL_LIFETIME = timedelta(hours=24)
 PRIVATE_KEY = "private_key"
+COMMON_NAME_BYTES = 64
+"""The longest common name (RFC 5280 appendix A.1, ub-common-name), counted in UTF-8."""
+_CA_SUFFIX = " federation CA"
 
 
 class Certificate(Base):
@@ -95,7 +98,7 @@ def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 def create_authority(unit: Unit, vault: Vault, node_name: str) -> Authority:
     """Make the node's CA: self-signed, ten years, its key sealed to its row."""
     key = new_key()
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{node_name} federation CA")])
+    name = _named(_cut(node_name, COMMON_NAME_BYTES - len(_CA_SUFFIX)) + _CA_SUFFIX)
     start = _whole_seconds(unit.now - BACKDATE)
     certificate = (
         x509.CertificateBuilder()
@@ -171,9 +174,10 @@ def issue_for_server(unit: Unit, vault: Vault, *, hosts: list[str], lifetime: ti
     """Sign this node's own server certificate for `hosts` (names and addresses)."""
     authority = open_authority(unit.session, vault)
     key = new_key()
-    builder = _leaf(unit, authority, common_name=hosts[0][:64], key=key.public_key(), lifetime=lifetime)
+    names = _general_names(hosts)
+    builder = _leaf(unit, authority, common_name=str(names[0].value), key=key.public_key(), lifetime=lifetime)
     certificate = (
-        builder.add_extension(x509.SubjectAlternativeName([_general_name(host) for host in hosts]), critical=False)
+        builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(authority.key, hashes.SHA256())
     )
@@ -203,7 +207,11 @@ def private_key_pem(session: Session, vault: Vault, row: Certificate) -> bytes:
 def renew_server_if_due(unit: Unit, vault: Vault, *, hosts: list[str], lifetime: timedelta) -> bool:
     """Sign a new server certificate at 75 % of the lifetime, or when the hosts have changed."""
     row = current_server(unit.session)
-    if row is not None and not due(row, unit.now) and hosts_of(row) == {_idna(host) for host in hosts}:
+    if (
+        row is not None
+        and not due(row, unit.now)
+        and hosts_of(row) == {str(name.value) for name in _general_names(hosts)}
+    ):
         return False
     fresh = issue_for_server(unit, vault, hosts=hosts, lifetime=lifetime)
     emit(unit, "federation.server_certificate.renewed", source="maintenance", serial=fresh.serial, hosts=hosts)
@@ -299,13 +307,15 @@ def revoke_for_peer(unit: Unit, peer_id: str, reason: str) -> int:
 
 
 def revocation_list(session: Session, vault: Vault, now: datetime) -> bytes:
-    """Our CA's CRL (RFC 5280 section 5) in DER, good for a day, expired certificates left out.
+    """Our CA's CRL (RFC 5280 section 5) in DER, good for a day.
 
-    Its number grows with time, so that no counter has to be kept.
+    A revoked certificate is left out a day after its expiry: section 3.3 wants it on one
+    list issued beyond that. The number grows with time, so that no counter has to be kept.
     """
     authority = open_authority(session, vault)
     issued_here = Certificate.issuer_fingerprint == authority.fingerprint
-    query = select(Certificate).where(issued_here, Certificate.revoked_at.is_not(None), Certificate.not_after > now)
+    listed = Certificate.not_after > now - CRL_LIFETIME
+    query = select(Certificate).where(issued_here, listed, Certificate.revoked_at.is_not(None))
     start = _whole_seconds(now)
     builder = (
         x509.CertificateRevocationListBuilder()
@@ -332,8 +342,7 @@ def revocations(session: Session) -> int:
 
 def signing_request(key: ec.EllipticCurvePrivateKey, common_name: str) -> str:
     """A PEM CSR for `key`. The signer decides names and usages; the name only helps people."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
-    csr = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    csr = x509.CertificateSigningRequestBuilder().subject_name(_named(common_name)).sign(key, hashes.SHA256())
     return csr.public_bytes(serialization.Encoding.PEM).decode()
 
 
@@ -351,7 +360,7 @@ def _leaf(
         )
     return (
         x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]))
+        .subject_name(_named(common_name))
         .issuer_name(authority.certificate.subject)
         .public_key(key)
         .serial_number(x509.random_serial_number())
@@ -378,15 +387,23 @@ def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
+def _named(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _cut(common_name, COMMON_NAME_BYTES))])
+
+
+def _cut(text: str, most: int) -> str:
+    return text.encode()[:most].decode(errors="ignore")
+
+
+def _general_names(hosts: list[str]) -> list[x509.GeneralName]:
+    return list(dict.fromkeys(_general_name(host) for host in hosts))
+
+
 def _general_name(host: str) -> x509.GeneralName:
     try:
-        return x509.IPAddress(ipaddress.ip_address(host))
+        return x509.IPAddress(ipaddress.ip_address(host.partition("%")[0]))  # a zone is this machine's own matter
     except ValueError:
-        return x509.DNSName(_idna(host))
-
-
-def _idna(host: str) -> str:
-    return host if host.isascii() else host.encode("idna").decode()
+        return x509.DNSName(host.lower() if host.isascii() else host.encode("idna").decode())
 
 
 def _whole_seconds(moment: datetime) -> datetime:

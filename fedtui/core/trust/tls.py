@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from fedtui.core.errors import RemoteFailed
-from fedtui.core.trust.x509_reading import fingerprint
+from fedtui.core.trust.x509_reading import fingerprint, is_ca
 
 
 def server_context(chain_pem: str, key_pem: bytes, client_anchors_pem: str) -> ssl.SSLContext:
@@ -65,7 +65,7 @@ def presented_chain(host: str, port: int, *, timeout: float) -> list[x509.Certif
 def find_pinned(chain: Sequence[x509.Certificate], pin: str) -> x509.Certificate | None:
     """The CA in a presented chain whose SHA-256 fingerprint is `pin` (`sha256:` and hex)."""
     for certificate in chain:
-        if fingerprint(certificate) == pin and _is_ca(certificate):
+        if fingerprint(certificate) == pin and is_ca(certificate):
             return certificate
     return None
 
@@ -103,13 +103,6 @@ def _harden(context: ssl.SSLContext) -> None:
     # RFC 9325 section 4.2: forward secrecy and AEAD only, also on TLS 1.2.
     context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
     context.options |= ssl.OP_NO_COMPRESSION
-
-
-def _is_ca(certificate: x509.Certificate) -> bool:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False
 
 
 def _unverified_chain(secured: ssl.SSLSocket) -> list[bytes]:

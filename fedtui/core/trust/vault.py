@@ -88,7 +88,7 @@ class Vault:
             return None
         try:
             return self._cipher.decrypt(row.nonce, row.ciphertext, _binding(owner, name))
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             raise _unreadable(row, self.key_id) from None
 
     def place_check(self, session: Session, node_id: str, now: datetime) -> None:
@@ -117,9 +117,17 @@ def names(session: Session, owner: Owner) -> set[str]:
 
 
 def make_key(path: Path) -> bytes:
-    """Create a new key file for this account alone; returns the key."""
+    """Create a new key file for this account alone; returns the key. Raises `Unusable`."""
     key = secrets.token_bytes(KEY_BYTES)
-    home.write_private(path, base64.b64encode(key) + b"\n")
+    try:
+        home.write_private(path, base64.b64encode(key) + b"\n")
+    except OSError as error:
+        raise Unusable(
+            f"The vault's key file {path} cannot be written.",
+            cause=str(error),
+            fix="See that its directory exists and is yours, or name another file with FEDTUI_VAULT_KEY_FILE.",
+            code="vault_key_unwritable",
+        ) from error
     return key
 
 

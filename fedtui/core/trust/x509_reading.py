@@ -73,18 +73,26 @@ def read_csr(pem: str, *, field: str = "csr_pem") -> x509.CertificateSigningRequ
 def chains_to(
     leaf: x509.Certificate, between: Iterable[x509.Certificate], anchors: Sequence[x509.Certificate]
 ) -> x509.Certificate | None:
-    """The anchor that `leaf` chains to by signatures, or None. Dates and names are not looked at."""
+    """The anchor that `leaf` chains to by signatures, or None. Dates are not looked at."""
     middle = list(between)
     current = leaf
     for _ in range(CHAIN_DEPTH):
         for anchor in anchors:
             if _issued_by(current, anchor):
                 return anchor
-        step = next((one for one in middle if one != current and _issued_by(current, one)), None)
+        step = next((one for one in middle if one != current and is_ca(one) and _issued_by(current, one)), None)
         if step is None:
             return None
         current = step
     return None
+
+
+def is_ca(certificate: x509.Certificate) -> bool:
+    """Whether the certificate may certify others (basic constraints)."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (x509.ExtensionNotFound, ValueError):
+        return False
 
 
 def _issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
