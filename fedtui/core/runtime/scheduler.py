@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 
-from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.executors.pool import BasePoolExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from fedtui.core.runtime import daemons, jobs, lease
@@ -23,6 +25,13 @@ log = logging.getLogger(__name__)
 LEASE_JOB = "lease"
 
 
+class _PoolExecutor(BasePoolExecutor):  # type: ignore[misc]
+    """Runs jobs on a pool that the scheduler below can wait for by itself."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        super().__init__(pool)
+
+
 class Scheduler:
     """Runs `table` under the lease, from `start` to `stop`."""
 
@@ -33,9 +42,10 @@ class Scheduler:
         self._table = table
         self._held: lease.Held | None = None
         self.holder = holder
+        self._pool = ThreadPoolExecutor(len(table) + 2, thread_name_prefix="job")
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(len(table) + 2)},
+            executors={"default": _PoolExecutor(self._pool)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
 
@@ -59,7 +69,9 @@ class Scheduler:
 
     def stop(self) -> None:
         """Wait for what runs, then let go of the lease."""
-        self._scheduler.shutdown(wait=True)
+        # Not shutdown(wait=True): it waits for the jobs while it holds the locks that they may need.
+        self._scheduler.shutdown(wait=False)
+        self._pool.shutdown(wait=True)
         with self._database.writing() as session:
             lease.release(session, self.holder, now=self._clock.now())
             daemons.forget(session, self.holder)
@@ -79,8 +91,14 @@ class Scheduler:
         self._held = held
         if newly:
             log.info("[Scheduler] this daemon holds the lease (epoch %d)", held.epoch if held else 0)
+            self._run_all_now()
+
+    def _run_all_now(self) -> None:
+        try:
             for job in self._table:
                 self._scheduler.modify_job(job.name, next_run_time=self._clock.now())
+        except JobLookupError:
+            log.debug("[Scheduler] stopped while taking the lease")
 
     def _run(self, job: Job) -> None:
         held = self._held

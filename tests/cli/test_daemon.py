@@ -1,0 +1,101 @@
+"""The daemon's life: starting, stopping, taking over."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import urllib.request
+
+import pytest
+
+from tests.cli.conftest import MakeHome, free_port, until
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains_and_exits_zero(make_home: MakeHome, number: int) -> None:
+    """SIGTERM and SIGINT stop the daemon cleanly: exit 0, lease released, nobody listed as alive."""
+    home = make_home()
+    daemon = home.serve()
+    until(lambda: home.ok("manager", "status")["lease_holder"], "the lease is held")
+    daemon.send_signal(number)
+    assert daemon.wait(timeout=15) == 0
+    after = home.ok("manager", "status")
+    assert (after["lease_holder"], after["daemons"]) == (None, [])
+
+
+def test_the_end_of_standard_input_stops_a_child_daemon(make_home: MakeHome) -> None:
+    """A daemon started with --until-eof ends when its parent's end of the pipe closes."""
+    daemon = make_home().serve("--until-eof", stdin=subprocess.PIPE)
+    assert daemon.stdin is not None
+    daemon.stdin.close()
+    assert daemon.wait(timeout=15) == 0
+
+
+def test_hangup_reloads_and_serving_goes_on(make_home: MakeHome) -> None:
+    """SIGHUP reloads the certificates; the daemon goes on."""
+    home = make_home()
+    daemon = home.serve()
+    daemon.send_signal(signal.SIGHUP)
+    until(lambda: "certificates reloaded" in home.logs[0].read_text(), "the reload is logged")
+    assert daemon.poll() is None
+
+
+def test_another_daemon_takes_over_from_a_killed_one(make_home: MakeHome) -> None:
+    """kill -9 of the lease's holder: the other daemon holds it within 15 seconds and runs the jobs."""
+    home = make_home()
+    first = home.serve()
+    holder = until(lambda: home.ok("manager", "status")["lease_holder"], "the first holds the lease")
+    home.serve("--listen", f"127.0.0.1:{free_port()}")
+    first.kill()
+    taken = until(
+        lambda: (now := home.ok("manager", "status"))["lease_holder"] not in (None, holder) and now,
+        "the second took over",
+        seconds=15,
+    )
+    assert taken["lease_holder"].split(":")[1] == str(home.daemons[1].pid)
+    until(lambda: "Starting heartbeat sweep" in home.logs[1].read_text(), "the second sweeps")
+    assert {job["job"] for job in taken["jobs"]} == {"federation_heartbeat", "sdwan_manager", "maintenance"}
+
+
+def test_each_run_of_a_job_leaves_a_row(make_home: MakeHome) -> None:
+    """After a start every job has run once, with its outcome."""
+    home = make_home()
+    home.serve()
+
+    def all_ok() -> bool:
+        return all(job["last_outcome"] == "ok" for job in home.ok("manager", "status")["jobs"])
+
+    until(all_ok, "all three jobs ran")
+
+
+def test_health_and_readiness(make_home: MakeHome) -> None:
+    """The operations listener is where `manager status` says, and answers healthz and readyz."""
+    home = make_home()
+    home.serve()
+    [daemon] = home.ok("manager", "status")["daemons"]
+    for path in ("healthz", "readyz"):
+        with urllib.request.urlopen(f"{daemon['operations_url']}/{path}", timeout=5) as response:  # noqa: S310
+            assert response.status == 200
+            assert "status" in json.load(response)["data"]
+
+
+def test_a_port_in_use_is_said_so(make_home: MakeHome) -> None:
+    """A second daemon on the same port ends at once with the port named, exit 3, no traceback."""
+    home = make_home()
+    home.serve()
+    ran = home.run("serve", "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (3, "port_unavailable")
+    assert home.listen in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_json_logs_are_json(make_home: MakeHome) -> None:
+    """With log_format = json every line of the log is one JSON object."""
+    home = make_home(log_format="json")
+    daemon = home.serve()
+    until(lambda: "sweep" in home.logs[0].read_text(), "something was logged")
+    daemon.terminate()
+    daemon.wait(timeout=15)
+    lines = [json.loads(line) for line in home.logs[0].read_text().splitlines()]
+    assert all({"at", "level", "logger", "message"} <= set(line) for line in lines)

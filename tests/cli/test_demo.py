@@ -1,0 +1,108 @@
+"""The demo as a newcomer runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import PATIENCE_SECONDS, until
+
+
+def environment(tmp_path: Path, **more: str) -> dict[str, str]:
+    """A caller with a node of their own, which the demo must leave alone."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir(exist_ok=True)
+    own = {
+        "FEDTUI_HOME": str(tmp_path / "own"),
+        "FEDTUI_DATABASE_URL": "sqlite:////nowhere/x.db",
+        "FEDTUI_OPERATOR": "me",
+    }
+    return {**os.environ, **own, "TMPDIR": str(temporary), **more}
+
+
+def daemons_under(directory: Path) -> list[int]:
+    """Processes that still run on a home below `directory`."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if f"FEDTUI_HOME={directory}/".encode() in file.read_bytes():
+                found.append(int(file.parent.name))
+        except OSError:
+            continue  # ended meanwhile, or not ours
+    return found
+
+
+def start(tmp_path: Path, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "fedtui", "demo", *words],
+        env=environment(tmp_path),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("nodes", [2, 3])
+def test_the_demo_federates_and_cleans_up(tmp_path: Path, nodes: int) -> None:
+    """All peerings active on both sides, the contract's JSON, exit 0, nothing left behind or touched."""
+    demo = start(tmp_path, "--headless", "--exit-when-active", "--nodes", str(nodes))
+    out, err = demo.communicate(timeout=90)
+    assert demo.returncode == 0, err
+    result = json.loads(out)
+    assert len(result["nodes"]) == nodes
+    for number, member in enumerate(result["nodes"]):
+        assert set(member) == {"name", "url", "home", "peers"}
+        expected = nodes - 1 if number == 0 else 1
+        assert [peer["status"] for peer in member["peers"]] == ["active"] * expected
+    assert result["seconds"] > 0
+    assert "ft1" not in err
+    assert "fi1" not in err
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert daemons_under(tmp_path / "tmp") == []
+    assert not (tmp_path / "own").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
+def test_no_process_outlives_the_demo(tmp_path: Path, number: int) -> None:
+    """However the demo ends, kill -9 included, its daemons end; what a killed one left, the next removes."""
+    demo = start(tmp_path, "--headless")
+    assert demo.stderr is not None
+    for line in demo.stderr:
+        if "All peerings are active" in line:
+            break
+    assert len(daemons_under(tmp_path / "tmp")) == 2
+    demo.send_signal(number)
+    demo.wait(timeout=PATIENCE_SECONDS)
+    demo.stdout.close()  # type: ignore[union-attr]
+    demo.stderr.close()
+    until(lambda: daemons_under(tmp_path / "tmp") == [], "the daemons have ended")
+    if number == signal.SIGKILL:
+        next_ = start(tmp_path, "--headless", "--exit-when-active")
+        next_.communicate(timeout=90)
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_keep_leaves_the_nodes_usable(tmp_path: Path) -> None:
+    """--keep makes the nodes in a directory and leaves them; a directory in use is refused."""
+    keep = tmp_path / "kept"
+    demo = start(tmp_path, "--headless", "--exit-when-active", "--keep", str(keep))
+    out, err = demo.communicate(timeout=90)
+    assert demo.returncode == 0, err
+    assert {Path(member["home"]) for member in json.loads(out)["nodes"]} == {keep / "alpha", keep / "beta"}
+    again = start(tmp_path, "--headless", "--keep", str(keep))
+    assert again.wait(timeout=PATIENCE_SECONDS) == 3
+    again.communicate()
+
+
+def test_the_number_of_nodes_is_checked(tmp_path: Path) -> None:
+    """One node cannot federate."""
+    demo = start(tmp_path, "--nodes", "1")
+    assert "2 to 8 nodes" in demo.communicate(timeout=PATIENCE_SECONDS)[1]
+    assert demo.returncode == 2
