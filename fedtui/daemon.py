@@ -16,9 +16,8 @@ from fedtui.api.federation import FederationApi, health
 from fedtui.api.listener import Listener, bind
 from fedtui.core.acts import jobs
 from fedtui.core.node import Node
-from fedtui.core.runtime import daemons, urls
+from fedtui.core.runtime import urls
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.runtime.scheduler import Scheduler
 from fedtui.core.trust import certificates, tls
 
 log = logging.getLogger(__name__)
@@ -66,7 +65,7 @@ async def _run(
     await api.start(main)
     await health_listener.start(operations)
     url = f"https://{_shown(main)}"
-    scheduler = await asyncio.to_thread(_register, node, url, f"http://{_shown(operations)}")
+    scheduler = await asyncio.to_thread(node.start_schedule, url=url, operations_url=f"http://{_shown(operations)}")
     watch = asyncio.create_task(_watch_certificate(node, api, certificate_id, reload))
     announce(url)
     log.info("[Daemon] %s listens on %s, operations on http://%s", node.name, url, _shown(operations))
@@ -77,14 +76,6 @@ async def _run(
     await health_listener.stop(grace=1)
     await asyncio.to_thread(scheduler.stop)
     return 0
-
-
-def _register(node: Node, url: str, operations_url: str) -> Scheduler:
-    with node.unit(START) as unit:
-        daemons.register(unit.session, node.holder, url=url, operations_url=operations_url, now=unit.now)
-    scheduler = Scheduler(node.database, node.settings, node.clock, node.holder, node.jobs())
-    scheduler.start()
-    return scheduler
 
 
 def server_context(node: Node) -> tuple[str, ssl.SSLContext]:

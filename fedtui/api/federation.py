@@ -19,7 +19,6 @@ from fedtui.core.access import callers
 from fedtui.core.acts import handshake, jobs
 from fedtui.core.errors import Denied
 from fedtui.core.node import Node
-from fedtui.core.peering import heartbeats
 from fedtui.core.peering.client import PREFIX
 from fedtui.core.peering.peers import Peer
 from fedtui.core.runtime.actor import Actor
@@ -37,7 +36,7 @@ class FederationApi:
     def __init__(self, node: Node) -> None:
         self._node = node
         settings = node.settings
-        self._inbox: GroupCommit[dict[str, Any]] = GroupCommit(lambda: node.unit(HEARTBEATS))
+        self._inbox: GroupCommit[Mapping[str, Any]] = GroupCommit(lambda: node.unit(HEARTBEATS))
         self._accepts = Buckets(settings.accepts_per_minute, settings.accepts_burst)
         self._heartbeats = Buckets(settings.heartbeats_per_minute, settings.heartbeats_burst)
         self._crl: tuple[tuple[int, int], bytes] | None = None
@@ -82,24 +81,16 @@ class FederationApi:
         fingerprint = fingerprint_of(request)
         content = await read_body(request)
 
-        def work(unit: Unit) -> dict[str, Any]:
+        def work(unit: Unit) -> Mapping[str, Any]:
             peer = callers.identify(unit.session, fingerprint, call="heartbeat")
             wait = self._heartbeats.wait_for(peer.id)
             if wait:
                 raise TooMany(wait)
             said = declared(parse(HeartbeatBody, content))
             unit.actor = Actor("peer", peer.id, origin=f"api {request.remote}")
-            peer = heartbeats.record(unit, peer.id, said)
-            return {
-                "status": peer.status,
-                "last_heartbeat_at": peer.last_heartbeat_at,
-                "our_endpoints": heartbeats.own_endpoints(self._node),
-                "schema_compatibility": heartbeats.schema_compatibility(
-                    self._node.settings.platform_version, peer.platform_version
-                ),
-            }
+            return handshake.receive_heartbeat(unit, self._node, peer.id, said)
 
-        answer: dict[str, Any] = await asyncio.wrap_future(self._inbox.submit(work))
+        answer: Mapping[str, Any] = await asyncio.wrap_future(self._inbox.submit(work))
         return data(answer)
 
     async def crl(self, _request: web.Request) -> web.Response:

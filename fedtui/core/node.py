@@ -6,7 +6,7 @@ import getpass
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
@@ -19,7 +19,7 @@ from fedtui.core.errors import Refused, WrongUsage
 from fedtui.core.peering import heartbeats
 from fedtui.core.record.changes import Changes
 from fedtui.core.record.events import emit
-from fedtui.core.runtime import home, identity, migrate, urls
+from fedtui.core.runtime import daemons, home, identity, migrate, urls
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.clock import Clock, SystemClock
 from fedtui.core.runtime.database import Database
@@ -32,6 +32,9 @@ from fedtui.core.trust import certificates
 from fedtui.core.trust import vault as vaults
 from fedtui.core.trust.site import Site
 from fedtui.core.trust.vault import Vault
+
+if TYPE_CHECKING:
+    from fedtui.core.runtime.scheduler import Scheduler
 
 NAME_LIMIT = 40
 
@@ -75,6 +78,17 @@ class Node(Site):
             ),
             Job(jobs.MAINTENANCE_JOB, settings.maintenance_interval, lambda held: jobs.maintenance(self, held)),
         )
+
+    def start_schedule(self, *, url: str, operations_url: str | None) -> Scheduler:
+        """Record that this process listens at `url`, and run the jobs under the lease until stopped."""
+        from fedtui.core.runtime.scheduler import Scheduler  # here: only a daemon needs APScheduler
+
+        daemon = Actor("job", "daemon", uid=os.getuid(), origin="daemon")
+        with self.unit(daemon) as unit:
+            daemons.register(unit.session, self.holder, url=url, operations_url=operations_url, now=unit.now)
+        scheduler = Scheduler(self.database, self.settings, self.clock, self.holder, self.jobs())
+        scheduler.start()
+        return scheduler
 
     def changes(self) -> Changes:
         """A watch on what other processes commit."""

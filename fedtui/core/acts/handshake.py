@@ -231,6 +231,20 @@ def receive_certificate(site: Site, peer_id: str, cert_pem: str, chain_pem: str,
         return {"status": peer.status, "serial": row.serial}
 
 
+def receive_heartbeat(unit: Unit, site: Site, peer_id: str, declared: Declared) -> Mapping[str, Any]:
+    """`heartbeat`: an authenticated peer is alive; what it is told in return.
+
+    Works in the caller's unit, which it shares with other heartbeats. Raises `Refused`.
+    """
+    peer = heartbeats.record(unit, peer_id, declared)
+    return {
+        "status": peer.status,
+        "last_heartbeat_at": peer.last_heartbeat_at,
+        "our_endpoints": heartbeats.own_endpoints(site),
+        "schema_compatibility": heartbeats.schema_compatibility(site.settings.platform_version, peer.platform_version),
+    }
+
+
 def greet(site: Site, peer_id: str) -> str | None:
     """Send a heartbeat at once; None, or why it failed."""
     with site.read() as session:

@@ -1,0 +1,23 @@
+"""What the README promises a newcomer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+TEST_COMMAND = "python3 -m venv .venv && .venv/bin/python -m pip install --quiet -e '.[test]' && .venv/bin/python -m pytest"
+DEMO_COMMAND = "python3 -m venv .venv && .venv/bin/python -m pip install --quiet . && .venv/bin/fedtui demo"
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    """The command a newcomer is given to pass the tests is the one that CI runs."""
+    assert TEST_COMMAND in (ROOT / "README.md").read_text()
+    assert TEST_COMMAND in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_readme_opens_with_the_demo_and_a_picture_that_exists() -> None:
+    """Purpose, picture and demo command come first, and the picture is in the repository."""
+    opening = (ROOT / "README.md").read_text()[:3000]
+    assert DEMO_COMMAND in opening
+    picture = opening.partition("](snapshots/")[2].partition(")")[0]
+    assert (ROOT / "snapshots" / picture).is_file()
