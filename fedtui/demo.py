@@ -306,7 +306,7 @@ class Weather:
         if self._over.wait(OUTAGE_SECONDS):
             return
         self._member.start()
-        self._text = f"Demo: {name} is back. Its next heartbeat makes it active again, with nothing to do for you."
+        self._text = f"Demo: {name} is back. Its next heartbeat makes it active again by itself."
         if not self._over.wait(OUTAGE_SECONDS):
             self._text = "Demo: that was an outage. The nodes keep running until you quit with q."
 
