@@ -1,0 +1,155 @@
+"""Widgets that draw lines from plain values and repaint only what differs.
+
+A `Line` is a value: parts at fixed positions, each with the name of a style. A `Painted`
+widget compares the lines it is given with those it shows and asks the terminal for the
+differing parts only; presenting the same lines again writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from fedtui.screens.widgets.clean import clean, fit, to_ascii, wrap
+
+
+STYLES: Mapping[str, Style] = {
+    "": Style.null(),
+    "good": Style(color="green"),
+    "warn": Style(color="yellow"),
+    "bad": Style(color="red", bold=True),
+    "loud": Style(color="bright_white", bgcolor="red", bold=True),
+    "dim": Style(dim=True),
+    "strong": Style(bold=True),
+    "head": Style(bold=True),
+    "cursor": Style(reverse=True),
+    "band": Style(color="bright_white", bgcolor="blue"),
+    "tag": Style(color="black", bgcolor="yellow", bold=True),
+    "notice": Style(color="cyan"),
+}
+"""What the names of styles look like, in the terminal's own sixteen colours. What has none of
+them stays in the terminal's default: no escape sequence at all."""
+WITHOUT_COLOR = {
+    **{name: style.without_color for name, style in STYLES.items()},
+    "loud": Style(bold=True, reverse=True),
+    "band": Style(reverse=True),
+}
+
+
+class Part(NamedTuple):
+    """Text in `width` cells from cell `x` on. `style` is a name in `STYLES`."""
+
+    x: int
+    width: int
+    text: str
+    style: str = ""
+    right: bool = False
+
+
+class Line(NamedTuple):
+    """One line of a widget: its parts from left to right, and the style beneath them."""
+
+    parts: tuple[Part, ...] = ()
+    base: str = ""
+
+
+BLANK = Line()
+
+
+class Painted(Widget):
+    """A widget of lines. Foreign text needs no care from the caller: every part is cleaned here."""
+
+    DEFAULT_CSS = "Painted { background: ansi_default; color: ansi_default; }"
+
+    ascii_only = False
+    """Whether the terminal can draw ASCII only. One terminal, so one value for all widgets."""
+
+    _lines: Sequence[Line] = ()
+
+    def present(self, lines: Sequence[Line]) -> None:
+        """Show these lines, one per row of the widget; repaint the parts that differ."""
+        before, self._lines = self._lines, tuple(lines)
+        if len(before) != len(lines):
+            self.refresh(layout=self.styles.is_auto_height)
+            return
+        width = self.size.width
+        regions = [
+            region
+            for y, (old, new) in enumerate(zip(before, lines, strict=True))
+            if old != new
+            for region in _changed(y, old, new, width)
+        ]
+        if regions:
+            self.refresh(*regions)
+
+    def render_line(self, y: int) -> Strip:
+        line = self._lines[y] if y < len(self._lines) else BLANK
+        styles = WITHOUT_COLOR if self.app.no_color else STYLES
+        base = styles[line.base]
+        runs: list[tuple[str, Style]] = []
+        x = 0
+        for part in line.parts:
+            runs += (" " * (part.x - x), base), (self._text(part), base + styles[part.style])
+            x = part.x + part.width
+        runs.append((" " * (self.size.width - x), base))
+        return Strip(_joined(runs)).adjust_cell_length(self.size.width, base)
+
+    def _text(self, part: Part) -> str:
+        text = fit(drawable(part.text), part.width, right=part.right)
+        return to_ascii(text) if self.ascii_only else text  # once more: fitting may add an ellipsis
+
+
+def drawable(text: str) -> str:
+    """`text` as it will be drawn: cleaned, and in ASCII where the terminal has no more. Measure this."""
+    text = clean(text)
+    return to_ascii(text) if Painted.ascii_only else text
+
+
+class Lines(Painted):
+    """A block of lines without a cursor: the band, the footer, the detail of a record."""
+
+    DEFAULT_CSS = "Lines { width: 1fr; height: 1; }"
+
+    def get_content_height(self, container: object, viewport: object, width: int) -> int:
+        return len(self._lines)
+
+
+def row(items: Iterable[tuple[str, str]], *, width: int, x: int = 1, gap: int = 2, base: str = "") -> Line:
+    """A line of (text, style) items one after the other, each as wide as its text, cut at `width` cells."""
+    parts = []
+    for text, style in items:
+        size = min(cell_len(drawable(text)), width - x)
+        if size <= 0:
+            break
+        parts.append(Part(x, size, text, style))
+        x += size + gap
+    return Line(tuple(parts), base)
+
+
+def paragraphs(texts: Iterable[tuple[str, str]], width: int, *, margin: int) -> list[Line]:
+    """(text, style) paragraphs wrapped to `width` cells with a margin on both sides; no gaps between them."""
+    room = max(width - 2 * margin, 1)
+    return [Line((Part(margin, room, line, style),)) for text, style in texts for line in wrap(drawable(text), room)]
+
+
+def _joined(runs: Iterable[tuple[str, Style]]) -> list[Segment]:
+    """Runs of text as segments, one for each change of style: fewer escape sequences, fewer bytes."""
+    return [
+        Segment("".join(text for text, _ in group), style) for style, group in groupby(runs, key=lambda run: run[1])
+    ]
+
+
+def _changed(y: int, old: Line, new: Line, width: int) -> list[Region]:
+    """What differs between two versions of row `y`: some of its parts, or all of it if they lie elsewhere."""
+    if old.base != new.base or [part[:2] for part in old.parts] != [part[:2] for part in new.parts]:
+        return [Region(0, y, width, 1)]
+    pairs = zip(old.parts, new.parts, strict=True)
+    return [Region(part.x, y, part.width, 1) for was, part in pairs if was != part]

@@ -1,0 +1,291 @@
+"""A node in memory, with the shape the screens rely on: peers in a list, changes by a counter."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from typing import Any
+
+from textual.pilot import Pilot
+from textual.screen import Screen
+
+from fedtui.app import Console
+from fedtui.core.peering.listing import SORTS, PeerLine, key
+from fedtui.screens.handle import NodeHandle
+from fedtui.screens.peers import PeersScreen
+from fedtui.screens.widgets.reading import Key, Query
+from fedtui.screens.widgets.window import Window
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class FakeSettings:
+    """The one setting the screens show."""
+
+    stale_after: timedelta = timedelta(minutes=5)
+
+
+class FakeNode:
+    """Peers in memory. `put` and `drop` are another process's commits; `broken` makes every read fail."""
+
+    def __init__(self, peers: Sequence[PeerLine] = (), *, name: str = "alpha") -> None:
+        self.name = name
+        self.url = f"https://{name}.example.org:8443"
+        self.operator = "alice"
+        self.settings = FakeSettings()
+        self.peers = {peer.id: peer for peer in peers}
+        self.version = 1
+        self.broken: Exception | None = None
+        self.delay = 0.0
+        self.reads = 0
+        self.closed = False
+        self.order = Order(self)
+
+    def put(self, *peers: PeerLine) -> None:
+        """Commit new or changed peers."""
+        self.peers = self.peers | {peer.id: peer for peer in peers}
+        self.version += 1
+
+    def drop(self, *ids: str) -> None:
+        """Commit that these peers are gone."""
+        self.peers = {id: peer for id, peer in self.peers.items() if id not in ids}
+        self.version += 1
+
+    def change(self, id: str, **fields: Any) -> None:
+        """Commit new values of one peer."""
+        self.put(replace(self.peers[id], **fields))
+
+    @contextmanager
+    def read(self) -> Iterator[None]:
+        """A read, as slow or as broken as the test wants it."""
+        self.reads += 1
+        time.sleep(self.delay)
+        if self.broken is not None:
+            raise self.broken
+        yield
+
+    def changes(self) -> FakeChanges:
+        """The change counter."""
+        return FakeChanges(self)
+
+    def close(self) -> None:
+        """Remember to have been closed."""
+        self.closed = True
+
+
+@dataclass
+class FakeChanges:
+    """Whether the node's version moved."""
+
+    node: FakeNode
+    seen: int = 0
+
+    def poll(self) -> bool:
+        """Whether anything was committed since the last call."""
+        if self.node.broken is not None:
+            raise self.node.broken
+        changed = self.seen != self.node.version
+        self.seen = self.node.version
+        return changed
+
+
+@dataclass
+class Order:
+    """The peers in the order of a query, sorted once per version."""
+
+    node: FakeNode
+    cache: dict[Query, tuple[int, list[Key], list[PeerLine]]] = field(default_factory=dict)
+
+    def of(self, query: Query) -> tuple[list[Key], list[PeerLine]]:
+        """Keys and lines, in order."""
+        version, keys, lines = self.cache.get(query, (0, [], []))
+        if version != self.node.version:
+            lines = sorted(self.node.peers.values(), key=lambda line: key(line, query.sort))
+            keys = [key(line, query.sort) for line in lines]
+            self.cache[query] = (self.node.version, keys, lines)
+        return keys, lines
+
+
+class FakeSource:
+    """The peers of a `FakeNode`, as the table reads them."""
+
+    sorts: Sequence[str] = SORTS
+
+    def __init__(self, node: NodeHandle) -> None:
+        assert isinstance(node, FakeNode)
+        self.node = node
+        self._changes = node.changes()
+
+    def changed(self) -> bool:
+        return self._changes.poll()
+
+    def key(self, query: Query, row: PeerLine) -> Key:
+        return key(row, query.sort)
+
+    @contextmanager
+    def reading(self) -> Iterator[FakeSource]:
+        with self.node.read():
+            yield self
+
+    def find(self, query: Query, id: str) -> PeerLine | None:
+        return self.node.peers.get(id)
+
+    def page(
+        self,
+        query: Query,
+        *,
+        after: Key | None = None,
+        before: Key | None = None,
+        offset: int = 0,
+        limit: int,
+    ) -> Sequence[PeerLine]:
+        keys, lines = self.node.order.of(query)
+        if before is not None:
+            end = bisect_left(keys, before)
+            return lines[max(end - limit, 0) : end]
+        if after is not None:
+            place = bisect_left(keys, after)
+            offset = place + (place < len(keys) and keys[place] == after)
+        return lines[offset : offset + limit]
+
+    def rank(self, query: Query, key: Key) -> int:
+        return bisect_left(self.node.order.of(query)[0], key)
+
+    def count(self, query: Query) -> int:
+        return len(self.node.peers)
+
+
+class FakeConsole(Console):
+    """The console on a `FakeNode`."""
+
+    def get_default_screen(self) -> Screen[None]:
+        return PeersScreen(self.shared, FakeSource)
+
+
+def console(node: FakeNode, **options: Any) -> FakeConsole:
+    """A console on `node`, its clock standing at `NOW` unless told otherwise."""
+    return FakeConsole(lambda: node, **{"now": lambda: NOW, **options})
+
+
+def peer(number: int, url: str = "", status: str = "active", **fields: Any) -> PeerLine:
+    """A peer with a recognisable id, healthy unless told otherwise."""
+    values: dict[str, Any] = {
+        "id": f"01950000-0000-7000-8000-{number:012d}",
+        "remote_instance_url": url or f"https://peer-{number:06d}.example.org",
+        "peer_kind": "platform",
+        "spawn_role": "symmetric",
+        "spawn_mode": "autonomous_peer",
+        "status": status,
+        "drill_mode": False,
+        "last_heartbeat_at": NOW - timedelta(minutes=1, seconds=12),
+        "last_outbound_at": NOW - timedelta(seconds=20),
+        "last_outbound_error": None,
+        "certificate_expires_at": NOW + timedelta(days=73, hours=6),
+        "metadata": {},
+        "created_at": NOW - timedelta(days=20),
+        "updated_at": NOW - timedelta(minutes=1),
+    }
+    return PeerLine(**{**values, **fields})
+
+
+NEVER = {"last_heartbeat_at": None, "last_outbound_at": None, "certificate_expires_at": None}
+
+
+def zoo() -> list[PeerLine]:
+    """One peer in each state, and the odd ones."""
+    return [
+        peer(1, "https://bravo.example.org", last_heartbeat_at=NOW - timedelta(seconds=12)),
+        peer(
+            2,
+            "https://charlie.example.org:8443",
+            "degraded",
+            last_heartbeat_at=NOW - timedelta(minutes=12),
+            last_outbound_at=NOW - timedelta(minutes=13),
+            last_outbound_error="remote_refused: nothing listens on charlie.example.org:8443",
+            metadata={"degraded_reason": "heartbeat stale (>5 minutes)"},
+        ),
+        peer(3, "https://delta.example.org", "proposed", spawn_role="parent", **NEVER),
+        peer(4, "https://echo.example.org", "accepted", spawn_role="child", last_heartbeat_at=None),
+        peer(5, "https://foxtrot.example.org", "enrolled", certificate_expires_at=NOW + timedelta(days=89)),
+        peer(
+            6,
+            "https://golf.example.org",
+            "suspended",
+            last_heartbeat_at=NOW - timedelta(hours=30),
+            metadata={"suspension_reason": "moving to another data centre"},
+        ),
+        peer(
+            7,
+            "https://hotel.example.org",
+            "revoked",
+            last_heartbeat_at=NOW - timedelta(days=40),
+            certificate_expires_at=NOW - timedelta(days=3),
+            metadata={"revocation_reason": "contract ended"},
+        ),
+        peer(8, "https://drill.example.org", "proposed", drill_mode=True, **NEVER),
+        peer(9, "https://india.example.org", certificate_expires_at=NOW + timedelta(days=9, hours=5)),
+        peer(10, "https://juliett.example.org", certificate_expires_at=NOW - timedelta(hours=2)),
+        peer(11, "https://kilo.example.org", last_outbound_error="remote_timeout: no answer within 10 s"),
+        peer(
+            12,
+            "https://a-platform-with-a-remarkably-long-name.federation.example.org:18443",
+            spawn_mode="cluster_member",
+        ),
+        peer(13, "https://lima.example.org", "accepted", peer_kind="sdwan_only", spawn_role=None, **NEVER),
+        peer(14, "https://\x1b]0;pwned\x07\u202eevil.example.org", metadata={}),
+    ]
+
+
+def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run an async test in an event loop of its own."""
+
+    @wraps(test)
+    def run(*args: Any, **fixtures: Any) -> None:
+        asyncio.run(test(*args, **fixtures))
+
+    return run
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], object], seconds: float = 5.0) -> None:
+    """Let the console go on until `condition` holds; fails the test if it does not."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the console did not get there in time"
+        await pilot.pause(0.01)
+    await pilot.pause()
+
+
+def table(pilot: Pilot[None]) -> Window[PeerLine]:
+    """The table of the Peers screen, wherever that is in the stack."""
+    return pilot.app.screen_stack[0].query_one(Window)
+
+
+async def settled(pilot: Pilot[None]) -> None:
+    """Wait until the table shows what is there, or why not."""
+    console = pilot.app
+    assert isinstance(console, Console)
+    await until(pilot, lambda: console.screen_stack[0].query(Window))
+    window = table(pilot)
+    await until(pilot, lambda: window.position is not None or console.shared.pulse.trouble is not None)
+    console.screen_stack[-1].update()  # type: ignore[attr-defined]
+    await pilot.pause()
+
+
+def shown(pilot: Pilot[None]) -> list[str]:
+    """The lines on the screen, as text without trailing blanks."""
+    return [
+        "".join(segment.text for segment in strip).rstrip() for strip in pilot.app.screen._compositor.render_strips()
+    ]
+
+
+def cursor_url(pilot: Pilot[None]) -> str | None:
+    """The URL of the peer under the cursor."""
+    row = table(pilot).current
+    return None if row is None else row.remote_instance_url
