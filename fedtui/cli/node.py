@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedtui.cli.common import ask, group, load_settings, opened
 from fedtui.cli.output import fields, narrate, show, table
 from fedtui.core.errors import CheckFailed, WrongUsage
+
+if TYPE_CHECKING:
+    from fedtui.core.node import Node
 
 settings_app = group("Settings that weaken the node: kept in its database, changed through the gate.")
 db_app = group("The node's database: upgrade, backup, check.")
@@ -89,12 +92,12 @@ def open_console() -> int:
         )
     from fedtui.app import run_console
 
-    def open_here() -> object:
+    def open_here() -> Node:
         from fedtui.core.node import open_node
 
         return open_node(settings)
 
-    return run_console(open_here)  # type: ignore[arg-type]
+    return run_console(open_here)
 
 
 def config() -> None:

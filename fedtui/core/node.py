@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 
 from fedtui.core.acts import gate, handshake, jobs, node_acts, peer_acts
+from fedtui.core.acts import overview as overviews
 from fedtui.core.acts.gate import Done, Pending
+from fedtui.core.acts.overview import Overview, PeerRecord
 from fedtui.core.acts.table import ActTable, join
 from fedtui.core.control import node_settings, operators
 from fedtui.core.control.approvals import Approval
@@ -57,6 +59,20 @@ class Node(Site):
     ) -> Done | Pending:
         """Ask the gate for an act (`acts/gate.py`)."""
         return gate.request(self, self.acts, actor, action, params, reason=reason)
+
+    def overview(self) -> Overview:
+        """The node at a glance, for its operator."""
+        with self.read() as session:
+            return overviews.overview(session, self, self.operator)
+
+    def peer_record(self, peer_id: str) -> PeerRecord | None:
+        """One peer in full, or None."""
+        with self.read() as session:
+            return overviews.peer_record(session, peer_id)
+
+    def heartbeat_now(self, actor: Actor, peer_id: str) -> str | None:
+        """Send a heartbeat to a peer at once; None, or why it failed."""
+        return peer_acts.heartbeat_now(self, actor, peer_id)[1]
 
     def approve(self, actor: Actor, approval_id: str, digest: str) -> Approval:
         """Approve a request by the digest that was shown."""

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fedtui.screens.aside import Aside
+from fedtui.screens.commands import Command
 from fedtui.screens.trouble import Pulse
+
+if TYPE_CHECKING:
+    from fedtui.core.acts.overview import Overview, PeerRecord
+
+MESSAGE_SECONDS = 8.0
 
 
 class Changes(Protocol):
@@ -41,6 +48,21 @@ class NodeHandle(Protocol):
     def read(self) -> AbstractContextManager[Any]:
         """A read-only transaction; close it soon."""
 
+    def actor(self, origin: str) -> Any:
+        """Who acts here, for the record."""
+
+    def request(self, actor: Any, action: str, params: Mapping[str, Any], *, reason: str | None = None) -> Any:
+        """Ask the gate for an act: `Done` or `Pending`."""
+
+    def overview(self) -> Overview:
+        """The node at a glance, for its operator."""
+
+    def peer_record(self, peer_id: str) -> PeerRecord | None:
+        """One peer in full."""
+
+    def heartbeat_now(self, actor: Any, peer_id: str) -> str | None:
+        """Send a heartbeat at once; None, or why it failed."""
+
     def changes(self) -> Changes: ...
     def close(self) -> None: ...
 
@@ -65,6 +87,40 @@ class Shared:
     aside: Aside = field(default_factory=Aside)
     pulse: Pulse = field(default_factory=Pulse)
     opened: asyncio.Event = field(default_factory=asyncio.Event)
+    acting: Aside = field(default_factory=lambda: Aside("fedtui-act"))
+    read_only: bool = False
+    overview: Overview | None = None
+    message: str = ""
+    _message_until: float = 0.0
+
+    def say(self, text: str) -> None:
+        """Show a line above the keys for a few seconds."""
+        self.message, self._message_until = text, time.monotonic() + MESSAGE_SECONDS
+
+    def said(self) -> str:
+        """What was said last, while it is fresh."""
+        return self.message if time.monotonic() < self._message_until else ""
+
+    def refusal(self, command: Command) -> str:
+        """Why a command may not be used now, in a sentence; empty when it may.
+
+        The one place for read-only mode, permissions and stale data.
+        """
+        acts = bool(command.permission) or command.danger != "none"
+        if acts and self.read_only:
+            return "This console is read-only."
+        if acts and self.node is None:
+            return "The node is not open."
+        if command.danger == "dangerous" and self.pulse.stale:
+            return "The data are stale: this key works again once the database answers."
+        if command.permission and self.overview and command.permission not in self.overview.permissions:
+            return f"{self.overview_operator} lacks the permission {command.permission}."
+        return ""
+
+    @property
+    def overview_operator(self) -> str:
+        """Who is acting."""
+        return self.node.operator if self.node is not None else "The operator"
 
     @property
     def stale_after(self) -> timedelta:

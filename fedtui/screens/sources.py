@@ -24,7 +24,7 @@ class PeersReading:
 
     def find(self, query: Query, id: str) -> PeerLine | None:
         """The line of one peer."""
-        return listing.one(self._session, id)
+        return listing.one(self._session, id, text=query.text, invert=query.invert)
 
     def page(
         self,
@@ -35,17 +35,17 @@ class PeersReading:
         offset: int = 0,
         limit: int,
     ) -> Sequence[PeerLine]:
-        """A page of lines. An offset (a jump) reads what lies before it, too, and drops it."""
-        lines = listing.page(
+        """A page of lines."""
+        return listing.page(
             self._session,
             sort=query.sort,
             text=query.text,
             invert=query.invert,
             after=after,
             before=before,
-            limit=offset + limit,
+            limit=limit,
+            offset=offset,
         )
-        return lines[offset:]
 
     def rank(self, query: Query, key: Key) -> int:
         """How many lines stand before `key`."""

@@ -230,7 +230,7 @@ async def test_one_change_writes_little(size: tuple[int, int]) -> None:
         driver = app._driver
         assert isinstance(driver, CountingDriver)
         driver.written.clear()
-        node.change(peer(5).id, last_outbound_error="remote_timeout: no answer")
+        node.change(peer(5).id, certificate_expires_at=NOW + timedelta(days=3))
         await until(pilot, lambda: driver.written)
         await pilot.pause(0.6)
         assert 0 < sum(len(data) for data in driver.written) < 120

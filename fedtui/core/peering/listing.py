@@ -11,16 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, literal, not_, or_, select, tuple_
+from sqlalchemy import ColumnElement, Integer, and_, case, func, literal, literal_column, not_, or_, select, tuple_
 from sqlalchemy.orm import Session
 
-from fedtui.core.peering.peers import Peer
+from fedtui.core.peering.peers import URGENCY_SQL, Peer
 from fedtui.core.runtime.types import UtcTime
 from fedtui.core.trust.certificates import Certificate
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-URGENCY = ("degraded", "accepted", "enrolled", "proposed", "suspended", "active", "revoked")
-"""What will hurt first on top: broken, then unfinished, then at rest."""
 Key = tuple[Any, ...]
 
 
@@ -44,8 +42,7 @@ class PeerLine:
     updated_at: datetime
 
 
-_URGENCY = case({status: place for place, status in enumerate(URGENCY)}, value=Peer.status, else_=len(URGENCY))
-# Not cast: SQLite would make a number of it, which no page's key is ever equal to.
+_URGENCY: ColumnElement[int] = literal_column(URGENCY_SQL, Integer())
 _HEARTBEAT = func.coalesce(Peer.last_heartbeat_at, literal(EPOCH, UtcTime), type_=UtcTime)
 _ORDERS: Mapping[str, Sequence[Any]] = {
     "urgency": (_URGENCY, Peer.remote_instance_url, Peer.id),
@@ -60,12 +57,24 @@ SORTS = tuple(_ORDERS)
 def key(line: PeerLine, sort: str) -> Key:
     """Where a line stands in an order: what `page` and `rank` take."""
     return {
-        "urgency": (URGENCY.index(line.status), line.remote_instance_url, line.id),
+        "urgency": (urgency(line), line.remote_instance_url, line.id),
         "url": (line.remote_instance_url, line.id),
         "status": (line.status, line.remote_instance_url, line.id),
         "heartbeat": (line.last_heartbeat_at or EPOCH, line.id),
         "created": (line.created_at, line.id),
     }[sort]
+
+
+def urgency(line: PeerLine) -> int:
+    """The rank that `URGENCY_SQL` gives a peer: smaller hurts sooner."""
+    status = line.status
+    if status == "proposed" and line.drill_mode:
+        return 1
+    if status in ("active", "enrolled") and line.last_outbound_error is not None:
+        return 2
+    if status == "accepted" and line.peer_kind != "platform":
+        return 7
+    return {"degraded": 0, "accepted": 3, "enrolled": 4, "proposed": 5, "suspended": 6, "revoked": 8}.get(status, 7)
 
 
 def page(
@@ -77,11 +86,15 @@ def page(
     after: Key | None = None,
     before: Key | None = None,
     limit: int = 50,
+    offset: int = 0,
 ) -> list[PeerLine]:
-    """Up to `limit` lines in display order: from the top, after a key, or just before one."""
+    """Up to `limit` lines in display order: from the top, after a key, or just before one.
+
+    An `offset` skips lines without building them: for a jump to a place that was never read.
+    """
     order = _ORDERS[sort]
     place = tuple_(*order)
-    query = select(Peer, _certificate_expiry()).where(_matches(text, invert)).limit(limit)
+    query = select(Peer, _certificate_expiry()).where(_matches(text, invert)).limit(limit).offset(offset)
     if before is not None:
         rows = session.execute(query.where(place < _bound(before, order)).order_by(*(one.desc() for one in order)))
         return [_line(*row) for row in rows][::-1]
@@ -102,9 +115,10 @@ def count(session: Session, *, text: str = "", invert: bool = False) -> int:
     return session.scalar(select(func.count()).select_from(Peer).where(_matches(text, invert))) or 0
 
 
-def one(session: Session, peer_id: str) -> PeerLine | None:
-    """The line of one peer."""
-    row = session.execute(select(Peer, _certificate_expiry()).where(Peer.id == peer_id)).one_or_none()
+def one(session: Session, peer_id: str, *, text: str = "", invert: bool = False) -> PeerLine | None:
+    """The line of one peer, if the filter leaves it in."""
+    query = select(Peer, _certificate_expiry()).where(Peer.id == peer_id, _matches(text, invert))
+    row = session.execute(query).one_or_none()
     return None if row is None else _line(*row)
 
 

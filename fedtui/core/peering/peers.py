@@ -38,6 +38,21 @@ MAY_HEARTBEAT = ("accepted", "enrolled", "active", "degraded")
 SUPPORTED_CONTRACTS = (1,)
 
 
+URGENCY_SQL = (
+    "CASE WHEN status = 'degraded' THEN 0 "
+    "WHEN drill_mode AND status = 'proposed' THEN 1 "
+    "WHEN status IN ('active', 'enrolled') AND last_outbound_error IS NOT NULL THEN 2 "
+    "WHEN status = 'accepted' AND peer_kind = 'platform' THEN 3 "
+    "WHEN status = 'enrolled' THEN 4 "
+    "WHEN status = 'proposed' THEN 5 "
+    "WHEN status = 'suspended' THEN 6 "
+    "WHEN status = 'revoked' THEN 8 "
+    "ELSE 7 END"
+)
+"""What will hurt first: broken, open to anyone, one-way, unfinished, at rest, gone. Text without
+parameters, so that both databases can serve the order from an index; `listing.urgency` is its twin."""
+
+
 class Peer(Base):
     """One remote platform. `last_heartbeat_at` is inbound; the `last_outbound_*` columns are
     kept apart from it, so that a partition in one direction shows."""
@@ -52,6 +67,7 @@ class Peer(Base):
         Index("ix_peers_active_heartbeat", "last_heartbeat_at",
               sqlite_where=text("peer_kind = 'platform' AND status = 'active'"),
               postgresql_where=text("peer_kind = 'platform' AND status = 'active'")),
+        Index("ix_peers_urgency", text(URGENCY_SQL), "remote_instance_url", "id"),
         Index("ix_peers_status_url", "status", "remote_instance_url", "id"),
         Index("ix_peers_created_at", "created_at", "id"),
         Index("ix_peers_url_id", "remote_instance_url", "id"),

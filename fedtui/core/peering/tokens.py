@@ -144,9 +144,14 @@ def expire(unit: Unit) -> int:
 
 def live(session: Session, peer_id: str) -> AcceptanceToken | None:
     """The token a peer is expected to present: issued, or run out of time without being replaced."""
+    row = newest(session, peer_id)
+    return row if row is not None and row.state in ("issued", "expired") else None
+
+
+def newest(session: Session, peer_id: str) -> AcceptanceToken | None:
+    """The latest token issued for a peer, whatever became of it."""
     query = select(AcceptanceToken).where(AcceptanceToken.peer_id == peer_id).order_by(AcceptanceToken.id.desc())
-    newest = session.scalars(query.limit(1)).first()
-    return newest if newest is not None and newest.state in ("issued", "expired") else None
+    return session.scalars(query.limit(1)).first()
 
 
 def any_issued(session: Session, peer_id: str) -> bool:

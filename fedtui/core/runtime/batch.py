@@ -26,26 +26,37 @@ MOST = 512
 
 
 class GroupCommit(Generic[Result]):
-    """Runs submitted functions on one thread, each in a savepoint of a shared unit.
+    """Runs submitted functions on one thread, each in a savepoint of a shared transaction.
 
-    A function that raises undoes its own savepoint only; its caller gets the exception.
+    Each gets a unit of its own. A function that raises undoes its own savepoint only; its
+    caller gets the exception. One that was cancelled before its turn is not run.
     """
 
     def __init__(self, open_unit: Callable[[], AbstractContextManager[Unit]]) -> None:
         self._open_unit = open_unit
         self._queue: queue.SimpleQueue[tuple[Work[Result], Future[Result]] | None] = queue.SimpleQueue()
+        self._closing = threading.Lock()
+        self._closed = False
         self._thread = threading.Thread(target=self._write, name="group-commit", daemon=True)
         self._thread.start()
 
     def submit(self, work: Work[Result]) -> Future[Result]:
-        """Queue `work`; the future resolves once its transaction is on disk."""
+        """Queue `work`; the future resolves once its transaction is on disk.
+
+        Raises `RuntimeError` after `close`.
+        """
         future: Future[Result] = Future()
-        self._queue.put((work, future))
+        with self._closing:
+            if self._closed:
+                raise RuntimeError("the writer is closed")
+            self._queue.put((work, future))
         return future
 
     def close(self) -> None:
         """Write what is queued, then end the thread."""
-        self._queue.put(None)
+        with self._closing:
+            self._closed = True
+            self._queue.put(None)
         self._thread.join()
 
     def _write(self) -> None:
@@ -62,21 +73,26 @@ class GroupCommit(Generic[Result]):
                 return
 
     def _commit(self, batch: list[tuple[Work[Result], Future[Result]]]) -> None:
-        outcomes: list[tuple[Future[Result], Result | None, BaseException | None]] = []
+        wanted = [item for item in batch if item[1].set_running_or_notify_cancel()]
+        done: list[tuple[Future[Result], Result]] = []
+        failed: list[tuple[Future[Result], Exception]] = []
         try:
-            with self._open_unit() as unit:
-                for work, future in batch:
+            with self._open_unit() as shared:
+                for work, future in wanted:
+                    unit = Unit(shared.session, shared.now, shared.actor)
                     try:
                         with unit.session.begin_nested():
-                            outcomes.append((future, work(unit), None))
+                            result = work(unit)
                     except Exception as error:
                         # The caller gets it; the others of the batch are not to suffer.
-                        outcomes.append((future, None, error))
+                        failed.append((future, error))
+                    else:
+                        done.append((future, result))
+                        shared.after_commit(unit.committed)
         except Exception as error:
-            log.warning("[GroupCommit] a batch of %d was not written: %s", len(batch), error)
-            outcomes = [(future, None, error) for _, future in batch]
-        for future, result, failure in outcomes:
-            if failure is not None:
-                future.set_exception(failure)
-            else:
-                future.set_result(result)  # type: ignore[arg-type]
+            log.warning("[GroupCommit] a batch of %d was not written: %s", len(wanted), error)
+            done, failed = [], [(future, error) for _, future in wanted]
+        for future, result in done:
+            future.set_result(result)
+        for future, reason in failed:
+            future.set_exception(reason)

@@ -8,7 +8,8 @@ from datetime import timedelta
 from fedtui.core.errors import WrongUsage
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_FORM = re.compile(r"(\d{1,9})([smhd])")
+_FORM = re.compile(r"([0-9]{1,12})([smhd])")
+_LONGEST_DAYS = 36_525
 
 
 def parse(text: str, *, field: str = "duration") -> timedelta:
@@ -21,7 +22,15 @@ def parse(text: str, *, field: str = "duration") -> timedelta:
             fix="Write it like 90s, 15m, 1h or 30d.",
             code="duration_invalid",
         )
-    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+    seconds = int(match[1]) * _UNITS[match[2]]
+    if seconds > _LONGEST_DAYS * _UNITS["d"]:
+        raise WrongUsage(
+            f"{field}: {text[:40]!r} is too long.",
+            cause=f"The longest duration is {_LONGEST_DAYS}d, a hundred years.",
+            fix="Write a shorter one, like 90s, 15m, 1h or 30d.",
+            code="duration_invalid",
+        )
+    return timedelta(seconds=seconds)
 
 
 def show(duration: timedelta) -> str:

@@ -8,12 +8,14 @@ live in its database and change only through the gate (`control/node_settings.py
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import platformdirs
 
@@ -24,11 +26,15 @@ CONFIG_FILE = "config.toml"
 DATABASE_FILE = "fedtui.db"
 VAULT_KEY_FILE = "vault.key"
 MASK = "(hidden)"
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,15}")
 
 
-def _setting(default: Any, help_: str, *, secret: bool = False, least: int | None = None) -> Any:
-    """A row of the table: default, what it is for, whether it is masked, its smallest value."""
-    return field(default=default, metadata={"help": help_, "secret": secret, "least": least})
+def _setting(
+    default: Any, help_: str, *, secret: bool = False, least: int | None = None, choices: tuple[str, ...] = ()
+) -> Any:
+    """A row of the table: default, what it is for, whether it is masked, what values it may have."""
+    metadata = {"help": help_, "secret": secret, "least": least, "choices": choices}
+    return field(default=default, repr=not secret, metadata=metadata)
 
 
 def _seconds(count: int) -> timedelta:
@@ -71,8 +77,8 @@ class Settings:
     operator_contact: str = _setting("", "whom a peer's operators can reach")
     extension_slugs: str = _setting("", "extensions this platform declares, separated by commas")
 
-    log_format: str = _setting("human", "human or json")
-    log_level: str = _setting("info", "debug, info, warning or error")
+    log_format: str = _setting("human", "human or json", choices=("human", "json"))
+    log_level: str = _setting("info", "debug, info, warning or error", choices=("debug", "info", "warning", "error"))
 
     @property
     def config_file(self) -> Path:
@@ -87,7 +93,7 @@ class Settings:
     @property
     def resolved_database_url(self) -> str:
         """The database to use: the one given, or SQLite in the home."""
-        return self.database_url or f"sqlite:///{self.home / DATABASE_FILE}"
+        return self.database_url or f"sqlite:///{quote(str(self.home / DATABASE_FILE))}"
 
     def rows(self) -> list[dict[str, str]]:
         """Each setting with value, origin and help, as `fedtui config` shows them; secrets masked."""
@@ -163,7 +169,7 @@ def _parse(key: str, value: object, origin: str) -> object:
             code="setting_unknown",
         )
     try:
-        parsed = _convert(row.default, value, key)
+        parsed = _convert(row, value)
     except (ValueError, WrongUsage) as error:
         why = error.cause if isinstance(error, WrongUsage) else str(error)
         raise _wrong_value(key, value, origin, why) from error
@@ -175,12 +181,19 @@ def _parse(key: str, value: object, origin: str) -> object:
     return parsed
 
 
-def _convert(default: object, value: object, key: str) -> object:
-    if isinstance(default, timedelta):
-        return timedelta(seconds=value) if isinstance(value, int) else durations.parse(str(value), field=key)
-    if isinstance(default, int):
+def _convert(row: Field[Any], value: object) -> object:
+    if isinstance(row.default, timedelta):
+        return durations.parse(f"{value}s" if isinstance(value, int) else str(value), field=row.name)
+    if isinstance(row.default, int):
+        if not _WHOLE_NUMBER.fullmatch(str(value)):
+            raise ValueError("It must be a whole number.")
         return int(str(value))
-    return str(value)
+    if not isinstance(value, str):
+        raise ValueError("It must be text, in quotes.")  # noqa: TRY004 - one kind of error for every wrong value
+    choices = row.metadata["choices"]
+    if choices and value.lower() not in choices:
+        raise ValueError(f"It must be one of {', '.join(choices)}.")
+    return value.lower() if choices else value
 
 
 def _wrong_value(key: str, value: object, origin: str, why: str) -> WrongUsage:

@@ -47,24 +47,25 @@ def backup(database: Database, destination: Path) -> int:
 
 def check(database: Database) -> list[str]:
     """What is wrong with the database, in words; empty when nothing is."""
-    found: list[str] = []
-    revision = migrate.revision(database)
-    if revision != migrate.HEAD:
-        found.append(f"its schema is at revision {revision}, this program works with {migrate.HEAD}")
-    if not database.is_sqlite:
-        return found
-    return found + _damage(database)
-
-
-def _damage(database: Database) -> list[str]:
     try:
-        with database.reading() as session:
-            answers = session.scalars(text("PRAGMA integrity_check(20)")).all()
-            orphans = session.execute(text("PRAGMA foreign_key_check")).all()
+        return _schema_drift(database) + (_damage(database) if database.is_sqlite else [])
     except Unusable as problem:
         if problem.code != "database_damaged":
             raise
         return [problem.cause]  # so broken that SQLite gives up half-way
+
+
+def _schema_drift(database: Database) -> list[str]:
+    revision = migrate.revision(database)
+    if revision == migrate.HEAD:
+        return []
+    return [f"its schema is at revision {revision}, this program works with {migrate.HEAD}"]
+
+
+def _damage(database: Database) -> list[str]:
+    with database.reading() as session:
+        answers = session.scalars(text("PRAGMA integrity_check(20)")).all()
+        orphans = session.execute(text("PRAGMA foreign_key_check")).all()
     return [
         *(answer for answer in answers if answer != "ok"),
         *(f"table {row[0]}, row {row[1]}: its parent in {row[2]} is missing" for row in orphans[:20]),

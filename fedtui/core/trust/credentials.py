@@ -100,14 +100,17 @@ def complete(unit: Unit, peer_id: str, cert_pem: str, chain_pem: str) -> Certifi
 
 
 def pair_state(session: Session, peer_id: str) -> str:
-    """Which halves are there, without opening the vault."""
+    """Which halves are there and belong together, without opening the vault."""
     credential = _usable(session, peer_id)
     if credential is None:
         return "none"
     has_key = PRIVATE_KEY in vaults.names(session, Owner("credential", credential.id))
-    if credential.certificate_id is None:
+    certificate = _certificate_of(session, credential)
+    if certificate is None:
         return "cert_missing" if has_key else "none"
-    return "complete" if has_key else "key_missing"
+    if not has_key:
+        return "key_missing"
+    return "complete" if _certified_key(certificate) == credential.key_fingerprint else "mismatch"
 
 
 def pair(session: Session, vault: Vault, peer_id: str) -> Pair:
@@ -116,13 +119,12 @@ def pair(session: Session, vault: Vault, peer_id: str) -> Pair:
     if credential is None:
         return Pair("none")
     key = vault.open(session, Owner("credential", credential.id), PRIVATE_KEY)
-    certificate = session.get(Certificate, credential.certificate_id) if credential.certificate_id else None
+    certificate = _certificate_of(session, credential)
     if key is None or certificate is None:
         missing = "none" if key is None and certificate is None else "key_missing" if key is None else "cert_missing"
         return Pair(missing, certificate, key)
-    [parsed] = read_certificates(certificate.cert_pem, field="certificate")[:1]
     loaded = serialization.load_pem_private_key(key, password=None)
-    same = key_fingerprint(loaded.public_key()) == key_fingerprint(parsed.public_key())  # type: ignore[arg-type]
+    same = key_fingerprint(loaded.public_key()) == _certified_key(certificate)  # type: ignore[arg-type]
     return Pair("complete" if same else "mismatch", certificate, key)
 
 
@@ -134,6 +136,15 @@ def request_key_fingerprint(csr_pem: str) -> tuple[x509.CertificateSigningReques
 
 def _usable(session: Session, peer_id: str) -> Credential | None:
     return _newest(session, peer_id, "current") or _newest(session, peer_id, "pending")
+
+
+def _certificate_of(session: Session, credential: Credential) -> Certificate | None:
+    return session.get(Certificate, credential.certificate_id) if credential.certificate_id else None
+
+
+def _certified_key(certificate: Certificate) -> str:
+    leaf = read_certificates(certificate.cert_pem, field="certificate")[0]
+    return key_fingerprint(leaf.public_key())
 
 
 def _newest(session: Session, peer_id: str, state: str) -> Credential | None:

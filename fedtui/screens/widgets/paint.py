@@ -20,7 +20,6 @@ from textual.widget import Widget
 
 from fedtui.screens.widgets.clean import clean, fit, to_ascii, wrap
 
-
 STYLES: Mapping[str, Style] = {
     "": Style.null(),
     "good": Style(color="green"),

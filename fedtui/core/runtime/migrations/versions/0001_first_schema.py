@@ -11,6 +11,17 @@ TIME = sa.DateTime(timezone=True)
 JSON_ = sa.JSON().with_variant(JSONB(), "postgresql")
 TEXT = sa.String().with_variant(sa.String(collation="C"), "postgresql")
 TEXT36 = sa.String(36).with_variant(sa.String(36, collation="C"), "postgresql")
+URGENCY = (
+    "CASE WHEN status = 'degraded' THEN 0 "
+    "WHEN drill_mode AND status = 'proposed' THEN 1 "
+    "WHEN status IN ('active', 'enrolled') AND last_outbound_error IS NOT NULL THEN 2 "
+    "WHEN status = 'accepted' AND peer_kind = 'platform' THEN 3 "
+    "WHEN status = 'enrolled' THEN 4 "
+    "WHEN status = 'proposed' THEN 5 "
+    "WHEN status = 'suspended' THEN 6 "
+    "WHEN status = 'revoked' THEN 8 "
+    "ELSE 7 END"
+)
 
 
 def upgrade() -> None:
@@ -253,6 +264,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_peers_created_at", "peers", ["created_at", "id"], unique=False)
     op.create_index("ix_peers_status_url", "peers", ["status", "remote_instance_url", "id"], unique=False)
+    op.create_index("ix_peers_urgency", "peers", [sa.text(URGENCY), "remote_instance_url", "id"], unique=False)
     op.create_index("ix_peers_url_id", "peers", ["remote_instance_url", "id"], unique=False)
     op.create_index(
         "uq_peers_live_url",

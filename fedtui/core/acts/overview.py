@@ -1,0 +1,78 @@
+"""What a console shows around its tables: the node's state in a few values, and one peer in full."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fedtui.core.acts import shapes
+from fedtui.core.control import approvals, manager_state, node_settings
+from fedtui.core.control.operators import Operator
+from fedtui.core.peering import peers, tokens
+from fedtui.core.peering.client import endpoint_urls
+from fedtui.core.record import events
+from fedtui.core.runtime import daemons
+from fedtui.core.trust.certificates import Certificate
+from fedtui.core.trust.site import Site
+
+RECENT_EVENTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The node at a glance, for one operator. `waiting` counts requests this operator can decide."""
+
+    node_id: str
+    permissions: frozenset[str]
+    manager_paused: bool
+    drill_mode: bool
+    waiting: int
+    daemons: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRecord:
+    """One peer in full: the contract's object, its certificates and token, and its newest events."""
+
+    shape: dict[str, Any]
+    dialled: tuple[str, ...]
+    token_state: str | None
+    token_expires_at: datetime | None
+    certificates: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+
+def overview(session: Session, site: Site, operator: str) -> Overview:
+    """Look at the node for `operator`; one who is not on record has no permissions."""
+    known = session.get(Operator, operator)
+    alive = daemons.alive(session, now=site.clock.now(), ttl=3 * site.settings.lease_ttl)
+    pending = approvals.listing(session, status="pending", limit=1000)
+    return Overview(
+        node_id=site.id,
+        permissions=frozenset(known.permissions if known and known.removed_at is None else ()),
+        manager_paused=manager_state.status(session) == manager_state.PAUSED,
+        drill_mode=node_settings.is_on(session, "drill_mode"),
+        waiting=sum(operator in approvals.deciders(session, row)[0] for row in pending),
+        daemons=len(alive),
+    )
+
+
+def peer_record(session: Session, peer_id: str) -> PeerRecord | None:
+    """Everything about one peer, or None if it is not there."""
+    row = session.get(peers.Peer, peer_id)
+    if row is None:
+        return None
+    token = tokens.newest(session, peer_id)
+    held = select(Certificate).where(Certificate.peer_id == peer_id).order_by(Certificate.id.desc()).limit(6)
+    return PeerRecord(
+        shape=shapes.peer(session, row),
+        dialled=endpoint_urls(row),
+        token_state=token.state if token else None,
+        token_expires_at=token.expires_at if token else None,
+        certificates=[shapes.certificate(session, one) for one in session.scalars(held)],
+        events=[shapes.event(one) for one in events.recent(session, peer_id=peer_id, limit=RECENT_EVENTS)],
+    )

@@ -1,0 +1,115 @@
+"""Every command of the console, in one table: keys, help, permission, danger, and where it works.
+
+Bindings, the line of keys, the `:` prompt and the help are all made from it, so that none
+of them can say something else. A key is defined here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from textual.binding import Binding, BindingType
+
+Danger = Literal["none", "changes", "dangerous"]
+Target = Literal["", "row", "marks"]
+
+EVERYWHERE, TABLE, DETAIL, PEERS, PEER, DIALOG = "everywhere", "table", "detail", "peers", "peer", "dialog"
+MANAGE_PEERS = "system.federation_peers.manage"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One thing the console can do.
+
+    `keys` are Textual's names, separated by commas, or empty where only `:` reaches it.
+    `danger`: `changes` is asked about, `dangerous` also locks when the data are stale.
+    `target`: whether it acts on the row under the cursor, or on the marked rows where there
+    are any. `footer` puts it into the line of keys. `action` is Textual's; by default the
+    screen's `do_NAME`.
+    """
+
+    name: str
+    keys: str
+    help: str
+    where: tuple[str, ...]
+    permission: str = ""
+    danger: Danger = "none"
+    target: Target = ""
+    footer: str = ""
+    action: str = ""
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("open", "enter", "Open what is under the cursor", (TABLE,), target="row", footer="open", action="open"),
+    Command("propose", "p", "Propose to peer with a platform", (PEERS,), MANAGE_PEERS, "changes", footer="propose"),
+    Command("accept", "a", "Accept another platform's invite", (PEERS,), MANAGE_PEERS, "changes", footer="accept"),
+    Command("token", "t", "Make a token and invite for a proposed peer, shown once", (PEERS, PEER), MANAGE_PEERS,
+            "changes", "row", footer="token"),
+    Command("cancel-token", "T", "Cancel the peer's token", (PEERS, PEER), MANAGE_PEERS, "changes", "row"),
+    Command("heartbeat", "h", "Send a heartbeat to the peer now", (PEERS, PEER), MANAGE_PEERS, target="row",
+            footer="heartbeat"),
+    Command("confirm-endpoint", "e", "Confirm an endpoint that the peer declares, so that it is dialled",
+            (PEERS, PEER), MANAGE_PEERS, "changes", "row"),
+    Command("suspend", "S", "Suspend: turn the peer's calls away until it is resumed", (PEERS, PEER), MANAGE_PEERS,
+            "dangerous", "marks", footer="suspend"),
+    Command("resume", "R", "Resume a suspended peer", (PEERS, PEER), MANAGE_PEERS, "changes", "marks"),
+    Command("revoke", "X", "Revoke for good: certificates and tokens end at once", (PEERS, PEER), MANAGE_PEERS,
+            "dangerous", "row", footer="revoke"),
+    Command("mark", "space", "Mark or unmark; acts then apply to the marks", (TABLE,), target="row", action="mark"),
+    Command("unmark", "u", "Take away every mark", (TABLE,), action="unmark"),
+    Command("sort", "s", "Take the next order", (PEERS,), footer="sort"),
+    Command("filter", "slash", "Show only rows with a text; !text: only those without", (TABLE,), footer="filter"),
+    Command("down", "j,down", "Next line", (TABLE,), action="move(1)"),
+    Command("up", "k,up", "Previous line", (TABLE,), action="move(-1)"),
+    Command("page-down", "pagedown", "Next page", (TABLE,), action="page(1)"),
+    Command("page-up", "pageup", "Previous page", (TABLE,), action="page(-1)"),
+    Command("first", "g,home", "First line", (TABLE,), action="first"),
+    Command("last", "G,end", "Last line", (TABLE,), action="last"),
+    Command("scroll-down", "j,down", "Scroll down", (DETAIL,), action="scroll(1)"),
+    Command("scroll-up", "k,up", "Scroll up", (DETAIL,), action="scroll(-1)"),
+    Command("back", "escape", "Back; in a table, take the filter away", (EVERYWHERE,), footer="back"),
+    Command("previous", "minus", "The view before this one", (EVERYWHERE,)),
+    Command("command", "colon", "Type a command; Tab completes", (EVERYWHERE,), footer="command"),
+    Command("help", "question_mark", "Every key and command of this screen", (EVERYWHERE,), footer="help"),
+    Command("peers", "", "The Peers screen; with an id, that peer", (EVERYWHERE,)),
+    Command("refresh", "r", "Read again now; open the node again", (EVERYWHERE,)),
+    Command("quit", "q,ctrl+q,ctrl+c", "Quit", (EVERYWHERE,), footer="quit"),
+)  # fmt: skip
+"""In the order of the line of keys: where it is too short, the last give way."""
+
+BY_NAME = {command.name: command for command in COMMANDS}
+
+KEYS = {
+    "question_mark": "?", "colon": ":", "slash": "/", "minus": "-", "enter": "Enter", "escape": "Esc",
+    "space": "Space", "pagedown": "PgDn", "pageup": "PgUp", "down": "Down", "up": "Up", "home": "Home",
+    "end": "End", "ctrl+q": "Ctrl+Q", "ctrl+c": "Ctrl+C",
+}  # fmt: skip
+"""Keys whose names in Textual are not what people call them."""
+
+
+def at(*places: str) -> list[Command]:
+    """The commands that work at these places, in the table's order."""
+    return [command for command in COMMANDS if any(place in places for place in command.where)]
+
+
+def bindings(*places: str) -> list[BindingType]:
+    """Textual's bindings for these places."""
+    return [
+        Binding(command.keys, command.action or f"run({command.name!r})", command.help, show=bool(command.footer))
+        for command in at(*places)
+        if command.keys
+    ]
+
+
+def key_names(command: Command) -> list[str]:
+    """The command's keys as people write them: `Enter`, `?`, `S`."""
+    return [KEYS.get(key, key) for key in command.keys.split(",") if key]
+
+
+def completions(typed: str, available: Iterable[Command]) -> list[Command]:
+    """Commands whose name begins with what was typed, then those that contain it."""
+    wanted = typed.strip().lower()
+    known = [command for command in available if wanted in command.name]
+    return sorted(known, key=lambda command: (not command.name.startswith(wanted), command.name))

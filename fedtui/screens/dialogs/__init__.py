@@ -1,0 +1,1 @@
+"""Dialogs: asking, telling what went wrong, showing a secret once, waiting."""
