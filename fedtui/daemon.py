@@ -71,6 +71,7 @@ async def _run(
     log.info("[Daemon] %s listens on %s, operations on http://%s", node.name, url, _shown(operations))
     await stop.wait()
     log.info("[Daemon] stopping")
+    node.stopping.set()
     watch.cancel()
     await api.stop()
     await health_listener.stop(grace=1)

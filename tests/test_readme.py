@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-TEST_COMMAND = "python3 -m venv .venv && .venv/bin/python -m pip install --quiet -e '.[test]' && .venv/bin/python -m pytest"
+TEST_COMMAND = (
+    "python3 -m venv .venv && .venv/bin/python -m pip install --quiet -e '.[test]' && .venv/bin/python -m pytest"
+)
 DEMO_COMMAND = "python3 -m venv .venv && .venv/bin/python -m pip install --quiet . && .venv/bin/fedtui demo"
 
 

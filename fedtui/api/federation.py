@@ -7,6 +7,7 @@ import hashlib
 import secrets
 import ssl
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +28,7 @@ from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust import certificates
 
 SWEEP_PATH = "/api/v1/system/worker_api/federation/heartbeat_sweep"
+GREETERS = 8
 HEARTBEATS = Actor("peer", "heartbeats", origin="api")
 
 
@@ -39,8 +41,10 @@ class FederationApi:
         self._inbox: GroupCommit[Mapping[str, Any]] = GroupCommit(lambda: node.unit(HEARTBEATS))
         self._accepts = Buckets(settings.accepts_per_minute, settings.accepts_burst)
         self._heartbeats = Buckets(settings.heartbeats_per_minute, settings.heartbeats_burst)
+        self._enrolls = Buckets(settings.heartbeats_per_minute, settings.heartbeats_burst)
         self._crl: tuple[tuple[int, int], bytes] | None = None
-        self._greetings: set[asyncio.Task[object]] = set()
+        # A pool of its own: a peer that answers slowly must not take threads from those who call us.
+        self._greeter = ThreadPoolExecutor(GREETERS, thread_name_prefix="greeting")
 
     def application(self) -> web.Application:
         """The aiohttp application of the main listener."""
@@ -66,15 +70,17 @@ class FederationApi:
         """The remote delivers the certificate it signed for us; we greet it at once."""
         content = await read_body(request)
         peer = await _off(self._identify, fingerprint_of(request), "enroll")
+        wait = self._enrolls.wait_for(peer.id)
+        if wait:
+            raise TooMany(wait)
         signed = parse(EnrollBody, content).certificate
         caller = _caller(request, peer.id)
         answer = await _off(
             handshake.receive_certificate, self._node, peer.id, signed.cert_pem, signed.ca_chain_pem, caller
         )
-        greeting = asyncio.create_task(_off(handshake.greet, self._node, peer.id))
-        self._greetings.add(greeting)
-        greeting.add_done_callback(self._greetings.discard)
-        return data(answer)
+        if answer["newly_complete"]:
+            self._greeter.submit(handshake.greet, self._node, peer.id)
+        return data({key: answer[key] for key in ("status", "serial")})
 
     async def heartbeat(self, request: web.Request) -> web.Response:
         """An authenticated sign of life, written with whatever else has queued."""
@@ -82,7 +88,7 @@ class FederationApi:
         content = await read_body(request)
 
         def work(unit: Unit) -> Mapping[str, Any]:
-            peer = callers.identify(unit.session, fingerprint, call="heartbeat")
+            peer = callers.identify(unit.session, fingerprint, call="heartbeat", now=unit.now)
             wait = self._heartbeats.wait_for(peer.id)
             if wait:
                 raise TooMany(wait)
@@ -108,7 +114,7 @@ class FederationApi:
 
     def _identify(self, fingerprint: str | None, call: str) -> Peer:
         with self._node.read() as session:
-            return callers.identify(session, fingerprint, call=call)
+            return callers.identify(session, fingerprint, call=call, now=self._node.clock.now())
 
     def _current_crl(self) -> bytes:
         now: datetime = self._node.clock.now()
@@ -119,8 +125,7 @@ class FederationApi:
         return self._crl[1]
 
     async def _close(self, _app: web.Application) -> None:
-        for greeting in list(self._greetings):
-            greeting.cancel()
+        self._greeter.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._inbox.close)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fedtui.cli.common import ask, group, opened
+from fedtui.cli.common import MOST, ask, group, opened, viewing
 from fedtui.cli.output import fields, show, table
 
 app = group("The approval queue.")
@@ -22,13 +22,13 @@ Wait = Annotated[bool, typer.Option("--wait", help="Wait for the decision and th
 @app.command("list")
 def list_(
     status: Annotated[str | None, typer.Option(help="Only these: pending, approved, executed, ...")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="At most this many.")] = 100,
 ) -> None:
     """Requests: open ones first, then the newest."""
     from fedtui.core.acts import shapes
     from fedtui.core.control import approvals
 
-    with opened() as node, node.read() as session:
+    with viewing() as (_node, session):
         rows = [shapes.approval(row) for row in approvals.listing(session, status=status, limit=limit)]
     columns = (
         ("id", "ID"),
@@ -46,7 +46,7 @@ def show_(approval: ApprovalArgument) -> None:
     from fedtui.core.acts import shapes
     from fedtui.core.control import approvals
 
-    with opened() as node, node.read() as session:
+    with viewing() as (node, session):
         shape = shapes.approval_in_full(session, approvals.find(session, approval), node)
     show(shape, lambda: fields(shape))
 
@@ -100,7 +100,7 @@ def policies_list() -> None:
     """Every action and the policy in force."""
     from fedtui.core.control import policies
 
-    with opened() as node, node.read() as session:
+    with viewing() as (_node, session):
         rows = policies.listing(session)
     columns = (("action", "ACTION"), ("policy", "POLICY"), ("default", "DEFAULT"), ("permission", "PERMISSION"))
     show(rows, lambda: table(rows, columns, empty=""))
@@ -117,7 +117,7 @@ def manager_status() -> None:
     """Whether it works, when it ticked, who holds the lease, how each job went."""
     from fedtui.core.acts import shapes
 
-    with opened() as node, node.read() as session:
+    with viewing() as (node, session):
         shape = shapes.manager(session, node, tuple(node.jobs()))
     columns = (
         ("job", "JOB"),
@@ -162,7 +162,7 @@ def operators_list() -> None:
     from fedtui.core.acts import shapes
     from fedtui.core.control import operators
 
-    with opened() as node, node.read() as session:
+    with viewing() as (_node, session):
         rows = [shapes.operator(row) for row in operators.listing(session)]
     columns = (("name", "NAME"), ("permissions", "PERMISSIONS"), ("added_at", "ADDED"))
     show(rows, lambda: table(rows, columns, empty=""))

@@ -21,8 +21,14 @@ if TYPE_CHECKING:
     from fedtui.core.node import Node
     from fedtui.core.runtime.settings import Settings
 
+    Session = Any
+    """A database session, which the command line only passes on."""
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 PENDING = 4
+MOST = 1_000_000
+"""The largest --limit."""
+SECRET_LIMIT = 64 * 1024
 POLL_SECONDS = 0.3
 DECIDED_BADLY = ("rejected", "expired", "withdrawn", "stale")
 
@@ -97,6 +103,16 @@ def opened(**options: Any) -> Iterator[Node]:
         node.close()
 
 
+@contextmanager
+def viewing() -> Iterator[tuple[Node, Session]]:
+    """The node and a read-only session, for an operator on record (any permission includes seeing)."""
+    from fedtui.core.control import operators
+
+    with opened() as node, node.read() as session:
+        operators.require(session, node.operator)
+        yield node, session
+
+
 def ask(action: str, params: Mapping[str, Any], *, reason: str | None = None, wait: bool = False) -> None:
     """Ask the gate for an act and print what became of it: done (0), or pending approval (4)."""
     from fedtui.core.acts.gate import Done
@@ -116,15 +132,16 @@ def secret(value: str | None) -> str | None:
     """A secret given as an option; `-` reads it from standard input, out of the process list's sight."""
     if value != "-":
         return value
-    line = sys.stdin.readline().strip()
-    if not line:
+    # All of it: an invite that a mail client broke into lines is still one.
+    given = sys.stdin.read(SECRET_LIMIT).strip()
+    if not given:
         raise WrongUsage(
             "Nothing came on standard input.",
-            cause="The option's value was -, which reads one line from there.",
+            cause="The option's value was -, which reads the secret from there.",
             fix="Pipe it in, for example: cat invite.txt | fedtui peers accept --invite -",
             code="stdin_empty",
         )
-    return line
+    return given
 
 
 def _show_pending(node: Node, approval_id: str) -> None:

@@ -38,7 +38,7 @@ def show(data: Any, human: str | Callable[[], str] = "") -> None:
 
 def narrate(text: str) -> None:
     """Say something to the person watching; never part of the data."""
-    print(text, file=sys.stderr, flush=True)
+    print(visible(text), file=sys.stderr, flush=True)
 
 
 def show_problem(problem: Problem) -> None:
@@ -53,8 +53,8 @@ def show_problem(problem: Problem) -> None:
 
 
 def to_json(data: Any) -> str:
-    """JSON with ISO 8601 UTC times, indented for a person at a terminal."""
-    return json.dumps(data, default=_plain, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False)
+    """JSON with ISO 8601 UTC times, indented for a person at a terminal; in ASCII, which no terminal obeys."""
+    return json.dumps(data, default=_plain, indent=2 if sys.stdout.isatty() else None)
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[tuple[str, str]], *, empty: str) -> str:
@@ -87,7 +87,12 @@ def text(value: Any) -> str:
         return ", ".join(text(one) for one in value) or "-"
     if isinstance(value, Mapping):
         return json.dumps(value, default=_plain)
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in str(value))
+    return visible(str(value))
+
+
+def visible(text: str) -> str:
+    """`text` with control, invisible and direction-changing characters spelled out: remotes choose words, too."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def _plain(value: Any) -> Any:

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from fedtui.cli.common import ask, group, opened, secret
+from fedtui.cli.common import MOST, ask, group, opened, secret, viewing
 from fedtui.cli.output import fields, show, table
 from fedtui.core.errors import RemoteFailed, WrongUsage
 
+DRILL = "DRILL MODE: takes anyone"
 app = group("Peers: the platforms this node federates with.")
 
 PeerArgument = Annotated[str, typer.Argument(metavar="PEER", help="An id, a unique beginning of one, or a URL.")]
@@ -18,7 +19,7 @@ ModeOption = Annotated[str, typer.Option(help="managed_child, autonomous_peer, c
 Reason = Annotated[str, typer.Option(help="Why, for the record.")]
 OptionalReason = Annotated[str | None, typer.Option(help="Why, for the record and the approver.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for the decision and the outcome.")]
-Limit = Annotated[int, typer.Option(min=1, help="At most this many.")]
+Limit = Annotated[int, typer.Option(min=1, max=MOST, help="At most this many.")]
 
 
 @app.command("list")
@@ -27,19 +28,20 @@ def list_(limit: Limit = 100) -> None:
     from fedtui.core.acts import shapes
     from fedtui.core.peering import listing, peers
 
-    with opened() as node, node.read() as session:
+    with viewing() as (_node, session):
         lines = listing.page(session, limit=limit)
         rows = [shapes.peer(session, peers.get(session, line.id)) for line in lines]
     columns = (
         ("id", "ID"),
-        ("status", "STATUS"),
+        ("shown_status", "STATUS"),
         ("spawn_role", "ROLE"),
         ("remote_instance_url", "URL"),
         ("last_heartbeat_at", "LAST HEARTBEAT"),
         ("last_outbound_error", "OUTBOUND ERROR"),
     )
     empty = "No peers yet. Propose one with: fedtui peers propose https://HOST"
-    show(rows, lambda: table(rows, columns, empty=empty))
+    shown = [{**row, "shown_status": DRILL if row["drill_mode"] else row["status"]} for row in rows]
+    show(rows, lambda: table(shown, columns, empty=empty))
 
 
 @app.command("show")
@@ -48,7 +50,7 @@ def show_(peer: PeerArgument) -> None:
     from fedtui.core.acts import shapes
     from fedtui.core.peering import peers
 
-    with opened() as node, node.read() as session:
+    with viewing() as (_node, session):
         shape = shapes.peer(session, peers.find(session, peer))
     show(shape, lambda: fields(shape))
 
@@ -89,8 +91,8 @@ def accept(
     token: Annotated[str | None, typer.Option(help="Its token; - reads it from standard input.")] = None,
     ca_fingerprint: Annotated[str | None, typer.Option(help="SHA-256 of its CA, as its `fedtui ca show` says.")] = None,
     public_ca: Annotated[bool, typer.Option("--public-ca", help="Its certificate is publicly trusted.")] = False,
-    role: Role = "symmetric",
-    mode: ModeOption = "autonomous_peer",
+    role: Annotated[str | None, typer.Option(help="Default: what was proposed here, else symmetric.")] = None,
+    mode: Annotated[str | None, typer.Option(help="Default: what was proposed here, else autonomous_peer.")] = None,
     reason: OptionalReason = None,
     wait: Wait = False,
 ) -> None:

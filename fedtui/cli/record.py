@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from fedtui.cli.common import group, opened
+from fedtui.cli.common import MOST, group, opened, viewing
 from fedtui.cli.output import fields, show, table
 from fedtui.core.errors import WrongUsage
 
 certs_app = group("Certificates, ours and theirs.")
 ca_app = group("This node's own CA.")
 grants_app = group("Grants: what peers may use.")
-Limit = Annotated[int, typer.Option(min=1, help="At most this many.")]
+Limit = Annotated[int, typer.Option(min=1, max=MOST, help="At most this many.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +33,7 @@ def events(
     from fedtui.core.acts import shapes
     from fedtui.core.record import events as record
 
-    with opened() as node, node.read() as session:
+    with viewing() as (node, session):
         start = _since(since, node.clock.now()) if since else None
         found = record.recent(session, source=source, kind=kind, since=start, limit=limit)
         rows = [shapes.event(row) for row in found]
@@ -63,7 +63,7 @@ def certs_list(limit: Limit = 100) -> None:
     from fedtui.core.acts import shapes
     from fedtui.core.trust import certificates
 
-    with opened() as node, node.read() as session:
+    with viewing() as (_node, session):
         rows = [shapes.certificate(session, row) for row in certificates.listing(session, limit=limit)]
     columns = (
         ("serial", "SERIAL"),
@@ -82,7 +82,7 @@ def certs_show(serial: str) -> None:
     from fedtui.core.acts import shapes
     from fedtui.core.trust import certificates
 
-    with opened() as node, node.read() as session:
+    with viewing() as (_node, session):
         row = certificates.find(session, serial)
         shape = {**shapes.certificate(session, row), "cert_pem": row.cert_pem, "chain_pem": row.chain_pem}
     show(shape, lambda: fields(shape, [key for key in shape if not key.endswith("_pem")]) + "\n\n" + row.cert_pem)
@@ -93,7 +93,7 @@ def ca_show() -> None:
     """The CA's fingerprint, for the other side to compare, and its certificate."""
     from fedtui.core.trust import certificates
 
-    with opened() as node, node.read() as session:
+    with viewing() as (_node, session):
         row = certificates.own_ca(session)
     shape = {
         "subject": row.subject,
@@ -110,7 +110,7 @@ def grants_list(limit: Limit = 100) -> None:
     from fedtui.core.access import grants
     from fedtui.core.acts import shapes
 
-    with opened() as node, node.read() as session:
+    with viewing() as (_node, session):
         rows = [shapes.grant(row) for row in grants.listing(session, limit=limit)]
     columns = (
         ("id", "ID"),

@@ -78,7 +78,10 @@ def test_propose_waits_is_approved_and_runs_at_the_tick(two: Node) -> None:
 def test_nobody_decides_their_own_request(two: Node) -> None:
     """Four eyes: the requester can neither approve nor reject, except on a single-operator node."""
     asked = propose(two)
-    for decide in (lambda: two.approve(ADA, asked.id, asked.digest), lambda: gate.decide(two, ADA, "reject", asked.id, "x")):
+    for decide in (
+        lambda: two.approve(ADA, asked.id, asked.digest),
+        lambda: gate.decide(two, ADA, "reject", asked.id, "x"),
+    ):
         with pytest.raises(Refused) as refused:
             decide()
         assert refused.value.code == "four_eyes"
@@ -362,3 +365,60 @@ def test_revoking_ends_certificates_and_tokens(two: Node) -> None:
         assert row.result == {"peer_id": peer_id, "status": "revoked", "certificates_revoked": 1}
         assert peers.get(session, peer_id).metadata_["revocation_reason"] == "compromised"
         assert tokens.live(session, peer_id) is None
+
+
+@pytest.mark.parametrize("change", ["blocked", "removed"])
+def test_what_changed_since_the_approval_counts(two: Node, change: str) -> None:
+    """An approved act is not carried out once its policy is blocked or its requester is no operator any more."""
+    asked = propose(two)
+    two.approve(BEN, asked.id, asked.digest)
+    with two.unit(BEN) as unit:
+        if change == "blocked":
+            unit.session.merge(policies.Policy(action=PROPOSE, policy="blocked", set_at=unit.now, set_by="test"))
+        else:
+            operators.remove(unit, "ada")
+    assert jobs.manager_tick(two, two.acts)["failed"] == 1
+    with two.read() as session:
+        assert peers.by_url(session, URL) is None
+        assert (approvals.find(session, asked.id).error or {})["code"] in ("policy_blocked", "operator_unknown")
+
+
+def test_a_request_approved_in_time_is_carried_out(two: Node, clock: ManualClock) -> None:
+    """Approved in the last minute of its four hours, it is taken up at the next tick all the same."""
+    asked = propose(two)
+    clock.advance(hours=3, minutes=59, seconds=30)
+    two.approve(BEN, asked.id, asked.digest)
+    clock.advance(seconds=45)
+    assert jobs.manager_tick(two, two.acts)["executed"] == 1
+
+
+def test_drill_mode_is_part_of_what_is_approved(make_node: MakeNode) -> None:
+    """The request says DRILL MODE, and one filed without it goes stale when it is switched on."""
+    node = make_node(single_operator=True)
+    asked = propose(node)
+    done(node.request(ADA, "system.settings_change", {"key": "drill_mode", "value": "on"}))
+    with pytest.raises(Refused) as refused:
+        node.approve(ADA, asked.id, asked.digest)
+    assert refused.value.code == "approval_stale"
+    assert propose(node).summary.startswith("DRILL MODE")
+
+
+def test_an_execution_taken_over_does_not_record_twice(two: Node, clock: ManualClock) -> None:
+    """Whoever lost a request to another executor leaves its record alone, and the tick goes on."""
+    asked = propose(two)
+    two.approve(BEN, asked.id, asked.digest)
+    with two.unit(ADA) as unit:
+        row = approvals.find(unit.session, asked.id)
+        assert approvals.claim(unit, row, "first:1:x", abandoned_before=unit.now)
+    clock.advance(minutes=3)
+    with two.unit(ADA) as unit:
+        assert approvals.claim(unit, approvals.find(unit.session, asked.id), "second:2:y", abandoned_before=unit.now)
+    with pytest.raises(Refused), two.unit(ADA) as unit:
+        approvals.finish(unit, approvals.find(unit.session, asked.id), "first:1:x", result={})
+
+
+def test_an_operator_is_checked_before_anything_is_filed(two: Node) -> None:
+    """A bad name or permission is named at once, not after an approval."""
+    for params in ({"name": "bad name!"}, {"name": "cy", "permissions": ["nope"]}):
+        with pytest.raises(WrongUsage):
+            two.request(ADA, "system.operator_add", params)

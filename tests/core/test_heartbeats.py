@@ -111,9 +111,7 @@ def test_exactly_five_minutes_is_not_stale(node: Node, clock: ManualClock) -> No
 
 
 @pytest.mark.parametrize("minutes_ago", [None, 0, 4])
-def test_the_sweep_holds_back_after_our_own_downtime(
-    node: Node, clock: ManualClock, minutes_ago: float | None
-) -> None:
+def test_the_sweep_holds_back_after_our_own_downtime(node: Node, clock: ManualClock, minutes_ago: float | None) -> None:
     """Until the API has listened for one stale window, silence says nothing about the peers."""
     peer_id = new_peer(node)
     put_in(node, peer_id, "active")
@@ -154,7 +152,9 @@ def test_only_confirmed_endpoints_are_dialled(node: Node) -> None:
         peer = peers.get(session, peer_id)
         assert client.endpoint_urls(peer) == ("https://b.example:9443", "https://b.example:8443")
     node.request(
-        node.actor("test"), "system.federation_peer_edit", {"peer": peer_id, "confirm_endpoint": "https://10.0.0.5:9000"}
+        node.actor("test"),
+        "system.federation_peer_edit",
+        {"peer": peer_id, "confirm_endpoint": "https://10.0.0.5:9000"},
     )
     with node.read() as session:
         urls = client.endpoint_urls(peers.get(session, peer_id))

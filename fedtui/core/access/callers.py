@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy.orm import Session
 
@@ -31,6 +32,7 @@ MAY_CALL = {
 class _Evidence:
     call: str
     fingerprint: str | None
+    now: datetime
     certificate: Certificate | None
     peer: Peer | None
 
@@ -60,6 +62,11 @@ CHAIN: tuple[Check, ...] = (
         lambda seen: seen.certificate is not None and seen.certificate.revoked_at is None,
         "client certificate revoked",
     ),
+    Check(
+        "cert_expired",
+        lambda seen: seen.certificate is not None and seen.now < seen.certificate.not_after,
+        "client certificate expired",
+    ),
     Check("peer_missing", lambda seen: seen.peer is not None, "client certificate not recognized"),
     Check(
         "peer_not_reachable",
@@ -69,14 +76,14 @@ CHAIN: tuple[Check, ...] = (
 )
 
 
-def identify(session: Session, fingerprint: str | None, *, call: str) -> Peer:
+def identify(session: Session, fingerprint: str | None, *, call: str, now: datetime) -> Peer:
     """The peer that a client certificate (`sha256:...`, None without one) stands for.
 
     Raises `Denied` (401) at the first check of `CHAIN` that fails.
     """
     certificate = certificates.by_fingerprint(session, fingerprint) if fingerprint else None
     peer = session.get(Peer, certificate.peer_id) if certificate and certificate.peer_id else None
-    seen = _Evidence(call, fingerprint, certificate, peer)
+    seen = _Evidence(call, fingerprint, now, certificate, peer)
     for check in CHAIN:
         if not check.passed(seen):
             where = f" (peer {peer.id} is {peer.status})" if peer else ""

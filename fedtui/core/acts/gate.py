@@ -71,7 +71,8 @@ def request(
             result = act.apply(unit, site, wanted.params)
             if permitted is not None:
                 approvals.claim(unit, permitted, site.holder, abandoned_before=unit.now)
-                approvals.finish(unit, permitted, result={"claimed": True})
+                unit.session.refresh(permitted)
+                approvals.finish(unit, permitted, site.holder, result={"claimed": True})
             _announce(unit, action, policy, wanted, reason)
             return Done(result)
         _announce(unit, action, policy, wanted, reason)
@@ -123,11 +124,13 @@ def execute(site: Site, table: ActTable, approval_id: str) -> str | None:
             if not approvals.claim(unit, approval, site.holder, abandoned_before=unit.now - ABANDONED_AFTER):
                 return None
             unit.session.refresh(approval)
+            _require_still_allowed(unit, approval)
             if not resumed and not _unchanged(unit, act, approval):
                 approvals.go_stale(unit, approval)
                 return approval.status
             if act.apply is not None:
-                approvals.finish(unit, approval, result=act.apply(unit, site, approval.params))
+                result = act.apply(unit, site, approval.params)
+                approvals.finish(unit, approval, site.holder, result=result)
                 return approval.status
             secrets = _open_secrets(unit, site, approval)
     except Exception as error:
@@ -139,37 +142,46 @@ def execute(site: Site, table: ActTable, approval_id: str) -> str | None:
         result = act.perform(site, Call(asker, approval.params, secrets, approval.correlation_id))
     except Exception as error:
         return _failed(site, approval_id, error, claimed=True)
-    with site.unit(MANAGER, correlation_id=approval.correlation_id) as unit:
-        approval = approvals.find(unit.session, approval_id)
-        approvals.finish(unit, approval, result=result)
-        return approval.status
+    return _finished(site, approval_id, result=result)
+
+
+def _finished(site: Site, approval_id: str, **outcome: Any) -> str | None:
+    """Record how a claimed execution ended; None if another process has taken it over meanwhile."""
+    try:
+        with site.unit(MANAGER) as unit:
+            approval = approvals.find(unit.session, approval_id)
+            unit.correlation_id = approval.correlation_id
+            approvals.finish(unit, approval, site.holder, **outcome)
+            return approval.status
+    except Refused as refused:
+        log.warning("[SDWAN Manager] the outcome of %s was not recorded: %s", approval_id, refused.problem)
+        return None
 
 
 def _failed(site: Site, approval_id: str, error: Exception, *, claimed: bool) -> str | None:
     if not isinstance(error, Problem):
         log.exception("[SDWAN Manager] executing %s failed", approval_id, exc_info=error)
     shown = error.as_dict() if isinstance(error, Problem) else {"code": "internal", "problem": type(error).__name__}
-    with site.unit(MANAGER) as unit:
-        approval = approvals.find(unit.session, approval_id)
-        unit.correlation_id = approval.correlation_id
-        if not claimed and not approvals.claim(unit, approval, site.holder, abandoned_before=unit.now):
-            return None
-        approvals.finish(unit, approval, error=shown)
-        return approval.status
+    if not claimed:
+        with site.unit(MANAGER) as unit:
+            approval = approvals.find(unit.session, approval_id)
+            if not approvals.claim(unit, approval, site.holder, abandoned_before=unit.now - ABANDONED_AFTER):
+                return None
+    return _finished(site, approval_id, error=shown)
+
+
+def _require_still_allowed(unit: Unit, approval: Approval) -> None:
+    """What may have changed since it was approved: the policy, and whether the requester still may."""
+    if policies.in_force(unit.session, approval.action) == policies.BLOCKED:
+        raise _blocked(approval.action)
+    operators.require(unit.session, approval.requested_by, policies.RULES[approval.action].permission)
 
 
 def _permitted(unit: Unit, act: Act, wanted: Wanted) -> Approval | None:
     """The requester's own approved request for exactly this, waiting to be claimed."""
     target = act.target(unit.session, wanted.params) or {}
     digest = approvals.digest_of(act.action, wanted.params, target)
-    return next(
-        (
-            one
-            for one in approvals.listing(unit.session, status="approved")
-            if one.digest == digest and one.requested_by == unit.actor.name and one.expires_at > unit.now
-        ),
-        None,
-    )
+    return approvals.permitted(unit.session, digest=digest, requester=unit.actor.name, now=unit.now)
 
 
 def _ask(unit: Unit, site: Site, act: Act, wanted: Wanted, reason: str | None) -> Approval:

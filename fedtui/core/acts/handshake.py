@@ -35,10 +35,20 @@ from fedtui.core.trust.x509_reading import read_certificates
 
 log = logging.getLogger(__name__)
 SOURCE = "accept_controller"
+ADMITTED = "admitted_by_token"
+"""Key in a peer's metadata: the digest of the token with which the remote admitted us."""
+REMOTE_ID_LIMIT = 64
 
 REQUIRED = "acceptance_token required (peer has acceptance_token_digest set)"
 NO_MATCH = "acceptance_token does not match stored digest"
 UNKNOWN = "acceptance_token not recognized or expired"
+CAUSES = {
+    "used": "token_already_used",
+    "superseded": "token_superseded",
+    "expired": "token_expired",
+    "cancelled": "token_cancelled",
+}
+"""What our own record says of a token by what became of it; the caller is told no more than `NO_MATCH`."""
 
 
 # --- the answering side ------------------------------------------------------------------
@@ -117,12 +127,13 @@ def _admit(
         raise Denied(401, UNKNOWN, code="token_not_sent")
     if row is None or row.peer_id != peer.id:
         known = tokens.any_issued(unit.session, peer.id)
-        raise Denied(401, NO_MATCH if known else UNKNOWN, code="token_mistyped")
+        cause = CAUSES.get(row.state, "token_of_other_peer") if row is not None else "token_mistyped"
+        raise Denied(401, NO_MATCH if known else UNKNOWN, code=cause)
     if row.state == "issued" and tokens.use(unit, row, csr_key):
         unit.session.refresh(row)
         return peer, row, None
     unit.session.refresh(row)
-    return peer, row, _repeated(row, csr_key, unit.now)
+    return peer, row, _repeated(peer, row, csr_key, unit.now)
 
 
 def _takes_anyone(session: Session, peer: Peer) -> bool:
@@ -135,10 +146,10 @@ def _takes_anyone(session: Session, peer: Peer) -> bool:
     )
 
 
-def _repeated(row: AcceptanceToken, csr_key: str | None, now: datetime) -> Mapping[str, Any]:
+def _repeated(peer: Peer, row: AcceptanceToken, csr_key: str | None, now: datetime) -> Mapping[str, Any]:
     """The answer given before, for the same key within the token's time; else why not."""
-    in_time = row.expires_at > now
-    if row.state == "used" and in_time and row.answer is not None and csr_key == row.csr_key_fingerprint:
+    good = row.expires_at > now and peer.status in peers.MAY_HEARTBEAT
+    if row.state == "used" and good and row.answer is not None and csr_key == row.csr_key_fingerprint:
         return row.answer
     if row.state in ("issued", "expired"):
         raise Denied(
@@ -146,8 +157,7 @@ def _repeated(row: AcceptanceToken, csr_key: str | None, now: datetime) -> Mappi
             f"acceptance_token has expired (expired_at {row.expires_at.isoformat()})",
             code="token_expired",
         )
-    causes = {"used": "token_already_used", "superseded": "token_superseded", "cancelled": "token_cancelled"}
-    raise Denied(401, NO_MATCH, code=causes[row.state])
+    raise Denied(401, NO_MATCH, code=CAUSES[row.state])
 
 
 def _accepted(unit: Unit, site: Site, peer: Peer, asked: AcceptRequest, key: Any, bundle: list[Any]) -> dict[str, Any]:
@@ -226,9 +236,10 @@ def receive_certificate(site: Site, peer_id: str, cert_pem: str, chain_pem: str,
         row = credentials.complete(unit, peer_id, cert_pem, chain_pem)
         peer.last_handshake_at, peer.updated_at = unit.now, unit.now
         unit.session.flush()
-        if before != "complete":
+        newly_complete = before != "complete"
+        if newly_complete:
             emit(unit, "federation.peer.credentials_stored", source=SOURCE, peer_id=peer_id, serial=row.serial)
-        return {"status": peer.status, "serial": row.serial}
+        return {"status": peer.status, "serial": row.serial, "newly_complete": newly_complete}
 
 
 def receive_heartbeat(unit: Unit, site: Site, peer_id: str, declared: Declared) -> Mapping[str, Any]:
@@ -264,6 +275,13 @@ def _read_accept(unit: Unit, site: Site, raw: Mapping[str, Any]) -> Wanted:
         url = urls.normalize(str(raw.get("url") or ""))
         token, expires_at = tokens.clean_token(str(raw.get("token") or "")), None
         pin = _read_pin(raw)
+    if not url.startswith("https://"):
+        raise WrongUsage(
+            f"{url} is not https.",
+            cause="The token would go out in clear text.",
+            fix="Ask the other side for its https:// URL.",
+            code="url_not_https",
+        )
     if url == site.url:
         raise Refused(
             "A node cannot peer with itself.",
@@ -271,19 +289,18 @@ def _read_accept(unit: Unit, site: Site, raw: Mapping[str, Any]) -> Wanted:
             fix="Hand it to the other platform's operator.",
             code="peer_is_self",
         )
+    existing = peers.by_url(unit.session, url)
+    if existing is not None and existing.status != "proposed":
+        raise peers.already_there(existing)
     params = {
         "url": url,
-        "role": raw.get("role") or "symmetric",
-        "mode": raw.get("mode") or "autonomous_peer",
+        "role": raw.get("role") or (existing and existing.spawn_role) or "symmetric",
+        "mode": raw.get("mode") or (existing and existing.spawn_mode) or "autonomous_peer",
         "ca_fingerprint": pin,
         "token_digest": f"sha256:{tokens.digest(token)}",
         "token_expires_at": expires_at,
     }
-    existing = peers.by_url(unit.session, url)
-    if existing is not None and existing.status != "proposed":
-        raise peers.already_there(existing)
-    if existing is None:
-        peers.check_new(unit.session, url=url, kind="platform", role=params["role"], mode=params["mode"])
+    peers.check_values(kind="platform", role=params["role"], mode=params["mode"])
     return Wanted(params, existing.id if existing else None, {"token": token})
 
 
@@ -303,8 +320,10 @@ def _read_pin(raw: Mapping[str, Any]) -> str | None:
 
 
 def _accept_target(session: Session, params: Params) -> Mapping[str, Any]:
+    """What an accept depends on: that no peer stands in its way. A row it made itself does not."""
     existing = peers.by_url(session, params["url"])
-    return {"in_the_way": existing.status if existing and existing.status != "proposed" else None}
+    own = existing is None or existing.metadata_.get(ADMITTED) == params["token_digest"]
+    return {"in_the_way": None if own or existing is None or existing.status == "proposed" else existing.status}
 
 
 def _summarise_accept(params: Params, _target: Mapping[str, Any]) -> str:
@@ -330,9 +349,10 @@ def accept(site: Site, call: Call) -> Result:
     is lost, the SDWAN Manager repeats it. Raises `RemoteFailed`, `Refused`.
     """
     peer_id, csr_pem = _prepare(site, call)
-    _pin(site, call, peer_id)
-    answer = _call_accept(site, call, peer_id, csr_pem)
-    _keep_answer(site, call, peer_id, answer)
+    if csr_pem is not None:
+        _pin(site, call, peer_id)
+        answer = _call_accept(site, call, peer_id, csr_pem)
+        _keep_answer(site, call, peer_id, answer)
     delivered = deliver(site, peer_id, call.actor, call.correlation_id)
     failure = greet(site, peer_id) if delivered is None else None
     with site.read() as session:
@@ -340,7 +360,8 @@ def accept(site: Site, call: Call) -> Result:
     return {"peer_id": peer_id, "status": status, "unfinished": delivered or failure}
 
 
-def _prepare(site: Site, call: Call) -> tuple[str, str]:
+def _prepare(site: Site, call: Call) -> tuple[str, str | None]:
+    """The peer's row, and the request to send; None where an earlier run of this act got its answer."""
     params = call.params
     with site.unit(call.actor, correlation_id=call.correlation_id) as unit:
         peer = peers.by_url(unit.session, params["url"])
@@ -355,6 +376,8 @@ def _prepare(site: Site, call: Call) -> tuple[str, str]:
             emit(unit, "federation.peer.proposed", source=SOURCE, peer_id=peer.id, url=peer.remote_instance_url)
         else:
             peer = peers.lock(unit, peer.id)
+            if peer.metadata_.get(ADMITTED) == params["token_digest"]:
+                return peer.id, None
             if peer.status not in ("proposed", "accepted"):
                 raise peers.already_there(peer)
             peer.spawn_role, peer.spawn_mode = params["role"], params["mode"]
@@ -383,6 +406,8 @@ def _pin(site: Site, call: Call, peer_id: str) -> None:
             code="ca_fingerprint_mismatch",
         )
     with site.unit(call.actor, correlation_id=call.correlation_id) as unit:
+        if peers.lock(unit, peer_id).status == "proposed":
+            anchors.forget(unit, peer_id)  # those of an invitation that came to nothing
         anchors.add(unit, peer_id, anchor, source="invite")
 
 
@@ -403,36 +428,45 @@ def _call_accept(site: Site, call: Call, peer_id: str, csr_pem: str) -> Mapping[
 
 
 def _keep_answer(site: Site, call: Call, peer_id: str, answer: Mapping[str, Any]) -> None:
-    """Step 4, first half: our certificate, their CA, and our signature under their request, in one unit."""
+    """Step 4, first half: our certificate, their CA, and our signature under their request, in one unit.
+
+    Where the other side's own accept came first, the row is `accepted` already: then only
+    what is still missing is added.
+    """
+    version = answer.get("contract_version_agreed")
     try:
         signed = answer.get("certificate") or {}
         cert_pem, chain_pem = str(signed.get("cert_pem") or ""), str(signed.get("ca_chain_pem") or "")
         bundle = read_certificates(str(answer.get("ca_bundle_pem") or chain_pem), field="ca_bundle_pem")
         csr = credentials.request_key_fingerprint(str(answer["csr_pem"]))[0] if answer.get("csr_pem") else None
+        if version not in SUPPORTED_CONTRACTS:
+            raise WrongUsage(f"It agrees on contract version {str(version)[:40]}, which this node does not support.")
+        with site.unit(call.actor, correlation_id=call.correlation_id) as unit:
+            peer = peers.lock(unit, peer_id)
+            if peer.public_ca or not anchors.of_peer(unit.session, peer_id):
+                for anchor in bundle:
+                    anchors.add(unit, peer_id, anchor, source="accept")
+            credentials.complete(unit, peer_id, cert_pem, chain_pem)
+            _admitted(unit, site, peer, call, answer, csr)
     except (WrongUsage, AttributeError) as error:
-        raise _bad_answer(str(error)) from error
-    with site.unit(call.actor, correlation_id=call.correlation_id) as unit:
-        peer = peers.lock(unit, peer_id)
-        if peer.status == "accepted":
-            return
-        if peer.public_ca or not anchors.of_peer(unit.session, peer_id):
-            for anchor in bundle:
-                anchors.add(unit, peer_id, anchor, source="accept")
-        credentials.complete(unit, peer_id, cert_pem, chain_pem)
-        peer = peers.move(
-            unit,
-            peer_id,
-            "accepted",
-            only_from=("proposed",),
-            signed_at=unit.now,
-            contract_version_agreed=answer.get("contract_version_agreed"),
-            enroll_owed=csr is not None,
-        )
-        peers.note(unit, peer, remote_peer_id=answer.get("peer_id"))
-        tokens.end(unit, peer_id, "superseded")
-        if csr is not None:
-            authority = certificates.open_authority(unit.session, site.vault)
-            _sign_for(unit, site, peer, csr.public_key(), authority)
+        raise _bad_answer(
+            error.problem if isinstance(error, WrongUsage) else "Its shape is not the contract's."
+        ) from error
+
+
+def _admitted(unit: Unit, site: Site, peer: Peer, call: Call, answer: Mapping[str, Any], csr: Any) -> None:
+    first = peer.status == "proposed"
+    if first:
+        agreed = answer["contract_version_agreed"]
+        peer = peers.move(unit, peer.id, "accepted", signed_at=unit.now, contract_version_agreed=agreed)
+    remote_id = str(answer.get("peer_id") or "")[:REMOTE_ID_LIMIT] or None
+    peers.note(unit, peer, remote_peer_id=remote_id, **{ADMITTED: call.params["token_digest"]})
+    tokens.end(unit, peer.id, "superseded")
+    if csr is not None:
+        peer.enroll_owed = True
+        unit.session.flush()
+        _sign_for(unit, site, peer, csr.public_key(), certificates.open_authority(unit.session, site.vault))
+    if first:
         _on_accepted(unit, peer)
 
 

@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 from fedtui.core.acts import gate, handshake
 from fedtui.core.acts.table import ActTable
 from fedtui.core.control import approvals, manager_state, node_settings, operators
-from fedtui.core.errors import Problem
 from fedtui.core.peering import heartbeats, tokens
 from fedtui.core.record.events import emit
 from fedtui.core.runtime import daemons, jobs, lease
@@ -42,7 +41,13 @@ def _fenced(site: Site, actor: Actor, held: Held | None) -> Iterator[Unit]:
 
 
 def sweep(site: Site, actor: Actor = heartbeats.JOB_ACTOR, held: Held | None = None) -> dict[str, Any]:
-    """One heartbeat sweep: swept, degraded_ids, ran_at, held_back."""
+    """One heartbeat sweep: swept, degraded_ids, ran_at, held_back.
+
+    Raises `Refused` for an operator who may not manage peers.
+    """
+    if actor.kind == "operator":
+        with site.read() as session:
+            operators.require(session, actor.name, operators.MANAGE_PEERS)
     log.info("[FederationHeartbeatJob] Starting heartbeat sweep")
     with _fenced(site, actor, held) as unit:
         return heartbeats.sweep(unit, site.settings)
@@ -100,15 +105,16 @@ def _redeliver(site: Site) -> int:
     for peer_id in unfinished:
         try:
             failure = handshake.deliver(site, peer_id, MANAGER)
-        except Problem as problem:
-            failure = f"{problem.code}: {problem.problem}"
-        if failure is not None:
-            log.warning("[SDWAN Manager] the handshake with %s is still unfinished: %s", peer_id, failure)
-            continue
-        with site.unit(MANAGER) as unit:
-            emit(unit, "federation.handshake.redelivered", source=MANAGER_JOB, peer_id=peer_id)
-        handshake.greet(site, peer_id)
-        finished += 1
+            if failure is not None:
+                log.warning("[SDWAN Manager] the handshake with %s is still unfinished: %s", peer_id, failure)
+                continue
+            with site.unit(MANAGER) as unit:
+                emit(unit, "federation.handshake.redelivered", source=MANAGER_JOB, peer_id=peer_id)
+            handshake.greet(site, peer_id)
+            finished += 1
+        except Exception:
+            # Whatever one peer brings up, the others' handshakes are to go on.
+            log.exception("[SDWAN Manager] the handshake with %s could not be finished", peer_id)
     return finished
 
 

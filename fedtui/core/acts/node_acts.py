@@ -18,6 +18,7 @@ from fedtui.core.trust.site import Site
 
 def _read_operator(_unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
     permissions = list(raw.get("permissions") or PERMISSIONS)
+    operators.check(str(raw["name"]), permissions)
     return Wanted({"name": str(raw["name"]), "permissions": sorted(permissions)})
 
 

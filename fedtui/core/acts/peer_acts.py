@@ -82,11 +82,16 @@ def _read_propose(unit: Unit, site: Site, raw: Mapping[str, Any]) -> Wanted:
 
 def _url_target(session: Session, params: Params) -> Mapping[str, Any]:
     existing = peers.by_url(session, params["url"])
-    return {"already_there": existing.status if existing else None}
+    return {
+        "already_there": existing.status if existing else None,
+        "drill_mode": node_settings.is_on(session, "drill_mode"),
+    }
 
 
-def _summarise_propose(params: Params, _target: Mapping[str, Any]) -> str:
+def _summarise_propose(params: Params, target: Mapping[str, Any]) -> str:
     role = f" as {params['role']} ({params['mode']})" if params["role"] else f" ({params['kind']})"
+    if target.get("drill_mode"):
+        return f"DRILL MODE: propose to peer with {params['url']}{role}, accepting ANY caller until a token is made."
     return f"Propose to peer with {params['url']}{role}. Nothing is sent; a token can then be made for it."
 
 

@@ -24,12 +24,16 @@ from fedtui.core.runtime.database import Base
 from fedtui.core.runtime.types import Id, Json, JsonObject, Text_, Time, new_id
 from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust import vault as vaults
-from fedtui.core.trust.vault import Owner
+from fedtui.core.trust.vault import Owner, SealedValue
 
 TIMEOUT = timedelta(hours=4)
+"""How long a request waits for a decision before the clock rejects it."""
+EXECUTE_WITHIN = timedelta(hours=4)
+"""How long an approved request may wait to be carried out (the manager paused, a token unclaimed)."""
 SHORTEST_DIGEST = 8
 SECRET_PARAMS = "secret_params"  # noqa: S105 - the name under which they are sealed
 OPEN = ("pending", "approved", "executing", "failed")
+STATUSES = (*OPEN, "executed", "rejected", "expired", "withdrawn", "stale")
 SOURCE = "approval_queue"
 
 
@@ -148,7 +152,15 @@ def approve(unit: Unit, approval_id: str, digest: str, *, target_now: Mapping[st
     if target_now is None or digest_of(approval.action, approval.params, target_now) != approval.digest:
         _close(unit, approval, "pending", "stale")
         return approval
-    _close(unit, approval, "pending", "approved", decided_by=unit.actor.name, decided_at=unit.now)
+    _close(
+        unit,
+        approval,
+        "pending",
+        "approved",
+        decided_by=unit.actor.name,
+        decided_at=unit.now,
+        expires_at=unit.now + EXECUTE_WITHIN,
+    )
     return approval
 
 
@@ -196,18 +208,40 @@ def retry(unit: Unit, approval_id: str) -> Approval:
     operators.require(unit.session, unit.actor.name, CONTROL)
     if approval.status != "failed":
         raise _ended(approval)
-    _move(unit, approval, "failed", "approved", error=None, executing_since=None, finished_at=None)
+    again = {"error": None, "executing_since": None, "finished_at": None, "expires_at": unit.now + EXECUTE_WITHIN}
+    _move(unit, approval, "failed", "approved", **again)
     return approval
 
 
 def expire(unit: Unit) -> list[str]:
-    """Reject by the clock what waited four hours; the ids. Each exactly once."""
+    """End what is past its time; the ids. Each exactly once.
+
+    Pending: nobody decided. Approved: nobody carried it out. A failed request stays as it is,
+    but what was sealed to it for a retry is destroyed.
+    """
     overdue = select(Approval).where(Approval.status.in_(("pending", "approved")), Approval.expires_at <= unit.now)
     ended = []
     for approval in unit.session.scalars(overdue.order_by(Approval.id)):
         _close(unit, approval, approval.status, "expired", finished_at=unit.now)
         ended.append(approval.id)
+    sealed = select(SealedValue.owner_id).where(SealedValue.owner_kind == "approval")
+    given_up = select(Approval.id).where(
+        Approval.status == "failed", Approval.expires_at <= unit.now, Approval.id.in_(sealed)
+    )
+    for approval_id in list(unit.session.scalars(given_up)):
+        vaults.destroy(unit.session, Owner("approval", approval_id))
     return ended
+
+
+def permitted(session: Session, *, digest: str, requester: str, now: datetime) -> Approval | None:
+    """The requester's own approved request with this digest, waiting to be claimed."""
+    query = select(Approval).where(
+        Approval.digest == digest,
+        Approval.requested_by == requester,
+        Approval.status == "approved",
+        Approval.expires_at > now,
+    )
+    return session.scalars(query.limit(1)).first()
 
 
 def claim(unit: Unit, approval: Approval, executor: str, *, abandoned_before: datetime) -> bool:
@@ -228,15 +262,22 @@ def claim(unit: Unit, approval: Approval, executor: str, *, abandoned_before: da
 def finish(
     unit: Unit,
     approval: Approval,
+    executor: str,
     *,
     result: Mapping[str, Any] | None = None,
     error: Mapping[str, Any] | None = None,
 ) -> None:
-    """Record how execution ended. A failed request keeps its sealed parameters, for a retry."""
+    """Record how execution ended. A failed request keeps its sealed parameters, for a retry.
+
+    Raises `Refused` if another executor has taken the request over meanwhile.
+    """
+    if approval.executor != executor:
+        raise _ended(approval)
     if error is None:
         _close(unit, approval, "executing", "executed", result=dict(result or {}), finished_at=unit.now)
     else:
-        _move(unit, approval, "executing", "failed", error=dict(error), finished_at=unit.now)
+        closing = {"error": dict(error), "finished_at": unit.now, "expires_at": unit.now + EXECUTE_WITHIN}
+        _move(unit, approval, "executing", "failed", **closing)
         _announce(unit, "failed", approval, error=dict(error))
 
 
@@ -253,9 +294,16 @@ def to_execute(session: Session, *, now: datetime, abandoned_before: datetime) -
 
 
 def listing(session: Session, *, status: str | None = None, limit: int = 100) -> list[Approval]:
-    """Requests, open ones first by what expires soonest, then the rest, newest first."""
+    """Requests, open ones first, then the rest; each newest first. Raises `WrongUsage` for an unknown status."""
     query = select(Approval).order_by(Approval.status.not_in(OPEN), Approval.id.desc()).limit(limit)
     if status is not None:
+        if status not in STATUSES:
+            raise WrongUsage(
+                f"There is no status {status[:40]!r}.",
+                cause=f"A request is one of: {', '.join(STATUSES)}.",
+                fix="Leave --status out to see them all.",
+                code="status_unknown",
+            )
         query = query.where(Approval.status == status)
     return list(session.scalars(query))
 

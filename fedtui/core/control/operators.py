@@ -36,21 +36,7 @@ class Operator(Base):
 
 def add(unit: Unit, name: str, permissions: Sequence[str]) -> Operator:
     """Add an operator, or bring back a removed one. Raises `WrongUsage` or `Refused`."""
-    if not _NAME.fullmatch(name):
-        raise WrongUsage(
-            f"{name[:80]!r} cannot be an operator's name.",
-            cause="A name is letters, digits and . _ @ -, at most 64 of them.",
-            fix="Choose a name like alice or alice@example.com.",
-            code="operator_name_invalid",
-        )
-    unknown = [one for one in permissions if one not in PERMISSIONS]
-    if unknown or not permissions:
-        raise WrongUsage(
-            f"There is no permission {unknown[0]!r}." if unknown else "An operator needs at least one permission.",
-            cause=f"The permissions are: {', '.join(PERMISSIONS)}.",
-            fix="Give --permission once for each.",
-            code="permission_unknown",
-        )
+    check(name, permissions)
     existing = unit.session.get(Operator, name)
     if existing is not None and existing.removed_at is None:
         raise Refused(
@@ -67,9 +53,30 @@ def add(unit: Unit, name: str, permissions: Sequence[str]) -> Operator:
     return operator
 
 
+def check(name: str, permissions: Sequence[str]) -> None:
+    """Raise `WrongUsage` unless this can be an operator's name, with these permissions."""
+    if not _NAME.fullmatch(name):
+        raise WrongUsage(
+            f"{name[:80]!r} cannot be an operator's name.",
+            cause="A name is letters, digits and . _ @ -, at most 64 of them.",
+            fix="Choose a name like alice or alice@example.com.",
+            code="operator_name_invalid",
+        )
+    unknown = [one for one in permissions if one not in PERMISSIONS]
+    if unknown or not permissions:
+        raise WrongUsage(
+            f"There is no permission {unknown[0]!r}." if unknown else "An operator needs at least one permission.",
+            cause=f"The permissions are: {', '.join(PERMISSIONS)}.",
+            fix="Give --permission once for each.",
+            code="permission_unknown",
+        )
+
+
 def remove(unit: Unit, name: str) -> Operator:
     """Remove an operator. Raises `Refused` for the last one who can approve."""
     operator = require(unit.session, name)
+    # Held until the end of the unit: two removals at once must not each count on the other's operator.
+    unit.session.execute(select(Operator.name).with_for_update())
     if approvers(unit.session) == [name]:
         raise Refused(
             f"{name} is the last operator who can approve.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
-import time
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,8 +18,10 @@ from urllib.parse import urlsplit
 
 from sqlalchemy.orm import Session
 
-from fedtui.core.errors import RemoteFailed
+from fedtui.core.errors import RemoteFailed, WrongUsage
 from fedtui.core.peering.peers import Peer
+from fedtui.core.runtime import urls
+from fedtui.core.runtime.deadline import within
 from fedtui.core.trust import anchors, credentials, tls
 from fedtui.core.trust.vault import Vault
 
@@ -84,17 +86,24 @@ def call(
 ) -> Mapping[str, Any]:
     """Call `path` at the first URL that can be reached; the answer's `data`.
 
-    `timeout` bounds the whole call. Raises `RemoteFailed` whose code tells what went wrong.
+    `timeout` bounds the whole call, from the first name look-up to the last byte, over all
+    URLs. Raises `RemoteFailed` whose code tells what went wrong.
     """
-    deadline = time.monotonic() + timeout.total_seconds()
-    context = tls.client_context(connection.anchors_pem, connection.pair)
+    try:
+        return within(timeout, _call(connection, path, body, method))
+    except TimeoutError as error:
+        raise _timed_out() from error
+
+
+async def _call(connection: Connection, path: str, body: Mapping[str, Any] | None, method: str) -> Mapping[str, Any]:
+    try:
+        context = tls.client_context(connection.anchors_pem, connection.pair)
+    except ssl.SSLError as error:
+        raise _own_pair_unusable(error) from error
     failure: RemoteFailed | None = None
     for url in connection.urls:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            break
         try:
-            return _call_one(url + path, body, method=method, context=context, deadline=deadline)
+            return await _call_one(url + path, body, method, context)
         except RemoteFailed as error:
             failure = error
             if error.code not in ("remote_dns", "remote_refused", "remote_timeout"):
@@ -102,43 +111,56 @@ def call(
     raise failure or _timed_out()
 
 
-def _call_one(
-    url: str, body: Mapping[str, Any] | None, *, method: str, context: Any, deadline: float
+async def _call_one(
+    url: str, body: Mapping[str, Any] | None, method: str, context: ssl.SSLContext
 ) -> Mapping[str, Any]:
     import httpx  # here, not above: most commands never call a peer
 
-    left = max(0.05, deadline - time.monotonic())
+    headers = {"Accept-Encoding": "identity"}  # what is packed small may unpack without end
     try:
-        with (
-            httpx.Client(verify=context, trust_env=False, timeout=httpx.Timeout(left)) as client,
+        async with (
+            httpx.AsyncClient(verify=context, trust_env=False, timeout=None, headers=headers) as client,  # noqa: S113
             client.stream(method, url, json=body) as response,
         ):
-            content = _read(response, deadline)
-    except (httpx.HTTPError, OSError) as error:
+            content = await _read(response)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         raise explain(error) from error
     return _answer(response, content)
 
 
-def _read(response: httpx.Response, deadline: float) -> bytes:
+async def _read(response: httpx.Response) -> bytes:
     content = bytearray()
-    for chunk in response.iter_bytes():
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise _unusable("It is packed, which was not asked for.")
+    async for chunk in response.aiter_raw():
         content += chunk
         if len(content) > ANSWER_LIMIT:
-            raise RemoteFailed(
-                "The peer's answer is too long.",
-                cause=f"It went on past {ANSWER_LIMIT} bytes.",
-                fix="Ask the peer's operators what answers there.",
-                code="remote_failing",
-            )
-        if time.monotonic() > deadline:
-            raise _timed_out()
+            raise _unusable(f"It goes on past {ANSWER_LIMIT} bytes.")
     return bytes(content)
+
+
+def _unusable(why: str) -> RemoteFailed:
+    return RemoteFailed(
+        "The peer's answer cannot be used.",
+        cause=why,
+        fix="Ask the peer's operators what answers there.",
+        code="remote_failing",
+    )
+
+
+def _own_pair_unusable(error: ssl.SSLError) -> RemoteFailed:
+    return RemoteFailed(
+        "What this node holds for the peer cannot be used for TLS.",
+        cause=str(error.reason or error),
+        fix="Mint the certificates anew: revoke the peer and propose it again.",
+        code="partial_mtls",
+    )
 
 
 def _answer(response: httpx.Response, content: bytes) -> Mapping[str, Any]:
     try:
         document = json.loads(content) if content else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         document = {}
     if not isinstance(document, dict):
         document = {}
@@ -146,12 +168,7 @@ def _answer(response: httpx.Response, content: bytes) -> Mapping[str, Any]:
         data = document.get("data")
         if isinstance(data, dict):
             return data
-        raise RemoteFailed(
-            "What answers there is not a federation API.",
-            cause=f"HTTP {response.status_code} without the expected JSON.",
-            fix="See that the peer's URL is that of its federation API.",
-            code="remote_failing",
-        )
+        raise _unusable(f"HTTP {response.status_code} without the JSON of a federation API.")
     raise _rejected(response.status_code, str(document.get("error") or "")[:500], response.headers.get("Retry-After"))
 
 
@@ -243,8 +260,8 @@ def _word(truth: bool) -> str:
 
 
 def _on_host(url: str, host: str | None) -> bool:
+    """Whether an unconfirmed endpoint is on the peer's own host, over https, and says nothing else."""
     try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and parts.hostname == host
-    except ValueError:
+        return urls.normalize(url) == url and urlsplit(url).scheme == "https" and urlsplit(url).hostname == host
+    except WrongUsage:
         return False

@@ -114,7 +114,8 @@ def sweep(unit: Unit, settings: Any) -> dict[str, Any]:
     if since is None or unit.now - since < settings.stale_after:
         return {**result, "held_back": True}
     reason = f"heartbeat stale (>{_window(settings.stale_after)})"
-    ids = list(unit.session.scalars(_stale_ids(unit.now - settings.stale_after)))
+    # Locked, so that a heartbeat that arrives meanwhile cannot come between the statements.
+    ids = list(unit.session.scalars(_stale_ids(unit.now - settings.stale_after).with_for_update()))
     if not ids:
         return result
     _emit_stale(unit, unit.now - settings.stale_after, reason)
@@ -248,9 +249,14 @@ def send_all(site: Site, *, partial_mtls: str = "refuse") -> dict[str, int]:
         wanted = list(session.scalars(_recipients()))
 
     def one(peer_id: str) -> str:
-        if time.monotonic() >= until:
+        if time.monotonic() >= until or site.stopping.is_set():
             return "postponed"
-        return "sent" if send(site, peer_id, partial_mtls=partial_mtls) is None else "failed"
+        try:
+            return "sent" if send(site, peer_id, partial_mtls=partial_mtls) is None else "failed"
+        except Exception:
+            # A bug met with one peer must not cost the others their heartbeat.
+            log.exception("[FederationHeartbeatJob] the heartbeat to %s failed unexpectedly", peer_id)
+            return "failed"
 
     tally = {"sent": 0, "failed": 0, "postponed": 0}
     if not wanted:

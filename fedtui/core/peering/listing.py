@@ -122,6 +122,12 @@ def one(session: Session, peer_id: str, *, text: str = "", invert: bool = False)
     return None if row is None else _line(*row)
 
 
+def starting_with(session: Session, beginning: str, *, limit: int = 2) -> list[PeerLine]:
+    """The lines of peers whose id begins so, at most `limit`: two tell already that it is not the one."""
+    query = select(Peer, _certificate_expiry()).where(Peer.id.startswith(beginning.lower(), autoescape=True))
+    return [_line(*row) for row in session.execute(query.order_by(Peer.id).limit(limit))]
+
+
 def certificate_expiry(session: Session, peer_id: str) -> datetime | None:
     """When the first of a peer's two certificates runs out, or None before there is one."""
     return session.scalar(select(_certificate_expiry()).select_from(Peer).where(Peer.id == peer_id))

@@ -8,10 +8,10 @@ decided by the database and whoever loses is told what is allowed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import CheckConstraint, Index, select, text, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.errors import NotFound, Refused, WrongUsage
@@ -146,20 +146,30 @@ def add(
         created_at=unit.now,
         updated_at=unit.now,
     )
-    unit.session.add(peer)
-    unit.session.flush()
+    try:
+        with unit.session.begin_nested():
+            unit.session.add(peer)
+    except IntegrityError:
+        # Another process was first at this very moment.
+        check_new(unit.session, url=remote, kind=kind, role=role, mode=mode)
+        raise
     return peer
 
 
 def check_new(session: Session, *, url: str, kind: str, role: str | None, mode: str | None) -> None:
     """Raise `WrongUsage` for a value outside its list, `Refused` if a peer stands at `url`."""
+    check_values(kind=kind, role=role, mode=mode)
+    existing = by_url(session, url)
+    if existing is not None:
+        raise already_there(existing)
+
+
+def check_values(*, kind: str, role: str | None, mode: str | None) -> None:
+    """Raise `WrongUsage` naming a value outside its list."""
     _require_one_of("kind", kind, KINDS)
     if kind == "platform":
         _require_one_of("role", role, ROLES)
         _require_one_of("mode", mode, MODES)
-    existing = by_url(session, url)
-    if existing is not None:
-        raise already_there(existing)
 
 
 def already_there(peer: Peer) -> Refused:
@@ -255,11 +265,6 @@ def transition_refused(peer: Peer, to: str) -> Refused:
         fix="Propose the platform anew." if not allowed else f"See where it stands: fedtui peers show {peer.id}",
         code="transition_refused",
     )
-
-
-def is_stale(peer: Peer, now: datetime, stale_after: Any) -> bool:
-    """Whether the last inbound heartbeat is missing or older than `stale_after`."""
-    return peer.last_heartbeat_at is None or peer.last_heartbeat_at < now - stale_after
 
 
 def _require_one_of(field: str, value: str | None, allowed: tuple[str, ...]) -> None:

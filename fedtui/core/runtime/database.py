@@ -58,7 +58,9 @@ class Database:
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
-        self._readers = self.engine.execution_options(**{READ_ONLY: True})
+        # One moment for all of a reader's statements: SQLite's snapshot, PostgreSQL's repeatable read.
+        options = {READ_ONLY: True} | ({} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"})
+        self._readers = self.engine.execution_options(**options)
 
     def _engine(self, options: dict[str, Any]) -> Engine:
         try:

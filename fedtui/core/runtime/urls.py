@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+import idna
 
 from fedtui.core.errors import WrongUsage
 
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 HOST_BYTES = 253
 """The longest host name there can be in the DNS."""
@@ -25,8 +29,10 @@ def normalize(url: str, *, field: str = "url") -> str:
         raise _wrong(field, url, str(error)) from error
     if parts.scheme.lower() not in DEFAULT_PORTS:
         raise _wrong(field, url, "it does not begin with https:// or http://")
-    if not host or any(character.isspace() or ord(character) < 32 for character in text):
-        raise _wrong(field, url, "it names no host, or has blanks in it")
+    if not text.isprintable() or any(character.isspace() for character in text):
+        raise _wrong(field, url, "it has blanks or characters in it that cannot be seen")
+    if not host or (host := _ascii_host(host)) is None:
+        raise _wrong(field, url, "its host is no name or address")
     if not _resolvable(host):
         raise _wrong(field, url, "its host has a part that is empty or longer than 63 characters")
     if parts.username or parts.password or parts.query or parts.fragment:
@@ -36,6 +42,16 @@ def normalize(url: str, *, field: str = "url") -> str:
     if port is not None and port != DEFAULT_PORTS[scheme]:
         netloc += f":{port}"
     return urlunsplit(SplitResult(scheme, netloc, parts.path.rstrip("/"), "", ""))
+
+
+def _ascii_host(host: str) -> str | None:
+    """A host name or address in ASCII (RFC 5891 for other scripts); None if it is neither."""
+    if ":" in host or _HOST.fullmatch(host):
+        return host
+    try:
+        return idna.encode(host).decode()
+    except idna.IDNAError:
+        return None
 
 
 def host_port(url: str) -> tuple[str, int]:

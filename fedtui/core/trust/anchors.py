@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cryptography import x509
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.runtime.database import Base
@@ -42,6 +42,11 @@ def add(unit: Unit, peer_id: str, certificate: x509.Certificate, *, source: str)
             )
         )
         unit.session.flush()
+
+
+def forget(unit: Unit, peer_id: str) -> None:
+    """Trust none of the peer's anchors any longer."""
+    unit.session.execute(delete(TrustAnchor).where(TrustAnchor.peer_id == peer_id))
 
 
 def of_peer(session: Session, peer_id: str) -> list[TrustAnchor]:

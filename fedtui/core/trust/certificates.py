@@ -205,14 +205,14 @@ def private_key_pem(session: Session, vault: Vault, row: Certificate) -> bytes:
 
 
 def renew_server_if_due(unit: Unit, vault: Vault, *, hosts: list[str], lifetime: timedelta) -> bool:
-    """Sign a new server certificate at 75 % of the lifetime, or when the hosts have changed."""
+    """Sign a new server certificate at 75 % of the lifetime, or when it lacks one of the hosts."""
     row = current_server(unit.session)
-    if (
-        row is not None
-        and not due(row, unit.now)
-        and hosts_of(row) == {str(name.value) for name in _general_names(hosts)}
-    ):
-        return False
+    if row is not None and not due(row, unit.now):
+        known, wanted = hosts_of(row), {str(name.value) for name in _general_names(hosts)}
+        if wanted <= known:
+            return False
+        # Another daemon of this node may be reached by the names of the present one.
+        hosts = [*hosts, *sorted(known - wanted)]
     fresh = issue_for_server(unit, vault, hosts=hosts, lifetime=lifetime)
     emit(unit, "federation.server_certificate.renewed", source="maintenance", serial=fresh.serial, hosts=hosts)
     return True

@@ -22,7 +22,7 @@ from fedtui.core.trust import anchors, certificates
 from fedtui.core.trust import vault as vaults
 from fedtui.core.trust.certificates import PRIVATE_KEY, Certificate, key_pem, new_key, signing_request
 from fedtui.core.trust.vault import Owner, Vault
-from fedtui.core.trust.x509_reading import chains_to, key_fingerprint, read_certificates, read_csr
+from fedtui.core.trust.x509_reading import chains_to, key_fingerprint, presentable, read_certificates, read_csr, to_pem
 
 
 class Credential(Base):
@@ -82,12 +82,16 @@ def complete(unit: Unit, peer_id: str, cert_pem: str, chain_pem: str) -> Certifi
     leaf, *rest = read_certificates(cert_pem, field="certificate")
     between = rest + (read_certificates(chain_pem, field="ca_chain_pem") if chain_pem.strip() else [])
     anchor = chains_to(leaf, between, anchors.certificates_of(unit.session, peer_id))
+    if not presentable(leaf, unit.now):
+        raise _refused("is no client certificate that is valid now", "cert_wrong_kind")
     if anchor is None:
         raise _refused("does not chain to the CA this node knows the peer by", "trust_chain_mismatch")
     credential = _with_key(unit.session, peer_id, key_fingerprint(leaf.public_key()))
     if credential is None:
         raise _refused("is not for the key of this node's signing request", "key_cert_mismatch")
-    row = certificates.store_outbound(unit, leaf, peer_id=peer_id, issuer=anchor, chain_pem=chain_pem)
+    # Written out again from what was read: nothing else of the remote's text may reach OpenSSL.
+    chain = "".join(to_pem(one) for one in between if one != leaf)
+    row = certificates.store_outbound(unit, leaf, peer_id=peer_id, issuer=anchor, chain_pem=chain)
     unit.session.execute(
         update(Credential)
         .where(Credential.peer_id == peer_id, Credential.state == "current", Credential.id != credential.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
@@ -28,6 +29,8 @@ class Site:
     name: str
     url: str
     holder: str = field(default_factory=new_holder)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set when this process has been told to stop: what takes long begins nothing new."""
 
     def unit(self, actor: Actor, *, correlation_id: str | None = None) -> AbstractContextManager[Unit]:
         """A unit of work for `actor`, at this moment by the site's clock."""

@@ -6,18 +6,20 @@ again. Private keys pass through memory only.
 
 from __future__ import annotations
 
+import asyncio
 import os
-import socket
 import ssl
 import tempfile
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from fedtui.core.errors import RemoteFailed
-from fedtui.core.trust.x509_reading import fingerprint, is_ca
+from fedtui.core.runtime.deadline import within
+from fedtui.core.trust.x509_reading import UNREADABLE, fingerprint, is_ca, read_der
 
 
 def server_context(chain_pem: str, key_pem: bytes, client_anchors_pem: str) -> ssl.SSLContext:
@@ -50,16 +52,24 @@ def client_context(anchors_pem: Sequence[str] | None, pair: tuple[str, bytes] | 
 def presented_chain(host: str, port: int, *, timeout: float) -> list[x509.Certificate]:
     """The certificates a server shows, not verified: leaf first. Nothing is sent to it.
 
-    Raises `OSError` (with `ssl.SSLError` under it) when there is no TLS to be had.
+    `timeout` (seconds) bounds all of it. Raises `OSError` (`ssl.SSLError` and `TimeoutError`
+    are some) when there is no TLS to be had.
     """
+    return within(timedelta(seconds=timeout), _presented_chain(host, port))
+
+
+async def _presented_chain(host: str, port: int) -> list[x509.Certificate]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    with (
-        socket.create_connection((host, port), timeout=timeout) as connection,
-        context.wrap_socket(connection, server_hostname=host) as secured,
-    ):
-        return [x509.load_der_x509_certificate(der) for der in _unverified_chain(secured)]
+    _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=host)
+    try:
+        secured: ssl.SSLObject = writer.get_extra_info("ssl_object")
+        return [read_der(der) for der in _unverified_chain(secured)]
+    except UNREADABLE as error:
+        raise ssl.SSLError(f"a certificate that it shows cannot be read: {error}") from error
+    finally:
+        writer.transport.abort()
 
 
 def find_pinned(chain: Sequence[x509.Certificate], pin: str) -> x509.Certificate | None:
@@ -105,11 +115,16 @@ def _harden(context: ssl.SSLContext) -> None:
     context.options |= ssl.OP_NO_COMPRESSION
 
 
-def _unverified_chain(secured: ssl.SSLSocket) -> list[bytes]:
+def _unverified_chain(secured: ssl.SSLObject) -> list[bytes]:
     if hasattr(secured, "get_unverified_chain"):  # public since Python 3.13
         return list(secured.get_unverified_chain())
     certificates = secured._sslobj.get_unverified_chain()  # type: ignore[attr-defined]
     return [ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in certificates]
+
+
+def _no_password() -> bytes:
+    """Instead of OpenSSL's own question on the terminal."""
+    return b""
 
 
 def _load_pair(context: ssl.SSLContext, chain_pem: str, key_pem: bytes) -> None:
@@ -119,7 +134,7 @@ def _load_pair(context: ssl.SSLContext, chain_pem: str, key_pem: bytes) -> None:
         descriptor = os.memfd_create("pair", os.MFD_CLOEXEC)
         try:
             os.write(descriptor, chain_pem.encode() + b"\n" + key_pem)
-            context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+            context.load_cert_chain(f"/proc/self/fd/{descriptor}", password=_no_password)
         finally:
             os.close(descriptor)
         return

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from fedtui.core.errors import WrongUsage
 
 PEM_LIMIT = 64 * 1024
 """Longest PEM text that is looked at, in characters."""
 CHAIN_DEPTH = 5
+UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library raises for X.509 that it does not take."""
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
@@ -44,9 +54,22 @@ def read_certificates(pem: str, *, field: str) -> list[x509.Certificate]:
     try:
         if len(pem) > PEM_LIMIT:
             raise ValueError(f"it is longer than {PEM_LIMIT} characters")
-        return x509.load_pem_x509_certificates(pem.encode())
-    except (ValueError, UnsupportedAlgorithm) as error:
+        return [_parsed(certificate) for certificate in x509.load_pem_x509_certificates(pem.encode())]
+    except UNREADABLE as error:
         raise _invalid(field, "a PEM certificate", error) from error
+
+
+def read_der(der: bytes) -> x509.Certificate:
+    """One certificate from DER. Raises one of `UNREADABLE`."""
+    return _parsed(x509.load_der_x509_certificate(der))
+
+
+def _parsed(certificate: x509.Certificate) -> x509.Certificate:
+    """The library parses lazily: look at every part now, so that a broken one is found here and nowhere else."""
+    certificate.public_key()
+    for part in ("subject", "issuer", "extensions", "not_valid_before_utc", "not_valid_after_utc"):
+        getattr(certificate, part)
+    return certificate
 
 
 def read_csr(pem: str, *, field: str = "csr_pem") -> x509.CertificateSigningRequest:
@@ -59,7 +82,7 @@ def read_csr(pem: str, *, field: str = "csr_pem") -> x509.CertificateSigningRequ
             raise ValueError(f"it is longer than {PEM_LIMIT} characters")
         csr = x509.load_pem_x509_csr(pem.encode())
         valid, key = csr.is_signature_valid, csr.public_key()
-    except (ValueError, UnsupportedAlgorithm, InvalidSignature) as error:
+    except (*UNREADABLE, InvalidSignature) as error:
         raise _invalid(field, "a PEM certificate signing request", error) from error
     if not valid:
         raise _invalid(field, "a valid signing request", ValueError("its signature does not match its key"))
@@ -91,14 +114,25 @@ def is_ca(certificate: x509.Certificate) -> bool:
     """Whether the certificate may certify others (basic constraints)."""
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError):
+    except x509.ExtensionNotFound:
         return False
+
+
+def presentable(certificate: x509.Certificate, now: datetime) -> bool:
+    """Whether it can be presented to a TLS server: valid now, no CA, and for client authentication."""
+    try:
+        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        for_clients = ExtendedKeyUsageOID.CLIENT_AUTH in usages
+    except x509.ExtensionNotFound:
+        for_clients = True
+    valid = certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc
+    return for_clients and valid and not is_ca(certificate)
 
 
 def _issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
 

@@ -1,0 +1,281 @@
+"""Migrations and the home: one schema however many start at once, and what a node refuses to open."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from fedtui.core.control import operators
+from fedtui.core.errors import Refused, Unusable, WrongUsage
+from fedtui.core.node import Node, init_node, open_node
+from fedtui.core.runtime import migrate, settings
+from fedtui.core.runtime.database import Base, Database
+from fedtui.core.runtime.settings import Settings
+from fedtui.core.trust import certificates
+
+
+def fresh(tmp_path: Path) -> Database:
+    return Database(f"sqlite:///{tmp_path / 'fedtui.db'}")
+
+
+def asked(home: Path, **options: object) -> Settings:
+    return settings.load({"FEDTUI_HOME": str(home), "FEDTUI_OPERATOR": "ada"}, options)
+
+
+def init(home: Path, **options: object) -> Node:
+    return init_node(asked(home, **options), name="alpha", url="https://alpha.example")
+
+
+def refused(home: Path, **options: object) -> str:
+    with pytest.raises(Unusable) as raised:
+        open_node(asked(home, **options)).close()
+    assert raised.value.problem
+    assert raised.value.fix
+    return raised.value.code
+
+
+# --- migrations --------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:.*expression-based index")  # compared in the next test
+def test_models_and_migrations_agree(tmp_path: Path) -> None:
+    """An upgraded database has exactly the tables, columns, types, nullability and indexes of the models."""
+    database = fresh(tmp_path)
+    assert migrate.upgrade(database) is True
+    with database.reading() as session:
+        context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_keys_checks_and_partial_indexes_agree(tmp_path: Path) -> None:
+    """What autogenerate does not compare agrees too: primary keys, check constraints, conditions of indexes."""
+    migrated, modelled = fresh(tmp_path), Database(f"sqlite:///{tmp_path / 'models.db'}")
+    migrate.upgrade(migrated)
+    with modelled.engine.begin() as connection:
+        Base.metadata.create_all(connection)
+
+    def facts(database: Database) -> dict[str, object]:
+        looked = inspect(database.engine)
+        found: dict[str, object] = {}
+        for table in Base.metadata.tables:
+            found[table] = sorted((one["name"] or "", one["sqltext"]) for one in looked.get_check_constraints(table))
+            found[f"{table} key"] = looked.get_pk_constraint(table)["constrained_columns"]
+        with database.reading() as session:
+            indexes = session.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql <> ''"))
+            return found | {name: " ".join(sql.split()) for name, sql in indexes}
+
+    assert "ix_peers_active_heartbeat" in facts(modelled)
+    assert facts(migrated) == facts(modelled)
+
+
+def test_upgrade_twice_does_nothing(tmp_path: Path) -> None:
+    """The second upgrade reports that there was nothing to do and changes no byte."""
+    database = fresh(tmp_path)
+    assert migrate.upgrade(database) is True
+    database.close()
+    before = (tmp_path / "fedtui.db").read_bytes()
+    assert migrate.upgrade(database) is False
+    migrate.require_current(database)
+    database.close()
+    assert (tmp_path / "fedtui.db").read_bytes() == before
+
+
+def upgrade_at(barrier: Any, url: str, outcomes: Any) -> None:
+    """What each process of the next test does."""
+    barrier.wait(60)
+    try:
+        outcomes.put(migrate.upgrade(Database(url)))
+    except BaseException as error:
+        outcomes.put(repr(error))
+
+
+def test_eight_processes_upgrade_at_once(tmp_path: Path) -> None:
+    """Eight processes on one fresh database all succeed, exactly one of them does the work, and WAL is on."""
+    database = fresh(tmp_path)
+    several = multiprocessing.get_context("forkserver")
+    several.set_forkserver_preload([__name__])
+    barrier, outcomes = several.Barrier(8), several.SimpleQueue()
+    arguments = (barrier, str(database.url), outcomes)
+    processes = [several.Process(target=upgrade_at, args=arguments) for _ in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 8
+    assert sorted((outcomes.get() for _ in processes), key=str) == [False] * 7 + [True]
+    migrate.require_current(database)
+    connection = sqlite3.connect(tmp_path / "fedtui.db")
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+def test_a_failing_migration_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A migration that dies half-way is undone whole, and the next attempt succeeds."""
+    database = fresh(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(migrate, "_check_foreign_keys", lambda connection: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            migrate.upgrade(database)
+    assert migrate.revision(database) is None
+    assert inspect(database.engine).get_table_names() == []
+    assert migrate.upgrade(database) is True
+
+
+@pytest.mark.parametrize("use", [migrate.upgrade, migrate.require_current])
+def test_a_newer_database_is_refused(node: Node, use: object) -> None:
+    """A database at a revision this program does not know is refused, and left as it is."""
+    with node.database.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(Unusable, match="newer fedtui") as raised:
+        use(node.database)  # type: ignore[operator]
+    assert raised.value.code == "database_newer"
+    assert "9999" in raised.value.cause
+    assert refused(node.settings.home) == "database_newer"
+    assert migrate.revision(node.database) == "9999"
+
+
+def test_an_empty_database_is_older(tmp_path: Path) -> None:
+    """Without leave to migrate, an empty database is refused as older, naming the command that mends it."""
+    with pytest.raises(Unusable) as raised:
+        migrate.require_current(fresh(tmp_path))
+    assert raised.value.code == "database_older"
+    assert "fedtui db upgrade" in raised.value.fix
+
+
+# --- the home ----------------------------------------------------------------------------
+
+
+def test_init_makes_private_files_and_opens_again(node: Node) -> None:
+    """What `init` makes is for this account alone, and opens as the same node."""
+    home = node.settings.home
+    assert home.stat().st_mode & 0o777 == 0o700
+    for name in ("vault.key", "config.toml"):
+        assert (home / name).stat().st_mode & 0o777 == 0o600
+    again = open_node(node.settings)
+    with again.read() as session, node.read() as first:
+        assert certificates.own_ca(session).fingerprint == certificates.own_ca(first).fingerprint
+        assert [(one.name, one.permissions) for one in operators.listing(session)] == [
+            ("ada", sorted(operators.PERMISSIONS))
+        ]
+    assert (again.id, again.name, again.url) == (node.id, "alpha", "https://alpha.example")
+    again.close()
+
+
+def test_no_node_here(tmp_path: Path) -> None:
+    """A home without a node says so and how to make one, and opening it creates nothing."""
+    assert refused(tmp_path / "nowhere") == "not_set_up"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_init_is_refused_and_changes_nothing(node: Node) -> None:
+    """`init` on a home with a node is refused; CA and key stay as they are."""
+    key = node.settings.vault_key_path.read_bytes()
+    with pytest.raises(Refused) as raised:
+        init(node.settings.home)
+    assert raised.value.code == "already_set_up"
+    assert node.settings.vault_key_path.read_bytes() == key
+    with node.read() as session:
+        assert len(certificates.listing(session)) == 2
+
+
+@pytest.mark.parametrize("mode", [0o750, 0o701, 0o707])
+def test_a_home_others_can_enter_is_refused(node: Node, mode: int) -> None:
+    """Neither init nor opening works in a home that other accounts can reach into; the fix is the chmod."""
+    node.settings.home.chmod(mode)
+    assert refused(node.settings.home) == "home_not_private"
+    with pytest.raises(Unusable, match="Other accounts") as raised:
+        init(node.settings.home)
+    assert raised.value.fix == f"chmod 700 {node.settings.home}"
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
+def test_a_key_file_others_can_read_is_refused(node: Node, mode: int) -> None:
+    """A vault key with any right for others is refused, with the chmod that mends it."""
+    node.settings.vault_key_path.chmod(mode)
+    with pytest.raises(Unusable) as raised:
+        open_node(node.settings)
+    assert raised.value.code == "home_not_private"
+    assert raised.value.fix == f"chmod 600 {node.settings.vault_key_path}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another account")
+def test_a_home_of_another_account_is_refused(node: Node) -> None:
+    """A home that another account owns is refused even if its mode is right."""
+    os.chown(node.settings.home, 12345, 12345)
+    assert refused(node.settings.home) == "home_not_yours"
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"bm90IGEga2V5\n", "vault_key_invalid"),
+        (b"\xff\x00 not base64", "vault_key_invalid"),
+        (b"", "vault_key_invalid"),
+        (b"A" * 43 + b"=\n", "vault_key_wrong"),
+        (None, "vault_key_missing"),
+    ],
+)
+def test_a_wrong_vault_key_is_named(node: Node, content: bytes | None, code: str) -> None:
+    """Missing, malformed and wrong keys are told apart, and none of the messages shows key material."""
+    path = node.settings.vault_key_path
+    right = path.read_bytes()
+    path.unlink()
+    if content is not None:
+        path.touch(mode=0o600)
+        path.write_bytes(content)
+    assert refused(node.settings.home) == code
+    path.write_bytes(right)
+    path.chmod(0o600)
+    open_node(node.settings).close()
+
+
+def test_the_key_may_be_kept_elsewhere(tmp_path: Path) -> None:
+    """`vault_key_file` is where the key is made and read; a place that cannot be written is refused by name."""
+    with pytest.raises(Unusable) as raised:
+        init(tmp_path / "home", vault_key_file=str(tmp_path / "absent" / "key"))
+    assert raised.value.code == "vault_key_unwritable"
+    (tmp_path / "keys").mkdir()
+    init(tmp_path / "home", vault_key_file=str(tmp_path / "keys" / "key")).close()
+    assert (tmp_path / "keys" / "key").exists()
+    assert not (tmp_path / "home" / "vault.key").exists()
+    assert refused(tmp_path / "home") == "vault_key_missing"
+    open_node(asked(tmp_path / "home", vault_key_file=str(tmp_path / "keys" / "key"))).close()
+
+
+def test_an_init_that_died_can_be_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When init dies before its commit there is no node; running it again makes one, with the key that was there."""
+    with monkeypatch.context() as patched:
+        patched.setattr(certificates, "create_authority", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            init(tmp_path / "home")
+    key = (tmp_path / "home" / "vault.key").read_bytes()
+    assert refused(tmp_path / "home") == "not_set_up"
+    init(tmp_path / "home").close()
+    assert (tmp_path / "home" / "vault.key").read_bytes() == key
+    open_node(asked(tmp_path / "home")).close()
+
+
+@pytest.mark.parametrize("name", ["", "   ", "a" * 41, "tab\tbed", "two\nlines", "\u202ebackwards"])
+def test_names_that_would_deceive_are_refused(tmp_path: Path, name: str) -> None:
+    """A node's name is 1 to 40 printable characters; a refused init leaves no home behind."""
+    with pytest.raises(WrongUsage) as raised:
+        init_node(asked(tmp_path / "home"), name=name, url="https://alpha.example")
+    assert raised.value.code == "name_invalid"
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("name", ["ж" * 40, "🛰" * 40, "a" * 40], ids=["cyrillic", "emoji", "latin"])
+def test_any_allowed_name_makes_a_node(tmp_path: Path, name: str) -> None:
+    """The longest names, in any script, give a CA whose name still fits X.509."""
+    node = init_node(asked(tmp_path / "home"), name=name, url="https://alpha.example")
+    with node.read() as session:
+        assert certificates.own_ca(session).subject.endswith(" federation CA")
+    node.close()
