@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -18,10 +19,12 @@ from fedtui.core.acts import jobs
 from fedtui.core.node import Node
 from fedtui.core.runtime import urls
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.trust import certificates, tls
+from fedtui.core.trust import certificates, signing, tls
 
 log = logging.getLogger(__name__)
 THREADS = 32
+SPARE_FILES = 512
+"""Open files besides inbound connections: the database, outbound calls, logs."""
 CERTIFICATE_CHECK_SECONDS = 5
 START = Actor("job", "daemon", origin="daemon")
 
@@ -32,6 +35,7 @@ def serve(node: Node, *, announce: Callable[[str], None], until_eof: bool = Fals
     Calls `announce` with `https://HOST:PORT` once connections are taken. Returns the exit code.
     Raises `Unusable` when a port is taken.
     """
+    _allow_connections(node.settings.connections)
     host, port = urls.split_listen(node.settings.listen)
     main = bind(host, port)
     operations = bind(*urls.split_listen(node.settings.operations_listen))
@@ -40,6 +44,17 @@ def serve(node: Node, *, announce: Callable[[str], None], until_eof: bool = Fals
     finally:
         main.close()
         operations.close()
+
+
+def _allow_connections(wanted: int) -> None:
+    """Raise the limit on open files towards what the node may hold open, as far as this account may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        limit = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        if limit < needed:
+            log.warning("[Daemon] this account may open %d files; connections=%d needs %d", limit, wanted, needed)
 
 
 async def _run(
@@ -88,7 +103,7 @@ def server_context(node: Node) -> tuple[str, ssl.SSLContext]:
         jobs.renew_server(unit, node)
         row = certificates.current_server(unit.session)
         assert row is not None  # noqa: S101 - renew_server made one if there was none
-        key = certificates.private_key_pem(unit.session, node.vault, row)
+        key = signing.private_key_pem(unit.session, node.vault, row)
         ca = certificates.own_ca(unit.session)
     return row.id, tls.server_context(row.cert_pem + row.chain_pem, key, ca.cert_pem)
 

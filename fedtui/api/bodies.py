@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from fedtui.core.acts.handshake import AcceptRequest
+from fedtui.core.acts.admitting import AcceptRequest
 from fedtui.core.errors import WrongUsage
 from fedtui.core.peering.heartbeats import Declared
 from fedtui.core.trust.x509_reading import PEM_LIMIT

@@ -17,7 +17,7 @@ from fedtui.api.bodies import AcceptBody, EnrollBody, HeartbeatBody, declared, p
 from fedtui.api.limits import Buckets, address_key
 from fedtui.api.rendering import TooMany, data, read_body, render_problems
 from fedtui.core.access import callers
-from fedtui.core.acts import handshake, jobs
+from fedtui.core.acts import admitting, handshake, jobs
 from fedtui.core.errors import Denied
 from fedtui.core.node import Node
 from fedtui.core.peering.client import PREFIX
@@ -25,7 +25,7 @@ from fedtui.core.peering.peers import Peer
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.batch import GroupCommit
 from fedtui.core.runtime.unit import Unit
-from fedtui.core.trust import certificates
+from fedtui.core.trust import certificates, signing
 
 SWEEP_PATH = "/api/v1/system/worker_api/federation/heartbeat_sweep"
 GREETERS = 8
@@ -64,7 +64,7 @@ class FederationApi:
             raise TooMany(wait)
         body = parse(AcceptBody, await read_body(request))
         caller = _caller(request, "accept")
-        return data(await _off(handshake.answer_accept, self._node, body.request(), caller))
+        return data(await _off(admitting.answer_accept, self._node, body.request(), caller))
 
     async def enroll(self, request: web.Request) -> web.Response:
         """The remote delivers the certificate it signed for us; we greet it at once."""
@@ -76,7 +76,7 @@ class FederationApi:
         signed = parse(EnrollBody, content).certificate
         caller = _caller(request, peer.id)
         answer = await _off(
-            handshake.receive_certificate, self._node, peer.id, signed.cert_pem, signed.ca_chain_pem, caller
+            admitting.receive_certificate, self._node, peer.id, signed.cert_pem, signed.ca_chain_pem, caller
         )
         if answer["newly_complete"]:
             self._greeter.submit(handshake.greet, self._node, peer.id)
@@ -94,7 +94,7 @@ class FederationApi:
                 raise TooMany(wait)
             said = declared(parse(HeartbeatBody, content))
             unit.actor = Actor("peer", peer.id, origin=f"api {request.remote}")
-            return handshake.receive_heartbeat(unit, self._node, peer.id, said)
+            return admitting.receive_heartbeat(unit, self._node, peer.id, said)
 
         answer: Mapping[str, Any] = await asyncio.wrap_future(self._inbox.submit(work))
         return data(answer)
@@ -121,7 +121,7 @@ class FederationApi:
         with self._node.read() as session:
             state = (certificates.revocations(session), int(now.timestamp()) // 3600)
             if self._crl is None or self._crl[0] != state:
-                self._crl = (state, certificates.revocation_list(session, self._node.vault, now))
+                self._crl = (state, signing.revocation_list(session, self._node.vault, now))
         return self._crl[1]
 
     async def _close(self, _app: web.Application) -> None:

@@ -127,7 +127,8 @@ def _since(text: str, now: datetime) -> datetime:
 
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         try:
             return now - durations.parse(text, field="--since")
         except (WrongUsage, OverflowError) as error:
@@ -136,4 +137,3 @@ def _since(text: str, now: datetime) -> datetime:
                 cause="A time is ISO 8601, a duration like 2h.",
                 fix="Write --since 2026-01-31T12:00:00Z or --since 2h.",
             ) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

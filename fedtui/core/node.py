@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from fedtui.core.acts import gate, handshake, jobs, node_acts, peer_acts
+from fedtui.core.acts import accepting, gate, jobs, node_acts, peer_acts
 from fedtui.core.acts import overview as overviews
 from fedtui.core.acts.gate import Done, Pending
 from fedtui.core.acts.overview import Overview, PeerRecord
@@ -30,7 +30,7 @@ from fedtui.core.runtime.jobs import Job
 from fedtui.core.runtime.settings import Settings
 from fedtui.core.runtime.types import new_id
 from fedtui.core.runtime.unit import unit_of_work
-from fedtui.core.trust import certificates
+from fedtui.core.trust import signing
 from fedtui.core.trust import vault as vaults
 from fedtui.core.trust.site import Site
 from fedtui.core.trust.vault import Vault
@@ -196,7 +196,7 @@ def _write_node(
         known = NodeIdentity(id=new_id(), name=name, url=url, created_at=unit.now)
         unit.session.add(known)
         vault.place_check(unit.session, known.id, unit.now)
-        certificates.create_authority(unit, vault, name)
+        signing.create_authority(unit, vault, name)
         operators.add(unit, operator, operators.PERMISSIONS)
         for key, wanted in (("single_operator", single_operator), ("drill_mode", drill_mode)):
             if wanted:
@@ -223,7 +223,7 @@ def _node(settings: Settings, clock: Clock, database: Database, vault: Vault, kn
         id=known.id,
         name=known.name,
         url=known.url,
-        acts=join(peer_acts.ACTS, node_acts.ACTS, handshake.ACTS),
+        acts=join(peer_acts.ACTS, node_acts.ACTS, accepting.ACTS),
         operator=acting_operator(settings),
     )
 

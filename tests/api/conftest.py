@@ -19,7 +19,7 @@ from fedtui.core.acts.gate import Done
 from fedtui.core.node import Node
 from fedtui.core.peering import peers
 from fedtui.core.peering.client import PREFIX
-from fedtui.core.trust import certificates, tls
+from fedtui.core.trust import certificates, signing, tls
 from tests.conftest import MakeNode, ManualClock
 
 
@@ -111,7 +111,7 @@ def accept_body(token: str | None, url: str = "https://b.example", **more: Any) 
 def joined(served: Served, url: str = "https://b.example") -> tuple[str, tuple[str, bytes]]:
     """A peer that has been accepted over HTTP: its id, and the pair it presents."""
     peer_id, token = proposed_with_token(served.node, url)
-    key = certificates.new_key()
-    body = accept_body(token, url, csr_pem=certificates.signing_request(key, "b"))
+    key = signing.new_key()
+    body = accept_body(token, url, csr_pem=signing.signing_request(key, "b"))
     answer = served.post("accept", body).json()["data"]
-    return peer_id, (answer["certificate"]["cert_pem"], certificates.key_pem(key))
+    return peer_id, (answer["certificate"]["cert_pem"], signing.key_pem(key))

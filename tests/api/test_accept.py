@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 
 from fedtui.core.peering import peers
-from fedtui.core.trust import certificates
+from fedtui.core.trust import signing
 from tests.api.conftest import Serve, Served, accept_body, proposed_with_token
 
 
@@ -18,7 +18,7 @@ def test_accept_answers_the_contract(served: Served, serve: Serve) -> None:
     """Every field of the contract is there, and the certificate is for the key that was sent."""
     other = serve("beta")
     peer_id, token = proposed_with_token(served.node)
-    key = certificates.new_key()
+    key = signing.new_key()
     declared = {
         "extension_slugs": ["sdwan"],
         "endpoints": [{"url": "https://b.example", "scope": "wan", "priority": 1, "extra": 1}],
@@ -28,7 +28,7 @@ def test_accept_answers_the_contract(served: Served, serve: Serve) -> None:
         "operator_contact": "ops@b.example",
         "unknown_field": "ignored",
     }
-    csr = certificates.signing_request(key, "b")
+    csr = signing.signing_request(key, "b")
     response = served.post("accept", accept_body(token, csr_pem=csr, ca_bundle_pem=other.ca_pem, **declared))
     assert response.status_code == 200
     data = response.json()["data"]
@@ -54,7 +54,7 @@ def test_one_of_thirty_two_callers_wins(serve: Serve, with_csr: bool) -> None:
     answers: list[httpx.Response] = []
 
     def call() -> None:
-        more = {"csr_pem": certificates.signing_request(certificates.new_key(), "b")} if with_csr else {}
+        more = {"csr_pem": signing.signing_request(signing.new_key(), "b")} if with_csr else {}
         with served.client() as client:
             client.get("/crl")  # the connection is made before the race
             barrier.wait()
@@ -74,7 +74,7 @@ def test_the_same_caller_retrying_in_parallel_gets_one_answer(serve: Serve) -> N
     """Concurrent repeats with the same key are the idempotent retry: all get the same certificate."""
     served = serve("alpha", accepts_burst=200)
     _, token = proposed_with_token(served.node)
-    csr = certificates.signing_request(certificates.new_key(), "b")
+    csr = signing.signing_request(signing.new_key(), "b")
     answers: list[Any] = []
     threads = [
         threading.Thread(target=lambda: answers.append(served.post("accept", accept_body(token, csr_pem=csr)).json()))

@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from fedtui.core.acts import handshake, jobs
+from fedtui.core.acts import accepting, admitting, handshake, jobs
 from fedtui.core.acts.gate import Pending
 from fedtui.core.control import approvals
 from fedtui.core.errors import Problem, Refused, RemoteFailed
@@ -24,7 +24,7 @@ from fedtui.core.node import Node
 from fedtui.core.peering import client, heartbeats, peers, tokens
 from fedtui.core.peering.client import Connection
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.trust import anchors, certificates, credentials, tls
+from fedtui.core.trust import anchors, certificates, credentials, signing, tls
 from tests.api.conftest import Serve, Served, accept_body, joined, proposed_with_token
 from tests.api.test_mutual_tls import both_ends
 
@@ -35,8 +35,8 @@ REMOTE = Actor("peer", "test", origin="api 192.0.2.1")
 def answering(node: Node, answer: Callable[[ssl.SSLSocket], None]) -> Iterator[Connection]:
     """A TLS server with the node's own certificate that answers each connection as told."""
     with node.unit(REMOTE) as unit:
-        row = certificates.issue_for_server(unit, node.vault, hosts=["127.0.0.1"], lifetime=timedelta(days=1))
-        key = certificates.private_key_pem(unit.session, node.vault, row)
+        row = signing.issue_for_server(unit, node.vault, hosts=["127.0.0.1"], lifetime=timedelta(days=1))
+        key = signing.private_key_pem(unit.session, node.vault, row)
         ca = certificates.own_ca(unit.session).cert_pem
     context = tls.server_context(row.cert_pem + row.chain_pem, key, ca)
     stop = threading.Event()
@@ -125,14 +125,14 @@ def test_what_a_remote_sends_along_never_reaches_openssl(serve: Serve) -> None:
     """A key smuggled into ca_chain_pem is not stored, and the pair stays usable."""
     alpha, beta, alpha_peer, beta_peer = both_ends(serve)
     with beta.node.read() as session:
-        row = handshake._signed_for(session, beta_peer)
+        row = accepting._signed_for(session, beta_peer)
         assert row is not None
-    smuggled = certificates.key_pem(certificates.new_key()).decode() + row.chain_pem
+    smuggled = signing.key_pem(signing.new_key()).decode() + row.chain_pem
     with alpha.node.unit(REMOTE) as unit:
         certificate = credentials._usable(unit.session, alpha_peer)
         assert certificate is not None
         unit.session.delete(unit.session.get(certificates.Certificate, certificate.certificate_id))
-    handshake.receive_certificate(alpha.node, alpha_peer, row.cert_pem, smuggled, REMOTE)
+    admitting.receive_certificate(alpha.node, alpha_peer, row.cert_pem, smuggled, REMOTE)
     assert heartbeats.send(alpha.node, alpha_peer) is None
 
 
@@ -145,7 +145,7 @@ def test_a_certificate_that_cannot_be_presented_is_not_stored(serve: Serve, faul
         assert pair.certificate is not None
         key = x509.load_pem_x509_certificate(pair.certificate.cert_pem.encode()).public_key()
     with beta.node.read() as session:
-        authority = certificates.open_authority(session, beta.node.vault)
+        authority = signing.open_authority(session, beta.node.vault)
     usage = ExtendedKeyUsageOID.SERVER_AUTH if fault == "server" else ExtendedKeyUsageOID.CLIENT_AUTH
     now = alpha.node.clock.now()
     made = (
@@ -162,7 +162,7 @@ def test_a_certificate_that_cannot_be_presented_is_not_stored(serve: Serve, faul
     )
     pem = certificates.to_pem(made)
     with pytest.raises(Refused) as refused:
-        handshake.receive_certificate(alpha.node, alpha_peer, pem, "", REMOTE)
+        admitting.receive_certificate(alpha.node, alpha_peer, pem, "", REMOTE)
     assert refused.value.code == "cert_wrong_kind"
 
 
@@ -218,7 +218,7 @@ def test_enroll_is_rate_limited_and_greets_once(serve: Serve, monkeypatch: pytes
     greeted: list[str] = []
     monkeypatch.setattr(handshake, "greet", lambda _node, peer_id: greeted.append(peer_id))
     with beta.node.read() as session:
-        row = handshake._signed_for(session, beta_peer)
+        row = accepting._signed_for(session, beta_peer)
         own = credentials.pair(session, beta.node.vault, beta_peer)
         assert row is not None
         assert own.certificate is not None
@@ -291,7 +291,7 @@ def test_an_accept_cut_off_after_the_answer_is_finished_by_the_next_run(
     def die(*_: object) -> None:
         raise Killed
 
-    monkeypatch.setattr(handshake, "deliver", die)
+    monkeypatch.setattr(accepting, "deliver", die)
     with pytest.raises(Killed):
         accept_at(beta.node, alpha.node.url, token, pin_of(alpha.node))
     monkeypatch.undo()
@@ -336,8 +336,8 @@ def test_an_answer_to_accept_that_makes_no_sense(
     """An answer outside the contract fails the request as a fault of the remote, and admits nobody."""
     alpha, beta = serve("alpha"), serve("beta", single_operator=True)
     _, token = proposed_with_token(alpha.node, beta.node.url)
-    original = handshake._call_accept
-    monkeypatch.setattr(handshake, "_call_accept", lambda *args: {**original(*args), **change})
+    original = accepting._call_accept
+    monkeypatch.setattr(accepting, "_call_accept", lambda *args: {**original(*args), **change})
     assert accept_at(beta.node, alpha.node.url, token, pin_of(alpha.node)) == "failed"
     with beta.node.read() as session:
         [row] = approvals.listing(session)
@@ -361,7 +361,7 @@ def test_a_token_never_goes_out_in_clear_text(node: Node) -> None:
 def test_a_suspended_peer_cannot_repeat_its_accept(served: Served) -> None:
     """The idempotent retry is for peers in service."""
     peer_id, token = proposed_with_token(served.node)
-    body = accept_body(token, csr_pem=certificates.signing_request(certificates.new_key(), "b"))
+    body = accept_body(token, csr_pem=signing.signing_request(signing.new_key(), "b"))
     assert served.post("accept", body).status_code == 200
     actor = served.node.actor("test")
     served.node.request(actor, "system.federation_peer_suspend", {"peer": peer_id, "reason": "x"})

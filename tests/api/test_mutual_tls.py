@@ -19,7 +19,7 @@ from fedtui.core.acts import handshake
 from fedtui.core.acts.gate import Pending
 from fedtui.core.peering import heartbeats, peers
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.trust import anchors, certificates, credentials, tls
+from fedtui.core.trust import anchors, certificates, credentials, signing, tls
 from fedtui.core.trust.x509_reading import read_certificates
 from tests.api.conftest import Serve, Served, joined, proposed_with_token
 
@@ -85,7 +85,7 @@ def test_our_own_server_certificate_is_no_client_certificate(served: Served) -> 
     with served.node.read() as session:
         row = certificates.current_server(session)
         assert row is not None
-        pair = row.cert_pem, certificates.private_key_pem(session, served.node.vault, row)
+        pair = row.cert_pem, signing.private_key_pem(session, served.node.vault, row)
     with pytest.raises((httpx.TransportError, ssl.SSLError)):
         served.post("heartbeat", {}, pair=pair)
 
@@ -157,7 +157,7 @@ def test_a_renewed_certificate_serves_the_next_connection(served: Served) -> Non
     with served.client() as client:
         client.get("/crl")
         with served.node.unit(Actor("job", "test")) as unit:
-            certificates.issue_for_server(
+            signing.issue_for_server(
                 unit, served.node.vault, hosts=["127.0.0.1"], lifetime=served.node.settings.leaf_lifetime
             )
         _, served.listener.context = daemon.server_context(served.node)

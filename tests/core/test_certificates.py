@@ -15,8 +15,9 @@ from fedtui.core.errors import NotFound, Unusable
 from fedtui.core.node import Node
 from fedtui.core.record.events import recent
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.trust import certificates
-from fedtui.core.trust.certificates import BACKDATE, CA_LIFETIME, Certificate
+from fedtui.core.trust import certificates, signing
+from fedtui.core.trust.certificates import Certificate
+from fedtui.core.trust.signing import BACKDATE, CA_LIFETIME
 from tests.conftest import MakeNode, ManualClock
 
 ADA = Actor("operator", "ada")
@@ -43,24 +44,24 @@ def server(node: Node) -> Certificate:
 
 def for_peer(node: Node, key: object = None, *, peer_id: str = PEER, lifetime: timedelta = DAYS_90) -> Certificate:
     with node.unit(ADA) as unit:
-        return certificates.issue_for_peer(
+        return signing.issue_for_peer(
             unit,
-            certificates.open_authority(unit.session, node.vault),
+            signing.open_authority(unit.session, node.vault),
             peer_id=peer_id,
             instance_id=INSTANCE,
-            key=key or certificates.new_key().public_key(),  # type: ignore[arg-type]
+            key=key or signing.new_key().public_key(),  # type: ignore[arg-type]
             lifetime=lifetime,
         )
 
 
 def for_server(node: Node, hosts: list[str]) -> Certificate:
     with node.unit(ADA) as unit:
-        return certificates.issue_for_server(unit, node.vault, hosts=hosts, lifetime=DAYS_90)
+        return signing.issue_for_server(unit, node.vault, hosts=hosts, lifetime=DAYS_90)
 
 
 def crl_of(node: Node) -> bytes:
     with node.read() as session:
-        return certificates.revocation_list(session, node.vault, node.clock.now())
+        return signing.revocation_list(session, node.vault, node.clock.now())
 
 
 def listed(node: Node) -> set[int]:
@@ -150,7 +151,7 @@ def test_names_and_addresses(node: Node, hosts: list[str], names: set[object]) -
     assert {one.value for one in found} == names
     assert len(list(found)) == len(names)
     with node.unit(ADA) as unit:
-        assert certificates.renew_server_if_due(unit, node.vault, hosts=hosts, lifetime=DAYS_90) is False
+        assert signing.renew_server_if_due(unit, node.vault, hosts=hosts, lifetime=DAYS_90) is False
 
 
 def test_server_renewal(make_node: MakeNode, clock: ManualClock) -> None:
@@ -167,7 +168,7 @@ def test_server_renewal(make_node: MakeNode, clock: ManualClock) -> None:
     assert jobs.maintenance(node)["server_certificate_renewed"] is False
     with node.unit(ADA) as unit:
         for renewed in (True, False):
-            asked = certificates.renew_server_if_due(unit, node.vault, hosts=["moved.example"], lifetime=DAYS_90)
+            asked = signing.renew_server_if_due(unit, node.vault, hosts=["moved.example"], lifetime=DAYS_90)
             assert asked is renewed
     # The name before is kept: another daemon of this node may be reached by it.
     assert certificates.hosts_of(server(node)) > {"moved.example"}

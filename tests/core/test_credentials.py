@@ -12,9 +12,10 @@ from sqlalchemy import delete, update
 from fedtui.core.errors import Refused
 from fedtui.core.node import Node
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.trust import anchors, certificates, credentials
-from fedtui.core.trust.certificates import Certificate, new_key, signing_request
+from fedtui.core.trust import anchors, certificates, credentials, signing
+from fedtui.core.trust.certificates import Certificate
 from fedtui.core.trust.credentials import Credential
+from fedtui.core.trust.signing import new_key, signing_request
 from fedtui.core.trust.vault import SealedValue
 from fedtui.core.trust.x509_reading import read_csr
 from tests.conftest import MakeNode
@@ -39,9 +40,9 @@ def authority_of(node: Node) -> x509.Certificate:
 def sign(signer: Node, csr_pem: str) -> Certificate:
     """`signer`'s CA certifies the key of a request."""
     with signer.unit(ADA) as unit:
-        return certificates.issue_for_peer(
+        return signing.issue_for_peer(
             unit,
-            certificates.open_authority(unit.session, signer.vault),
+            signing.open_authority(unit.session, signer.vault),
             peer_id="0198b3c0-0000-7000-8000-0000000000aa",
             instance_id="0198b3c0-0000-7000-8000-0000000000ab",
             key=read_csr(csr_pem).public_key(),
@@ -185,7 +186,7 @@ def test_cas_of_the_same_name_are_told_apart(node: Node, make_node: MakeNode) ->
     """A CA that bears the trusted CA's name is not the trusted CA: its certificates are refused."""
     trusted, impostor = make_node("beta"), make_node("impostor")
     with impostor.unit(ADA) as unit:
-        rogue = certificates.create_authority(unit, impostor.vault, "beta")
+        rogue = signing.create_authority(unit, impostor.vault, "beta")
     assert rogue.certificate.subject == authority_of(trusted).subject
     trust(node, authority_of(trusted))
     request = prepared(node).csr_pem

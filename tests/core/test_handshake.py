@@ -9,15 +9,15 @@ import pytest
 from cryptography import x509
 
 from fedtui.core.access import grants
-from fedtui.core.acts import handshake
+from fedtui.core.acts import admitting
+from fedtui.core.acts.admitting import NO_MATCH, REQUIRED, UNKNOWN, AcceptRequest
 from fedtui.core.acts.gate import Done
-from fedtui.core.acts.handshake import NO_MATCH, REQUIRED, UNKNOWN, AcceptRequest
 from fedtui.core.errors import Denied, Refused, WrongUsage
 from fedtui.core.node import Node
 from fedtui.core.peering import peers, tokens
 from fedtui.core.record.events import recent
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.trust import certificates, credentials
+from fedtui.core.trust import certificates, credentials, signing
 from tests.conftest import MakeNode, ManualClock
 from tests.core.test_peers import new_peer
 
@@ -26,7 +26,7 @@ URL = "https://b.example"
 
 
 def new_csr() -> str:
-    return certificates.signing_request(certificates.new_key(), "instance asked-for")
+    return signing.signing_request(signing.new_key(), "instance asked-for")
 
 
 def issue(node: Node, peer_id: str, **params: Any) -> str:
@@ -37,7 +37,7 @@ def issue(node: Node, peer_id: str, **params: Any) -> str:
 
 def accept(node: Node, token: str | None, **options: Any) -> Mapping[str, Any]:
     asked = {"contract_version": 1, "remote_instance_url": URL, "acceptance_token": token, **options}
-    return handshake.answer_accept(node, AcceptRequest(**asked), REMOTE)
+    return admitting.answer_accept(node, AcceptRequest(**asked), REMOTE)
 
 
 def denied(node: Node, token: str | None, **options: Any) -> Denied:
@@ -246,21 +246,21 @@ def test_a_certificate_for_another_key_is_not_stored(make_node: MakeNode) -> Non
     peer_id = new_peer(node)
     answer = accept(node, issue(node, peer_id), csr_pem=new_csr(), ca_bundle_pem=bundle_of(other))
     with other.unit(REMOTE) as unit:
-        authority = certificates.open_authority(unit.session, other.vault)
+        authority = signing.open_authority(unit.session, other.vault)
         right_key = x509.load_pem_x509_csr(answer["csr_pem"].encode()).public_key()
-        stranger = certificates.new_key().public_key()
+        stranger = signing.new_key().public_key()
         signed = [
-            certificates.issue_for_peer(
+            signing.issue_for_peer(
                 unit, authority, peer_id="p", instance_id="i", key=key, lifetime=node.settings.leaf_lifetime
             ).cert_pem
             for key in (stranger, right_key)
         ]
     for pem, code in ((signed[0], "key_cert_mismatch"), (answer["certificate"]["cert_pem"], "trust_chain_mismatch")):
         with pytest.raises(Refused) as refused:
-            handshake.receive_certificate(node, peer_id, pem, "", REMOTE)
+            admitting.receive_certificate(node, peer_id, pem, "", REMOTE)
         assert refused.value.code == code
     for _ in range(2):
-        handshake.receive_certificate(node, peer_id, signed[1], "", REMOTE)
+        admitting.receive_certificate(node, peer_id, signed[1], "", REMOTE)
     with node.read() as session:
         assert credentials.pair_state(session, peer_id) == "complete"
         assert len(recent(session, kind="federation.peer.credentials_stored")) == 1

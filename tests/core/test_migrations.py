@@ -19,7 +19,7 @@ from fedtui.core.node import Node, init_node, open_node
 from fedtui.core.runtime import migrate, settings
 from fedtui.core.runtime.database import Base, Database
 from fedtui.core.runtime.settings import Settings
-from fedtui.core.trust import certificates
+from fedtui.core.trust import certificates, signing
 
 
 def fresh(tmp_path: Path) -> Database:
@@ -253,7 +253,7 @@ def test_the_key_may_be_kept_elsewhere(tmp_path: Path) -> None:
 def test_an_init_that_died_can_be_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When init dies before its commit there is no node; running it again makes one, with the key that was there."""
     with monkeypatch.context() as patched:
-        patched.setattr(certificates, "create_authority", lambda *_: 1 / 0)
+        patched.setattr(signing, "create_authority", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             init(tmp_path / "home")
     key = (tmp_path / "home" / "vault.key").read_bytes()

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from fedtui.core.node import Node
 from fedtui.core.trust import tls
-from fedtui.core.trust.certificates import key_pem, new_key
+from fedtui.core.trust.signing import key_pem, new_key
 from fedtui.core.trust.x509_reading import fingerprint, to_pem
 from tests.conftest import MakeNode
 from tests.core.test_certificates import ca, parsed, server

@@ -21,7 +21,7 @@ from fedtui.core.record import logs
 from fedtui.core.record.events import emit, recent
 from fedtui.core.record.redaction import HIDDEN, RedactingFormatter, redact, redact_text
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.trust.certificates import key_pem, new_key
+from fedtui.core.trust.signing import key_pem, new_key
 
 TOKEN = tokens._spell(tokens.TOKEN_PREFIX, secrets.token_bytes(32))
 INVITE = tokens.write_invite(

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from fedtui.core.node import Node
-from fedtui.core.trust import certificates, tls
-from fedtui.core.trust.certificates import Certificate, new_key
+from fedtui.core.trust import signing, tls
+from fedtui.core.trust.certificates import Certificate
+from fedtui.core.trust.signing import new_key
 from fedtui.core.trust.x509_reading import fingerprint
 from tests.conftest import MakeNode, ManualClock
 from tests.core.test_certificates import ADA, ca, for_peer, parsed, server
@@ -34,12 +35,12 @@ def clock() -> ManualClock:
 
 def own_pair(node: Node, row: Certificate) -> Pair:
     with node.read() as session:
-        return row.cert_pem + row.chain_pem, certificates.private_key_pem(session, node.vault, row)
+        return row.cert_pem + row.chain_pem, signing.private_key_pem(session, node.vault, row)
 
 
 def peer_pair(signer: Node) -> Pair:
     """A certificate as a peer presents it to `signer`, with its key."""
-    return for_peer(signer, KEY.public_key()).cert_pem, certificates.key_pem(KEY)
+    return for_peer(signer, KEY.public_key()).cert_pem, signing.key_pem(KEY)
 
 
 def serving(node: Node) -> ssl.SSLContext:
@@ -125,7 +126,7 @@ def foreign(_: Node, other: Node) -> Pair:
 
 def same_name(_: Node, other: Node) -> Pair:
     with other.unit(ADA) as unit:
-        certificates.create_authority(unit, other.vault, "alpha")
+        signing.create_authority(unit, other.vault, "alpha")
     return peer_pair(other)
 
 
@@ -136,29 +137,29 @@ def for_servers(node: Node, _: Node) -> Pair:
 def expired(node: Node, _: Node) -> Pair:
     with node.unit(ADA) as unit:
         unit.now -= timedelta(minutes=1)
-        row = certificates.issue_for_peer(
+        row = signing.issue_for_peer(
             unit,
-            certificates.open_authority(unit.session, node.vault),
+            signing.open_authority(unit.session, node.vault),
             peer_id="x",
             instance_id="y",
             key=KEY.public_key(),
             lifetime=timedelta(seconds=1),
         )
-    return row.cert_pem, certificates.key_pem(KEY)
+    return row.cert_pem, signing.key_pem(KEY)
 
 
 def signed_by_a_leaf(node: Node, _: Node) -> Pair:
     leaf = parsed(for_peer(node, KEY.public_key()))
     with node.unit(ADA) as unit:
-        row = certificates.issue_for_peer(
+        row = signing.issue_for_peer(
             unit,
-            certificates.Authority(leaf, KEY, fingerprint(leaf)),
+            signing.Authority(leaf, KEY, fingerprint(leaf)),
             peer_id="x",
             instance_id="y",
             key=KEY.public_key(),
             lifetime=timedelta(days=90),
         )
-    return row.cert_pem + row.chain_pem, certificates.key_pem(KEY)
+    return row.cert_pem + row.chain_pem, signing.key_pem(KEY)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +254,7 @@ def test_a_key_of_another_certificate_is_not_loaded(node: Node) -> None:
     """A pair that does not belong together is refused when the context is made."""
     chain, _ = own_pair(node, server(node))
     with pytest.raises(ssl.SSLError, match="KEY_VALUES_MISMATCH"):
-        tls.server_context(chain, certificates.key_pem(KEY), ca(node).cert_pem)
+        tls.server_context(chain, signing.key_pem(KEY), ca(node).cert_pem)
 
 
 def test_without_memfd_nothing_is_left_on_disk(node: Node, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from fedtui.core.errors import Unusable
 from fedtui.core.node import Node
 from fedtui.core.peering import peers, tokens
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.trust import certificates, credentials
+from fedtui.core.trust import certificates, credentials, signing
 from fedtui.core.trust import vault as vaults
-from fedtui.core.trust.certificates import PRIVATE_KEY
+from fedtui.core.trust.signing import PRIVATE_KEY
 from fedtui.core.trust.vault import Owner, SealedValue, Vault, VaultUnreadable
 from tests.conftest import START
 
@@ -121,7 +121,7 @@ def test_nothing_shows_the_key_or_the_value(sealed: Node) -> None:
     file = sealed.settings.vault_key_path.read_bytes().strip()
     key = base64.b64decode(file)
     with sealed.read() as session:
-        authority = certificates.open_authority(session, sealed.vault)
+        authority = signing.open_authority(session, sealed.vault)
         row = session.get_one(SealedValue, (*OWNER, "key"))
         shown = [sealed.vault, sealed, authority, row, credentials.Pair("complete", None, SECRET)]
         said = "".join(repr(one) + str(one) for one in shown)
@@ -159,8 +159,8 @@ def test_the_database_file_holds_no_secret_in_clear(node: Node) -> None:
         server = certificates.current_server(unit.session)
         assert server is not None
         pems = [
-            certificates.key_pem(certificates.open_authority(unit.session, node.vault).key),
-            certificates.private_key_pem(unit.session, node.vault, server),
+            signing.key_pem(signing.open_authority(unit.session, node.vault).key),
+            signing.private_key_pem(unit.session, node.vault, server),
             node.vault.open(unit.session, Owner("credential", credential.id), PRIVATE_KEY),
         ]
     files = [file for file in node.settings.home.iterdir() if file.name.startswith("fedtui.db")]
@@ -174,7 +174,7 @@ def test_the_database_file_holds_no_secret_in_clear(node: Node) -> None:
     for pem in pems:
         assert pem is not None
         key = serialization.load_pem_private_key(pem, password=None)
-        assert isinstance(key, certificates.ec.EllipticCurvePrivateKey)
+        assert isinstance(key, signing.ec.EllipticCurvePrivateKey)
         forbidden.append(key.private_numbers().private_value.to_bytes(32, "big"))
         forbidden += [line for line in pem.splitlines() if len(line) > 60]
     assert [secret for secret in forbidden if secret in kept] == []
@@ -190,3 +190,14 @@ def test_the_check_value_notices_a_foreign_database(node: Node) -> None:
         node.vault.place_check(unit.session, node.id, START)
     with node.read() as session:
         node.vault.require_key(session, node.id)
+
+
+def test_a_systemd_credential_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key in systemd's credential directory is used although its mode looks open; elsewhere it is refused."""
+    key = tmp_path / "vault.key"
+    made = vaults.make_key(key)
+    key.chmod(0o440)
+    with pytest.raises(Unusable):
+        vaults.read_key(key)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert vaults.read_key(key) == made

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from fedtui.core.acts import gate, handshake
+from fedtui.core.acts import accepting, gate, handshake
 from fedtui.core.acts.table import ActTable
 from fedtui.core.control import approvals, manager_state, node_settings, operators
 from fedtui.core.peering import heartbeats, tokens
@@ -23,7 +23,7 @@ from fedtui.core.runtime import daemons, jobs, lease
 from fedtui.core.runtime.actor import MANAGER, Actor
 from fedtui.core.runtime.lease import Held
 from fedtui.core.runtime.unit import Unit
-from fedtui.core.trust import certificates
+from fedtui.core.trust import signing
 from fedtui.core.trust.site import Site
 
 log = logging.getLogger(__name__)
@@ -100,11 +100,11 @@ def _ready(unit: Unit, table: ActTable) -> list[str]:
 
 def _redeliver(site: Site) -> int:
     with site.read() as session:
-        unfinished = handshake.owed(session)
+        unfinished = accepting.owed(session)
     finished = 0
     for peer_id in unfinished:
         try:
-            failure = handshake.deliver(site, peer_id, MANAGER)
+            failure = accepting.deliver(site, peer_id, MANAGER)
             if failure is not None:
                 log.warning("[SDWAN Manager] the handshake with %s is still unfinished: %s", peer_id, failure)
                 continue
@@ -131,7 +131,7 @@ def maintenance(site: Site, held: Held | None = None) -> Mapping[str, Any]:
 def renew_server(unit: Unit, site: Site) -> bool:
     """Make or renew the server certificate if it is due, or if the node's names have changed."""
     hosts = server_hosts(site.url, site.settings.listen)
-    return certificates.renew_server_if_due(unit, site.vault, hosts=hosts, lifetime=site.settings.leaf_lifetime)
+    return signing.renew_server_if_due(unit, site.vault, hosts=hosts, lifetime=site.settings.leaf_lifetime)
 
 
 def server_hosts(url: str, listen: str) -> list[str]:

@@ -24,8 +24,13 @@ def make(home: Path) -> None:
 def require_private(path: Path) -> None:
     """Refuse a home or key file that other accounts can read, or that another account owns.
 
-    Raises `Unusable`; a path that does not exist passes, since there is nothing to read.
+    Raises `Unusable`; a path that does not exist passes, since there is nothing to read. So
+    does one in systemd's credential directory, which systemd itself keeps to the service: its
+    files belong to root and look readable to a group.
     """
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    if credentials and path.parent == Path(credentials):
+        return
     try:
         found = path.stat()
     except FileNotFoundError:

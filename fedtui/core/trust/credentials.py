@@ -20,7 +20,8 @@ from fedtui.core.runtime.types import Id, Text_, Time, new_id
 from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust import anchors, certificates
 from fedtui.core.trust import vault as vaults
-from fedtui.core.trust.certificates import PRIVATE_KEY, Certificate, key_pem, new_key, signing_request
+from fedtui.core.trust.certificates import Certificate
+from fedtui.core.trust.signing import PRIVATE_KEY, key_pem, new_key, signing_request
 from fedtui.core.trust.vault import Owner, Vault
 from fedtui.core.trust.x509_reading import chains_to, key_fingerprint, presentable, read_certificates, read_csr, to_pem
 

@@ -1,0 +1,281 @@
+"""Signing: the node's own CA, and the certificates and CRL it signs.
+
+X.509 profile of RFC 5280: random serials of 159 bits, SKI and AKI, critical key usage and
+basic constraints. The CA signs leaves only (path length 0). No CRL distribution point is
+written into leaves: the CRL is served over HTTPS under this very CA, and RFC 5280 section
+8 advises against that; peers know the node's URL.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fedtui.core.errors import Unusable
+from fedtui.core.record.events import emit
+from fedtui.core.runtime.unit import Unit
+from fedtui.core.trust import certificates
+from fedtui.core.trust.certificates import Certificate
+from fedtui.core.trust.vault import Owner, Vault, VaultUnreadable
+from fedtui.core.trust.x509_reading import read_certificates, to_pem
+
+CA_LIFETIME = timedelta(days=3652)
+BACKDATE = timedelta(minutes=5)
+"""Certificates are valid from a little before now: the other side's clock may be slow."""
+CRL_LIFETIME = timedelta(hours=24)
+PRIVATE_KEY = "private_key"
+COMMON_NAME_BYTES = 64
+"""The longest common name (RFC 5280 appendix A.1, ub-common-name), counted in UTF-8."""
+_CA_SUFFIX = " federation CA"
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """The node's own CA, opened: certificate and private key. Never logged, never stored."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+    fingerprint: str
+
+    def __repr__(self) -> str:
+        return f"Authority({self.fingerprint})"
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    """A fresh P-256 key."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """The key as unencrypted PKCS#8 PEM, for the vault and for OpenSSL's memory only."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def create_authority(unit: Unit, vault: Vault, node_name: str) -> Authority:
+    """Make the node's CA: self-signed, ten years, its key sealed to its row."""
+    key = new_key()
+    name = _named(_cut(node_name, COMMON_NAME_BYTES - len(_CA_SUFFIX)) + _CA_SUFFIX)
+    start = _whole_seconds(unit.now - BACKDATE)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + CA_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    row = certificates.store(unit, certificate, subject_kind="ca", direction="own", issuer=certificate, chain_pem="")
+    vault.seal(unit.session, Owner("certificate", row.id), PRIVATE_KEY, key_pem(key), unit.now)
+    return Authority(certificate, key, row.fingerprint)
+
+
+def open_authority(session: Session, vault: Vault) -> Authority:
+    """The node's CA with its key. Raises `VaultUnreadable` if the key does not open."""
+    row = certificates.own_ca(session)
+    [certificate] = read_certificates(row.cert_pem, field="ca")
+    return Authority(certificate, _open_key(session, vault, row), row.fingerprint)
+
+
+def issue_for_peer(
+    unit: Unit,
+    authority: Authority,
+    *,
+    peer_id: str,
+    instance_id: str,
+    key: CertificatePublicKeyTypes,
+    lifetime: timedelta,
+) -> Certificate:
+    """Sign what a peer will present to us: CN `fed:<peer id>`, URI SAN as assigned by us.
+
+    Nothing of the peer's CSR but its public key goes in.
+    """
+    builder = _leaf(unit, authority, common_name=f"fed:{peer_id}", key=key, lifetime=lifetime)
+    certificate = (
+        builder.add_extension(
+            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"powernode://instance/{instance_id}")]),
+            critical=False,
+        )
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .sign(authority.key, hashes.SHA256())
+    )
+    row = certificates.store(
+        unit,
+        certificate,
+        subject_kind="federation_peer",
+        direction="inbound",
+        issuer=authority.certificate,
+        chain_pem=to_pem(authority.certificate),
+        peer_id=peer_id,
+    )
+    emit(unit, "federation.certificate.issued", source="certificates", peer_id=peer_id, serial=row.serial)
+    return row
+
+
+def issue_for_server(unit: Unit, vault: Vault, *, hosts: list[str], lifetime: timedelta) -> Certificate:
+    """Sign this node's own server certificate for `hosts` (names and addresses)."""
+    authority = open_authority(unit.session, vault)
+    key = new_key()
+    names = _general_names(hosts)
+    builder = _leaf(unit, authority, common_name=str(names[0].value), key=key.public_key(), lifetime=lifetime)
+    certificate = (
+        builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(authority.key, hashes.SHA256())
+    )
+    row = certificates.store(
+        unit,
+        certificate,
+        subject_kind="server",
+        direction="own",
+        issuer=authority.certificate,
+        chain_pem=to_pem(authority.certificate),
+    )
+    vault.seal(unit.session, Owner("certificate", row.id), PRIVATE_KEY, key_pem(key), unit.now)
+    return row
+
+
+def private_key_pem(session: Session, vault: Vault, row: Certificate) -> bytes:
+    """The sealed key that belongs to one of our own certificates."""
+    return key_pem(_open_key(session, vault, row))
+
+
+def renew_server_if_due(unit: Unit, vault: Vault, *, hosts: list[str], lifetime: timedelta) -> bool:
+    """Sign a new server certificate at 75 % of the lifetime, or when it lacks one of the hosts."""
+    row = certificates.current_server(unit.session)
+    if row is not None and not certificates.due(row, unit.now):
+        known, wanted = certificates.hosts_of(row), {str(name.value) for name in _general_names(hosts)}
+        if wanted <= known:
+            return False
+        # Another daemon of this node may be reached by the names of the present one.
+        hosts = [*hosts, *sorted(known - wanted)]
+    fresh = issue_for_server(unit, vault, hosts=hosts, lifetime=lifetime)
+    emit(unit, "federation.server_certificate.renewed", source="maintenance", serial=fresh.serial, hosts=hosts)
+    return True
+
+
+def revocation_list(session: Session, vault: Vault, now: datetime) -> bytes:
+    """Our CA's CRL (RFC 5280 section 5) in DER, good for a day.
+
+    A revoked certificate is left out a day after its expiry: section 3.3 wants it on one
+    list issued beyond that. The number grows with time, so that no counter has to be kept.
+    """
+    authority = open_authority(session, vault)
+    issued_here = Certificate.issuer_fingerprint == authority.fingerprint
+    listed = Certificate.not_after > now - CRL_LIFETIME
+    query = select(Certificate).where(issued_here, listed, Certificate.revoked_at.is_not(None))
+    start = _whole_seconds(now)
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(authority.certificate.subject)
+        .last_update(start)
+        .next_update(start + CRL_LIFETIME)
+        .add_extension(x509.CRLNumber(int(start.timestamp())), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
+    )
+    for row in session.scalars(query.order_by(Certificate.revoked_at)):
+        builder = builder.add_revoked_certificate(
+            x509.RevokedCertificateBuilder()
+            .serial_number(int(row.serial, 16))
+            .revocation_date(_whole_seconds(row.revoked_at or now))
+            .build()
+        )
+    return builder.sign(authority.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+
+def signing_request(key: ec.EllipticCurvePrivateKey, common_name: str) -> str:
+    """A PEM CSR for `key`. The signer decides names and usages; the name only helps people."""
+    csr = x509.CertificateSigningRequestBuilder().subject_name(_named(common_name)).sign(key, hashes.SHA256())
+    return csr.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _leaf(
+    unit: Unit, authority: Authority, *, common_name: str, key: CertificatePublicKeyTypes, lifetime: timedelta
+) -> x509.CertificateBuilder:
+    start = _whole_seconds(max(unit.now - BACKDATE, authority.certificate.not_valid_before_utc))
+    end = min(_whole_seconds(unit.now) + lifetime, authority.certificate.not_valid_after_utc)
+    if end <= unit.now:
+        raise Unusable(
+            "This node's CA has expired.",
+            cause=f"It was valid until {authority.certificate.not_valid_after_utc.isoformat()}.",
+            fix="Set up a new node and peer again.",
+            code="own_ca_expired",
+        )
+    return (
+        x509.CertificateBuilder()
+        .subject_name(_named(common_name))
+        .issuer_name(authority.certificate.subject)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(end)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
+    )
+
+
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _general_names(hosts: list[str]) -> list[x509.GeneralName]:
+    return list(dict.fromkeys(_general_name(host) for host in hosts))
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host.partition("%")[0]))  # a zone is this machine's own matter
+    except ValueError:
+        return x509.DNSName(host.lower() if host.isascii() else host.encode("idna").decode())
+
+
+def _whole_seconds(moment: datetime) -> datetime:
+    return moment.replace(microsecond=0)
+
+
+def _open_key(session: Session, vault: Vault, row: Certificate) -> ec.EllipticCurvePrivateKey:
+    sealed = vault.open(session, Owner("certificate", row.id), PRIVATE_KEY)
+    key = serialization.load_pem_private_key(sealed, password=None) if sealed else None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise VaultUnreadable(
+            f"The private key of {row.subject} is missing from the vault.",
+            cause=f"Its certificate (serial {row.serial}) is on record without its key.",
+            fix="Restore a backup of the database.",
+        )
+    return key
+
+
+def _named(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _cut(common_name, COMMON_NAME_BYTES))])
+
+
+def _cut(text: str, most: int) -> str:
+    return text.encode()[:most].decode(errors="ignore")
