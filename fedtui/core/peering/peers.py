@@ -39,7 +39,7 @@ SUPPORTED_CONTRACTS = (1,)
 
 
 URGENCY_SQL = (
-    "CASE WHEN status = 'degraded' THEN 0 "
+    "(CASE WHEN status = 'degraded' THEN 0 "
     "WHEN drill_mode AND status = 'proposed' THEN 1 "
     "WHEN status IN ('active', 'enrolled') AND last_outbound_error IS NOT NULL THEN 2 "
     "WHEN status = 'accepted' AND peer_kind = 'platform' THEN 3 "
@@ -47,7 +47,7 @@ URGENCY_SQL = (
     "WHEN status = 'proposed' THEN 5 "
     "WHEN status = 'suspended' THEN 6 "
     "WHEN status = 'revoked' THEN 8 "
-    "ELSE 7 END"
+    "ELSE 7 END)"
 )
 """What will hurt first: broken, open to anyone, one-way, unfinished, at rest, gone. Text without
 parameters, so that both databases can serve the order from an index; `listing.urgency` is its twin."""

@@ -12,7 +12,7 @@ JSON_ = sa.JSON().with_variant(JSONB(), "postgresql")
 TEXT = sa.String().with_variant(sa.String(collation="C"), "postgresql")
 TEXT36 = sa.String(36).with_variant(sa.String(36, collation="C"), "postgresql")
 URGENCY = (
-    "CASE WHEN status = 'degraded' THEN 0 "
+    "(CASE WHEN status = 'degraded' THEN 0 "
     "WHEN drill_mode AND status = 'proposed' THEN 1 "
     "WHEN status IN ('active', 'enrolled') AND last_outbound_error IS NOT NULL THEN 2 "
     "WHEN status = 'accepted' AND peer_kind = 'platform' THEN 3 "
@@ -20,7 +20,7 @@ URGENCY = (
     "WHEN status = 'proposed' THEN 5 "
     "WHEN status = 'suspended' THEN 6 "
     "WHEN status = 'revoked' THEN 8 "
-    "ELSE 7 END"
+    "ELSE 7 END)"
 )
 
 
