@@ -237,16 +237,16 @@ def _admitted(unit: Unit, site: Site, peer: Peer, call: Call, answer: Mapping[st
 
 def deliver(site: Site, peer_id: str, actor: Actor, correlation_id: str | None = None) -> str | None:
     """Step 4, second half: hand the remote the certificate we signed. None, or why it failed."""
-    with site.read() as session:
-        peer = peers.get(session, peer_id)
-        if not peer.enroll_owed:
-            return None
-        row = _signed_for(session, peer_id)
-        connection = client.connection_to(session, site.vault, peer, partial_mtls="refuse")
-    if row is None:
-        return "no certificate of ours is left to deliver"
-    body = {"certificate": {"cert_pem": row.cert_pem, "ca_chain_pem": row.chain_pem}}
     try:
+        with site.read() as session:
+            peer = peers.get(session, peer_id)
+            row = _signed_for(session, peer_id)
+            if not peer.enroll_owed:
+                return None
+            if row is None:
+                return "no certificate of ours is left to deliver"
+            connection = client.connection_to(session, site.vault, peer, partial_mtls="refuse")
+        body = {"certificate": {"cert_pem": row.cert_pem, "ca_chain_pem": row.chain_pem}}
         client.call(connection, f"{client.PREFIX}/enroll", body, timeout=site.settings.outbound_timeout)
     except RemoteFailed as failure:
         log.warning("[Handshake] enroll at %s failed: %s %s", peer.remote_instance_url, failure.problem, failure.cause)
