@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from fedtui.core.acts import shapes
 from fedtui.core.control import approvals, manager_state, node_settings
 from fedtui.core.control.operators import Operator
+from fedtui.core.errors import Unusable
 from fedtui.core.peering import peers, tokens
 from fedtui.core.peering.client import endpoint_urls
 from fedtui.core.record import events
@@ -47,7 +48,18 @@ class PeerRecord:
 
 
 def overview(session: Session, site: Site, operator: str) -> Overview:
-    """Look at the node for `operator`; one who is not on record has no permissions."""
+    """Look at the node for `operator`; one who is not on record has no permissions.
+
+    Raises `Unusable` when the database's file is gone: what is open would go on answering.
+    """
+    file = site.database.file
+    if file is not None and not file.exists():
+        raise Unusable(
+            "The node's database is gone.",
+            cause=f"{file} was moved or removed while it was in use.",
+            fix="Put it back, or a backup in its place, and restart what uses it.",
+            code="database_gone",
+        )
     known = session.get(Operator, operator)
     alive = daemons.alive(session, now=site.clock.now(), ttl=3 * site.settings.lease_ttl)
     pending = approvals.listing(session, status="pending", limit=1000)

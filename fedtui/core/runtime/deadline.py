@@ -30,7 +30,14 @@ def within(limit: timedelta, work: Coroutine[Any, Any, Result]) -> Result:
 
 
 async def _settle(loop: asyncio.AbstractEventLoop) -> None:
-    """Let generators and aborted connections close: they take a few turns of the loop."""
+    """Let generators end, and close what cancelled work has left open.
+
+    A TLS handshake that is cancelled half-way leaves its transport behind, and nothing but
+    the loop's own (private) list still knows it; without that list it would be closed when
+    it is garbage collected.
+    """
     await loop.shutdown_asyncgens()
+    for transport in list(getattr(loop, "_transports", {}).values()):
+        transport.abort()
     for _ in range(CLOSING_TURNS):
         await asyncio.sleep(0)
