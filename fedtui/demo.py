@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -25,6 +24,7 @@ from typing import Any
 
 import tomli_w
 
+from fedtui.child import ChildDaemon
 from fedtui.core.acts.gate import Done, Pending
 from fedtui.core.control import approvals
 from fedtui.core.errors import CheckFailed, Refused, Unusable, WrongUsage
@@ -59,12 +59,10 @@ class DemoNode:
     name: str
     url: str
     home: Path
-    daemon: subprocess.Popen[bytes] | None = None
+    daemon: ChildDaemon = field(init=False)
 
-    def environment(self) -> dict[str, str]:
-        """The caller's environment without anything that is about a node, and this home."""
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("FEDTUI_")}
-        return {**inherited, "FEDTUI_HOME": str(self.home)}
+    def __post_init__(self) -> None:
+        self.daemon = ChildDaemon(self.home, self.home / "serve.log")
 
     def settings(self, operator: str) -> settings.Settings:
         """This node's settings, for an operator."""
@@ -78,32 +76,6 @@ class DemoNode:
             yield node
         finally:
             node.close()
-
-    def start(self) -> None:
-        """Start the daemon; it also ends when this process does, however that happens."""
-        with (self.home / "serve.log").open("ab") as log:
-            self.daemon = subprocess.Popen(
-                [sys.executable, "-m", "fedtui", "serve", "--until-eof"],
-                env=self.environment(),
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    def stop(self) -> None:
-        """Stop the daemon: ask, wait, then insist."""
-        if self.daemon is None:
-            return
-        if self.daemon.stdin is not None:
-            self.daemon.stdin.close()
-        self.daemon.terminate()
-        try:
-            self.daemon.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self.daemon.kill()
-            self.daemon.wait()
-        self.daemon = None
 
 
 @dataclass(slots=True)
@@ -145,7 +117,7 @@ def run(*, nodes: int, keep: Path | None, headless: bool, exit_when_active: bool
         directory = _directory(stack, keep)
         federation = Federation(_plan(directory, nodes))
         for member in federation.nodes:
-            stack.callback(member.stop)
+            stack.callback(member.daemon.stop)
         _build(federation, _say)
         _await_active(federation, started)
         seconds = round(time.monotonic() - started, 1)
@@ -175,7 +147,7 @@ def _build(federation: Federation, say: Say) -> None:
     for member in federation.nodes:
         _set_up(member, say)
     for member in federation.nodes:
-        member.start()
+        member.daemon.start()
     for member in federation.nodes:
         _await_listening(member)
         say(f"{member.name} serves on {member.url} (its own database, CA, vault and operators)")
@@ -237,10 +209,10 @@ def _ended(node: Node, approval_id: str) -> approvals.Approval | None:
 
 
 def _await_listening(member: DemoNode) -> None:
-    log = member.home / "serve.log"
+    log = member.daemon.log
 
     def listening() -> bool | None:
-        if member.daemon is not None and member.daemon.poll() is not None:
+        if member.daemon.ended:
             raise Unusable(f"{member.name} did not start.", cause=log.read_text()[-500:], fix=f"See {log}.")
         return b"listening on" in log.read_bytes() or None
 
@@ -301,11 +273,11 @@ class Weather:
         self._text = f"Demo: {name} will stop in {CALM_SECONDS} s. Watch its row degrade, then recover."
         if self._over.wait(CALM_SECONDS):
             return
-        self._member.stop()
+        self._member.daemon.stop()
         self._text = f"Demo: {name} has stopped. After {CLOCKS['stale_after']} of silence the sweep degrades it."
         if self._over.wait(OUTAGE_SECONDS):
             return
-        self._member.start()
+        self._member.daemon.start()
         self._text = f"Demo: {name} is back. Its next heartbeat makes it active again by itself."
         if not self._over.wait(OUTAGE_SECONDS):
             self._text = "Demo: that was an outage. The nodes keep running until you quit with q."

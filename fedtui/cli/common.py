@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from fedtui.cli.console import load_settings
 from fedtui.cli.output import MODE, fields, narrate, show, show_problem
 from fedtui.core.errors import Problem, Refused, WrongUsage
 
 if TYPE_CHECKING:
     from fedtui.core.control.approvals import Approval
     from fedtui.core.node import Node
-    from fedtui.core.runtime.settings import Settings
 
     Session = Any
     """A database session, which the command line only passes on."""
@@ -82,13 +81,6 @@ def _with_common_options(function: Callable[..., Any]) -> Callable[..., Any]:
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in parameters}
     return run
-
-
-def load_settings(**options: Any) -> Settings:
-    """This process's settings; `options` not given are None."""
-    from fedtui.core.runtime import settings
-
-    return settings.load(os.environ, {"operator": MODE.operator, **options})
 
 
 @contextmanager

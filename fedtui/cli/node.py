@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedtui.cli.common import ask, group, load_settings, opened
+from fedtui.cli.common import ask, group, opened, viewing
+from fedtui.cli.console import init_here, load_settings, open_console
 from fedtui.cli.output import fields, narrate, show, table
-from fedtui.core.errors import CheckFailed, WrongUsage
+from fedtui.core.errors import CheckFailed
 
 if TYPE_CHECKING:
-    from fedtui.core.node import Node
+    pass
 
+DAMAGE = ("database_damaged", "vault_unreadable", "vault_key_wrong")
+"""Refusals to open a node that are what `db check` looks for."""
 settings_app = group("Settings that weaken the node: kept in its database, changed through the gate.")
 db_app = group("The node's database: upgrade, backup, check.")
 
@@ -35,26 +37,11 @@ def init(
     drill_mode: Annotated[bool, typer.Option(help="Peers proposed without a token accept any caller.")] = False,
 ) -> None:
     """Set up a node in FEDTUI_HOME. You become its first operator."""
-    from fedtui.core.node import init_node
     from fedtui.core.runtime import urls
-    from fedtui.core.trust import certificates
 
     settings = load_settings(listen=listen)
     urls.split_listen(settings.listen)
-    node = init_node(settings, name=name, url=url, single_operator=single_operator, drill_mode=drill_mode)
-    try:
-        with node.read() as session:
-            fingerprint = certificates.own_ca(session).fingerprint
-        made = {
-            "name": node.name,
-            "url": node.url,
-            "home": str(settings.home),
-            "node_id": node.id,
-            "ca_fingerprint": fingerprint,
-            "operator": node.operator,
-        }
-    finally:
-        node.close()
+    made = init_here(settings, name=name, url=url, single_operator=single_operator, drill_mode=drill_mode)
     show(made, lambda: fields(made))
     narrate("Next: fedtui serve   (and keep a copy of vault.key apart from the database's backups)")
 
@@ -75,29 +62,12 @@ def serve(
     raise typer.Exit(code)
 
 
-def console() -> None:
+def console(
+    read_only: Annotated[bool, typer.Option("--read-only", help="Refuse every act; start no daemon.")] = False,
+    place: Annotated[str, typer.Option("-c", metavar="PLACE", help="Where to begin: peers, or peers/ID.")] = "",
+) -> None:
     """Open the console on this machine's node."""
-    raise typer.Exit(open_console())
-
-
-def open_console() -> int:
-    """The console; its exit code. Raises `Unusable` where there is no node, `WrongUsage` off a terminal."""
-    settings = load_settings()
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise WrongUsage(
-            "The console needs a terminal.",
-            cause="Standard input or output is not one.",
-            fix="Run it in a terminal, or use a command: fedtui --help",
-            code="no_terminal",
-        )
-    from fedtui.app import run_console
-
-    def open_here() -> Node:
-        from fedtui.core.node import open_node
-
-        return open_node(settings)
-
-    return run_console(open_here)
+    raise typer.Exit(open_console(read_only=read_only, place=place))
 
 
 def config() -> None:
@@ -112,7 +82,7 @@ def settings_list() -> None:
     """The node settings."""
     from fedtui.core.control import node_settings
 
-    with opened() as node, node.read() as session:
+    with viewing() as (_node, session):
         rows = node_settings.rows(session)
     columns = (("key", "SETTING"), ("value", "VALUE"), ("default", "DEFAULT"), ("help", "WHAT IT DOES"))
     show(rows, lambda: table(rows, columns, empty=""))
@@ -161,10 +131,16 @@ def db_backup(file: Path) -> None:
 @db_app.command("check")
 def db_check() -> None:
     """Check the database and the vault key. Exit 1 if anything is wrong."""
+    from fedtui.core.errors import Problem
     from fedtui.core.runtime import upkeep
 
-    with opened() as node:
-        found = upkeep.check(node.database)
+    try:
+        with opened() as node:
+            found = upkeep.check(node.database)
+    except Problem as problem:
+        if problem.code not in DAMAGE:
+            raise
+        found = [f"{problem.problem} {problem.cause}"]
     if found:
         raise CheckFailed("The database is damaged.", cause="; ".join(found), fix="Restore a backup.")
     show({"ok": True}, "the database is whole, and the vault key fits")

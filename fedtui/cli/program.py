@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import traceback
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -13,11 +10,10 @@ from typer.exceptions import Abort, TyperException
 
 from fedtui.cli import approvals, demo, node, peers, record
 from fedtui.cli.common import group
-from fedtui.cli.output import MODE, Mode, show_problem
-from fedtui.core.errors import Problem, WrongUsage
-from fedtui.core.record.redaction import redact_text
-
-BUG = 70
+from fedtui.cli.console import open_console
+from fedtui.cli.guard import INTERRUPTED, guarded
+from fedtui.cli.output import MODE, Mode
+from fedtui.core.errors import WrongUsage
 
 app = group("A federation node with a terminal console.")
 node.register(app)
@@ -45,7 +41,7 @@ def root(
         print(f"fedtui {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        raise typer.Exit(node.open_console())
+        raise typer.Exit(open_console())
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -53,22 +49,16 @@ def run(arguments: Sequence[str]) -> int:
     _reset()
     # An error in the words themselves must be JSON too, before any option has been parsed.
     MODE.json = "--json" in arguments
+    return guarded(lambda: _run(list(arguments)))
+
+
+def _run(arguments: list[str]) -> int:
     try:
-        outcome = typer.main.get_command(app).main(list(arguments), prog_name="fedtui", standalone_mode=False)
-    except Problem as problem:
-        show_problem(problem)
-        return problem.exit_code
-    except (Abort, KeyboardInterrupt):
-        return 130
+        outcome = typer.main.get_command(app).main(arguments, prog_name="fedtui", standalone_mode=False)
+    except Abort:
+        return INTERRUPTED
     except TyperException as error:
-        show_problem(_wrong_words(error))
-        return WrongUsage.exit_code
-    except BrokenPipeError:
-        # Whoever read our output has left; keep the interpreter from complaining about it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception:
-        return _own_bug()
+        raise _wrong_words(error) from error
     return outcome if isinstance(outcome, int) else 0
 
 
@@ -85,16 +75,3 @@ def _wrong_words(error: TyperException) -> WrongUsage:
         cause="The command line is not of the form this command takes.",
         fix=f"See: {path} --help",
     )
-
-
-def _own_bug() -> int:
-    problem = Problem(
-        "fedtui has a bug: this should not have happened.",
-        cause=redact_text(traceback.format_exc(limit=0).strip().splitlines()[-1]),
-        fix="Run the same again with FEDTUI_DEBUG=1 and report what it prints.",
-        code="internal",
-    )
-    show_problem(problem)
-    if os.environ.get("FEDTUI_DEBUG"):
-        print(redact_text(traceback.format_exc()), file=sys.stderr)
-    return BUG

@@ -15,7 +15,10 @@ from textual.binding import Binding, BindingType
 Danger = Literal["none", "changes", "dangerous"]
 Target = Literal["", "row", "marks"]
 
-EVERYWHERE, TABLE, DETAIL, PEERS, PEER, DIALOG = "everywhere", "table", "detail", "peers", "peer", "dialog"
+ALWAYS, EVERYWHERE, TABLE, DETAIL, PEERS, PEER = "always", "everywhere", "table", "detail", "peers", "peer"
+"""Places: in the whole program, on every screen, in every table, in every detail, then screens by name."""
+ASK, TOLD, SECRET, WAITING, PROMPT, CHOICE, PRESS = "ask", "told", "secret", "waiting", "prompt", "choice", "press"
+"""Places in dialogs: the kinds of dialog, and what stands in one."""
 MANAGE_PEERS = "system.federation_peers.manage"
 
 
@@ -57,10 +60,11 @@ COMMANDS: tuple[Command, ...] = (
     Command("resume", "R", "Resume a suspended peer", (PEERS, PEER), MANAGE_PEERS, "changes", "marks"),
     Command("revoke", "X", "Revoke for good: certificates and tokens end at once", (PEERS, PEER), MANAGE_PEERS,
             "dangerous", "row", footer="revoke"),
-    Command("mark", "space", "Mark or unmark; acts then apply to the marks", (TABLE,), target="row", action="mark"),
-    Command("unmark", "u", "Take away every mark", (TABLE,), action="unmark"),
-    Command("sort", "s", "Take the next order", (PEERS,), footer="sort"),
     Command("filter", "slash", "Show only rows with a text; !text: only those without", (TABLE,), footer="filter"),
+    Command("sort", "s", "Take the next order", (PEERS,), footer="sort"),
+    Command("mark", "space", "Mark or unmark; acts then apply to the marks", (TABLE,), target="row", footer="mark",
+            action="mark"),
+    Command("unmark", "u", "Take away every mark", (TABLE,), action="unmark"),
     Command("down", "j,down", "Next line", (TABLE,), action="move(1)"),
     Command("up", "k,up", "Previous line", (TABLE,), action="move(-1)"),
     Command("page-down", "pagedown", "Next page", (TABLE,), action="page(1)"),
@@ -73,18 +77,41 @@ COMMANDS: tuple[Command, ...] = (
     Command("previous", "minus", "The view before this one", (EVERYWHERE,)),
     Command("command", "colon", "Type a command; Tab completes", (EVERYWHERE,), footer="command"),
     Command("help", "question_mark", "Every key and command of this screen", (EVERYWHERE,), footer="help"),
+    Command("quit", "q", "Quit", (EVERYWHERE,), footer="quit"),
     Command("peers", "", "The Peers screen; with an id, that peer", (EVERYWHERE,)),
     Command("refresh", "r", "Read again now; open the node again", (EVERYWHERE,)),
-    Command("quit", "q,ctrl+q,ctrl+c", "Quit", (EVERYWHERE,), footer="quit"),
+    Command("leave", "ctrl+q,ctrl+c", "Quit, also from a dialog", (ALWAYS,), action="quit"),
+
+    Command("next", "tab,down", "Next field or button", (ASK,), footer="next", action="app.focus_next"),
+    Command("before", "shift+tab,up", "Field or button before", (ASK,), action="app.focus_previous"),
+    Command("text-down", "pagedown", "Scroll the text", (ASK, TOLD), action="scroll(1)"),
+    Command("text-up", "pageup", "Scroll the text back", (ASK, TOLD), action="scroll(-1)"),
+    Command("cancel", "escape", "Cancel", (ASK,), footer="cancel", action="close"),
+    Command("confirm", "y", "Confirm, where nothing is being typed", (ASK,), footer="yes", action="confirm"),
+    Command("turn", "right,space", "Next choice", (CHOICE,), action="turn(1)"),
+    Command("turn-back", "left", "Previous choice", (CHOICE,), action="turn(-1)"),
+    Command("choose", "enter", "Go on with this choice", (CHOICE,), action="take"),
+    Command("press", "enter,space", "Press", (PRESS,), action="press"),
+    Command("right", "right", "Next button", (PRESS,), action="app.focus_next"),
+    Command("left", "left", "Button before", (PRESS,), action="app.focus_previous"),
+    Command("fix", "f", "Do what helps", (TOLD,), footer="fix", action="fix"),
+    Command("close", "escape,enter,q", "Close", (TOLD,), footer="close", action="close"),
+    Command("copy", "c", "Copy to the terminal's clipboard", (SECRET,), footer="copy", action="copy"),
+    Command("done", "escape", "Close; it is not shown again", (SECRET,), footer="close", action="close"),
+    Command("stop-waiting", "escape", "Stop waiting; what was asked for goes on", (WAITING,), footer="stop waiting",
+            action="close"),
+    Command("complete", "tab", "Complete what was typed", (PROMPT,), action="complete"),
+    Command("leave-it", "escape", "Leave the prompt", (PROMPT,), action="close"),
 )  # fmt: skip
-"""In the order of the line of keys: where it is too short, the last give way."""
+"""In the order of the lines of keys: where one is too short, the last of it give way."""
 
 BY_NAME = {command.name: command for command in COMMANDS}
 
 KEYS = {
     "question_mark": "?", "colon": ":", "slash": "/", "minus": "-", "enter": "Enter", "escape": "Esc",
-    "space": "Space", "pagedown": "PgDn", "pageup": "PgUp", "down": "Down", "up": "Up", "home": "Home",
-    "end": "End", "ctrl+q": "Ctrl+Q", "ctrl+c": "Ctrl+C",
+    "space": "Space", "tab": "Tab", "shift+tab": "Shift+Tab", "left": "Left", "right": "Right",
+    "pagedown": "PgDn", "pageup": "PgUp", "down": "Down", "up": "Up", "home": "Home", "end": "End",
+    "ctrl+q": "Ctrl+Q", "ctrl+c": "Ctrl+C",
 }  # fmt: skip
 """Keys whose names in Textual are not what people call them."""
 
@@ -97,7 +124,13 @@ def at(*places: str) -> list[Command]:
 def bindings(*places: str) -> list[BindingType]:
     """Textual's bindings for these places."""
     return [
-        Binding(command.keys, command.action or f"run({command.name!r})", command.help, show=bool(command.footer))
+        Binding(
+            command.keys,
+            command.action or f"run({command.name!r})",
+            command.help,
+            show=bool(command.footer),
+            priority=ALWAYS in command.where,
+        )
         for command in at(*places)
         if command.keys
     ]
@@ -109,7 +142,7 @@ def key_names(command: Command) -> list[str]:
 
 
 def completions(typed: str, available: Iterable[Command]) -> list[Command]:
-    """Commands whose name begins with what was typed, then those that contain it."""
+    """Commands whose name begins with what was typed, then those that contain it; each in the table's order."""
     wanted = typed.strip().lower()
     known = [command for command in available if wanted in command.name]
-    return sorted(known, key=lambda command: (not command.name.startswith(wanted), command.name))
+    return sorted(known, key=lambda command: not command.name.startswith(wanted))

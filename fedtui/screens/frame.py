@@ -2,43 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, ClassVar
 
-from rich.cells import cell_len
 from textual.app import ComposeResult
-from textual.screen import Screen
+from textual.message import Message
+from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 
+from fedtui.screens.band import band, key_lines, trail_line
+from fedtui.screens.commands import BY_NAME, EVERYWHERE, Command, at, bindings, completions
 from fedtui.screens.handle import Shared
-from fedtui.screens.widgets.clean import fit
-from fedtui.screens.widgets.paint import Line, Lines, Painted, Part, drawable, row
+from fedtui.screens.prompt import CommandPrompt
+from fedtui.screens.widgets.paint import BLANK, Lines, Painted, paragraphs
 
 TICK_SECONDS = 0.5
-NAME_WIDTH = 20
-"""Cells for the name of the node, and of the operator, in the band."""
-SHORTEST = 8
-KEYS = {"question_mark": "?", "enter": "Enter", "escape": "Esc", "pagedown": "PgDn", "pageup": "PgUp"}
-"""Keys whose names in Textual are not what people call them."""
-
-
-def key_name(key: str) -> str:
-    """A key as people write it: `Enter`, `?`, `Ctrl+q`."""
-    return KEYS.get(key) or (key if len(key) == 1 else key.capitalize())
+FRAME = "frame"
+TALL = 18
+"""Lines from which on the keys may take two of them."""
 
 
 class Frame(Screen[None], inherit_bindings=False):
-    """A screen between the band and the line of keys. Subclasses give `body`, and `tick` it."""
+    """A screen between the band and the line of keys.
 
+    Subclasses say where they are (`places`, for their commands), give `body`, and `tick` it.
+    A command runs as the method `do_NAME`; whether it may, `refusal` says.
+    """
+
+    places: ClassVar[tuple[str, ...]] = (EVERYWHERE,)
     DEFAULT_CSS = """
     Frame { background: ansi_default; color: ansi_default; layout: vertical; }
     Frame.-ascii Window { scrollbar-size-vertical: 0; }
-    Frame #notice { display: none; }
-    Frame #notice.-shown { display: block; }
+    Frame #keys { height: auto; }
+    Frame #notice, Frame #said { display: none; height: auto; max-height: 3; }
+    Frame #notice.-shown, Frame #said.-shown { display: block; }
     """
 
     def __init__(self, shared: Shared) -> None:
         super().__init__()
         self.shared = shared
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        cls.BINDINGS = [*bindings(*cls.places)]
+        super().__init_subclass__(**options)
+
+    @property
+    def place(self) -> str:
+        """Where this is, as `:` and deep links write it: `peers`, `peers/ID`."""
+        return ""
+
+    def trail(self) -> str:
+        """Where this is, in words, from the outermost place inwards."""
+        return ""
 
     def body(self) -> Iterator[Widget]:
         """The widgets between band and keys."""
@@ -50,14 +66,30 @@ class Frame(Screen[None], inherit_bindings=False):
     def compose(self) -> ComposeResult:
         yield Lines(id="band")
         yield Lines(id="notice")
+        yield Lines(id="trail")
         yield from self.body()
+        yield Lines(id="said")
         yield Lines(id="keys")
 
     def on_mount(self) -> None:
-        """Start the clock."""
+        """Start the clock. It stands still while another screen is on top."""
         self.set_class(Painted.ascii_only, "-ascii")
+        self._clock = self.set_interval(TICK_SECONDS, self.update)
+
+    def on_screen_suspend(self) -> None:
+        """Something is on top. Under a dialog the band goes on, and all else keeps still (rule 2)."""
+        self.hold(True)
+        if not isinstance(self.app.screen, ModalScreen):
+            self._clock.pause()
+
+    def on_screen_resume(self) -> None:
+        """On top again."""
+        self.hold(False)
+        self._clock.resume()
         self.update()
-        self.set_interval(TICK_SECONDS, self.update)
+
+    def hold(self, still: bool) -> None:
+        """Stop refreshing what the body shows, or go on."""
 
     def on_resize(self) -> None:
         """Fit the lines to the new width."""
@@ -65,74 +97,133 @@ class Frame(Screen[None], inherit_bindings=False):
 
     def update(self) -> None:
         """Bring the screen up to date. What goes wrong here is shown, and must not end the console."""
+        if not self.is_mounted:
+            return
         try:
-            width = self.size.width or self.app.size.width  # none of its own yet, before the first paint
+            width = self.size.width
             self.query_one("#band", Lines).present([band(self.shared, width)])
-            notice = self.query_one("#notice", Lines)
-            text = self.shared.notice()
-            notice.present([row([("›", "notice"), (text, "notice")], width=width, gap=1)])
-            notice.set_class(bool(text), "-shown")
-            self.query_one("#keys", Lines).present([keys(self.bindings_shown(), self.remark(), width)])
-            self.tick()
+            self.query_one("#trail", Lines).present([trail_line(self.trail(), self.remark(), width)])
+            if self.is_current:
+                self._present_if(self.shared.notice(), "#notice", "›", "notice")
+                self._present_if(self.shared.said(), "#said", "!", "warn")
+                most = 2 if self.size.height >= TALL else 1
+                self.query_one("#keys", Lines).present(key_lines(self.commands_shown(), width, most=most))
+                self.tick()
         except Exception as error:
-            self.shared.pulse.miss(error)
+            self.shared.pulse.miss(error, FRAME)
+        else:
+            self.shared.pulse.rest(FRAME)
+
+    def _present_if(self, text: str, id: str, glyph: str, style: str) -> None:
+        block = self.query_one(id, Lines)
+        block.present(paragraphs([(f"{glyph} {text}", style)], self.size.width, margin=1) if text else [BLANK])
+        block.set_class(bool(text), "-shown")
 
     def remark(self) -> str:
-        """A few words for the right end of the line of keys."""
+        """A few words for the right end of the trail."""
         return ""
 
-    def bindings_shown(self) -> list[tuple[str, str]]:
-        """The keys that work here, as (key, what it does), those of this screen first."""
-        shown: dict[str, tuple[str, str]] = {}
-        for one in self.active_bindings.values():
-            if one.binding.show:
-                shown.setdefault(one.binding.action, (key_name(one.binding.key), one.binding.description))
-        return list(shown.values())
+    def commands(self) -> list[Command]:
+        """The commands that work here."""
+        return at(*self.places)
+
+    def commands_shown(self) -> list[tuple[Command, bool]]:
+        """Those of the line of keys, and whether each may be used now."""
+        shown = [one for one in self.commands() if one.footer]
+        if self.shared.pulse.trouble is not None:
+            shown.insert(0, replace(BY_NAME["refresh"], footer="try again"))
+        return [(one, not self.refusal(one)) for one in shown]
+
+    def refusal(self, command: Command) -> str:
+        """Why a command may not be used now, in a sentence; empty when it may."""
+        return self.shared.refusal(command)
+
+    def action_run(self, name: str) -> None:
+        """Run a command, or say why not."""
+        command = BY_NAME[name]
+        if reason := self.refusal(command):
+            self.say(reason)
+            return
+        run: Callable[[], None] | None = getattr(self, "do_" + name.replace("-", "_"), None)
+        if run is None:
+            self.say(f"{name} does not work here.")
+        else:
+            run()
+
+    def say(self, text: str) -> None:
+        """Show a line above the keys for a few seconds."""
+        self.shared.say(text)
+        self.update()
+
+    # The commands that work everywhere
+
+    def do_help(self) -> None:
+        """Show the keys and commands of this screen."""
+        self.go("help")
+
+    def do_back(self) -> None:
+        """One step out, unless a key before was one already."""
+        if self.is_current and len(self.app.screen_stack) > 1:
+            self.app.pop_screen()
+            self.go("..")
+
+    def do_command(self) -> None:
+        """Ask for a command."""
+        self.app.push_screen(CommandPrompt(self.commands(), self.refusal), self._run_typed)
+
+    def _run_typed(self, typed: str | None) -> None:
+        words = (typed or "").split()
+        if not words:
+            return
+        name, rest = words[0].lower(), words[1:]
+        if rest and name == "peers":
+            self.go(f"peers/{rest[0]}")
+            return
+        known = [one for one in self.commands() if one.name.startswith(name)]
+        found = [one for one in known if one.name == name] or known
+        if len(found) == 1:
+            self.run_command(found[0])
+        else:
+            near = ", ".join(one.name for one in completions(name, self.commands())[:4])
+            self.say(f"There is no command {name!r}." + (f" Did you mean {near}?" if near else " ? lists them."))
+
+    def run_command(self, command: Command) -> None:
+        """Run a command as its key would."""
+        if command.action:
+            self.call_later(self.run_bound, command.action)
+        else:
+            self.action_run(command.name)
+
+    async def run_bound(self, action: str) -> None:
+        """Run a Textual action where the keys are."""
+        await self.app.run_action(action, default_namespace=self.focused or self)
+
+    def do_previous(self) -> None:
+        """The view before this one."""
+        self.go("-")
+
+    def do_peers(self) -> None:
+        """The Peers screen."""
+        self.go("peers")
+
+    def go(self, place: str) -> None:
+        """Go to a place; the app knows the way."""
+        self.app.post_message(Go(place))
+
+    def do_refresh(self) -> None:
+        """Open the node again if it is not open."""
+        self.app.post_message(Go("refresh"))
+
+    def do_quit(self) -> None:
+        """Leave."""
+        self.app.exit()
 
 
-def band(shared: Shared, width: int) -> Line:
-    """The line that says where one is: node, URL, operator, mode, and how fresh the data are."""
-    fresh = freshness(shared)
-    style = "tag" if shared.pulse.trouble else "band"
-    right = Part(width - cell_len(fresh) - 1, cell_len(fresh), fresh, style)
-    node = shared.node
-    if node is None:
-        items = [("fedtui", "band"), (shared.mode, "tag")]
-    else:
-        name, operator = short(node.name, NAME_WIDTH), f"operator {short(node.operator, NAME_WIDTH)}"
-        mode = f" {shared.mode} " if shared.mode else ""
-        room = right.x - 3 - sum(cell_len(text) + 2 for text in (name, operator, mode) if text)
-        items = [(name, "strong"), (short(node.url, room), "band"), (operator, "band"), (mode, "tag")]
-    left = row([(text, style) for text, style in items if text], width=right.x - 1, base="band")
-    return Line((*left.parts, right), "band")
+class Go(Message):
+    """Go to a place: `peers`, `peers/ID`, `-` for the one before, `..` tells of a step out."""
 
+    bubble = True
 
-def short(text: str, width: int) -> str:
-    """Foreign text, cleaned, in at most `width` cells; nothing if that leaves too little to read."""
-    text = drawable(text)
-    if cell_len(text) <= width:
-        return text
-    return fit(text, width) if width >= SHORTEST else ""
-
-
-def freshness(shared: Shared) -> str:
-    """How far the data can be trusted, in a word or two."""
-    pulse = shared.pulse
-    if shared.node is None:
-        return "not open" if pulse.trouble else "opening"
-    return f"STALE {int(pulse.age or 0)} s" if pulse.stale else "live"
-
-
-def keys(shown: list[tuple[str, str]], remark: str, width: int) -> Line:
-    """The line of keys, and at its right end the remark."""
-    end = Part(max(width - cell_len(drawable(remark)) - 1, 0), cell_len(drawable(remark)), remark, "dim")
-    items = [item for key, does in shown for item in ((key, "strong"), (does.lower(), ""))]
-    parts: list[Part] = []
-    x = 1
-    for (text, style), gap in zip(items, [1, 3] * len(shown), strict=True):
-        size = cell_len(text)
-        if x + size > end.x - 1:
-            break
-        parts.append(Part(x, size, text, style))
-        x += size + gap
-    return Line((*parts, end))
+    def __init__(self, place: str) -> None:
+        super().__init__()
+        self.place = place

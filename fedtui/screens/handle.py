@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,11 +13,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fedtui.screens.aside import Aside
 from fedtui.screens.commands import Command
 from fedtui.screens.trouble import Pulse
+from fedtui.screens.typeahead import TypeAhead
+from fedtui.screens.widgets.reading import Source
 
 if TYPE_CHECKING:
     from fedtui.core.acts.overview import Overview, PeerRecord
+    from fedtui.core.peering.listing import PeerLine
 
 MESSAGE_SECONDS = 8.0
+WATCH_SECONDS = 1.0
+OVERVIEW_SECONDS = 5.0
+"""How old the overview may become where nothing was committed: a daemon dies without a commit."""
+WATCH = "watch"
 
 
 class Changes(Protocol):
@@ -67,6 +74,25 @@ class NodeHandle(Protocol):
     def close(self) -> None: ...
 
 
+class Peers(Source["PeerLine"], Protocol):
+    """The peers of a node, as tables and screens read them. Imports the core: make it beside the event loop."""
+
+    sorts: Sequence[str]
+
+    def starting_with(self, beginning: str) -> Sequence[PeerLine]:
+        """Those whose id begins so; two at most."""
+
+    def lines(self, ids: Sequence[str]) -> Sequence[PeerLine]:
+        """These peers, as far as they are there."""
+
+
+def peers_of(node: NodeHandle) -> Peers:
+    """The peers in a node's database."""
+    from fedtui.screens.sources import PeersSource
+
+    return PeersSource(node)
+
+
 def utc_now() -> datetime:
     """The present moment, aware, in UTC."""
     return datetime.now(UTC)
@@ -77,7 +103,8 @@ class Shared:
     """One per console, handed to every screen.
 
     `mode` are words for the band (DEMO); `notice` returns one line to show beneath it, or
-    nothing; `now` returns aware UTC. `opened` is set once `node` is there.
+    nothing; `now` returns aware UTC. `opened` is set once `node` is there, and `overview` soon
+    after. `aside` is for reading, `acting` for what may take its time.
     """
 
     mode: str = ""
@@ -89,9 +116,15 @@ class Shared:
     opened: asyncio.Event = field(default_factory=asyncio.Event)
     acting: Aside = field(default_factory=lambda: Aside("fedtui-act"))
     read_only: bool = False
+    restricted: bool = False
+    peers_of: Callable[[NodeHandle], Peers] = peers_of
     overview: Overview | None = None
     message: str = ""
     _message_until: float = 0.0
+    ahead: TypeAhead = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ahead = TypeAhead(lambda: self.say("Too many keys at once: they were dropped."))
 
     def say(self, text: str) -> None:
         """Show a line above the keys for a few seconds."""
@@ -146,6 +179,32 @@ class Shared:
         else:
             self.pulse.beat()
             self.opened.set()
+
+    async def watch(self) -> None:
+        """Keep `overview` up to date, until cancelled: at once where something changed, and every few seconds."""
+        await self.opened.wait()
+        node = self.opened_node()
+        changes: Changes | None = None
+        seen = -OVERVIEW_SECONDS
+
+        def look() -> Overview | None:
+            nonlocal changes, seen
+            changes = changes or node.changes()
+            due = time.monotonic() - seen >= OVERVIEW_SECONDS
+            if not changes.poll() and not due:
+                return None
+            found = node.overview()
+            seen = time.monotonic()
+            return found
+
+        while True:
+            try:
+                self.overview = await self.aside.run(look) or self.overview
+                self.pulse.beat(WATCH)
+            except Exception as error:
+                seen = -OVERVIEW_SECONDS
+                self.pulse.miss(error, WATCH)
+            await asyncio.sleep(WATCH_SECONDS)
 
     def close(self) -> None:
         """Close the node, if it opened; a node that hangs is not waited for."""

@@ -1,51 +1,75 @@
-"""The keys of a screen, told by the bindings themselves."""
+"""Every command of a screen, told by the table that defines them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import ClassVar
 
-from textual.binding import ActiveBinding, Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import Screen
 from textual.widget import Widget
 
-from fedtui.screens.frame import Frame, key_name
+from fedtui.screens.commands import DETAIL, EVERYWHERE, Command, key_names
+from fedtui.screens.frame import Frame
 from fedtui.screens.handle import Shared
+from fedtui.screens.widgets.clean import wrap
 from fedtui.screens.widgets.paint import BLANK, Line, Lines, Part
 
-KEYS_WIDTH = 24
-"""Cells for the keys of an action."""
+KEY_WIDTH, NAME_WIDTH = 11, 18
 
 
-def help_lines(active: Iterable[ActiveBinding], width: int) -> list[Line]:
-    """What each key does: one line for each action, with all the keys that do it."""
-    found: dict[str, tuple[list[str], str]] = {}
-    for one in active:
-        if one.binding.description:
-            keys, _ = found.setdefault(one.binding.action, ([], one.binding.description))
-            keys.append(key_name(one.binding.key))
-    room = max(width - KEYS_WIDTH, 1)
-    return [
-        Line((Part(0, KEYS_WIDTH, ", ".join(keys), "strong"), Part(KEYS_WIDTH, room, does)))
-        for keys, does in found.values()
-    ]
+def help_lines(commands: list[tuple[Command, str]], width: int) -> list[Line]:
+    """A paragraph for each command: keys, name, what it does, and why it may not be used now."""
+    left = KEY_WIDTH + NAME_WIDTH
+    lines = []
+    for command, reason in commands:
+        told = command.help + (f" ({reason.rstrip('.')})" if reason else "")
+        style = "dim" if reason else ""
+        for number, piece in enumerate(wrap(told, max(width - left, 20))):
+            head = (
+                Part(0, KEY_WIDTH - 1, ", ".join(key_names(command)), "strong"),
+                Part(KEY_WIDTH, NAME_WIDTH - 1, f":{command.name}", "dim"),
+            )
+            lines.append(Line((*(head if number == 0 else ()), Part(left, max(width - left, 0), piece, style))))
+    return lines
 
 
 class HelpScreen(Frame):
-    """Every key that worked on the screen it was called from."""
+    """Every command of the screen it was called from."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "app.back", "Back")]
-    DEFAULT_CSS = "HelpScreen #help { height: 1fr; padding: 1 2; }"
+    places: ClassVar[tuple[str, ...]] = (EVERYWHERE, DETAIL)
+    DEFAULT_CSS = """
+    HelpScreen VerticalScroll { height: 1fr; padding: 1 2; scrollbar-size-vertical: 1; }
+    HelpScreen #help { height: auto; }
+    """
 
-    def __init__(self, shared: Shared, active: Iterable[ActiveBinding]) -> None:
+    def __init__(self, shared: Shared, about: Screen[object]) -> None:
         super().__init__(shared)
-        self._active = list(active)
+        self._about = about
+
+    def trail(self) -> str:
+        """Help, after where it was asked for."""
+        about = self._about.trail() if isinstance(self._about, Frame) else ""
+        return f"{about} › help" if about else "help"
 
     def body(self) -> Iterator[Widget]:
-        """The keys and what they do."""
-        yield Lines(id="help")
+        """The commands and what they do."""
+        with VerticalScroll(can_focus=False):
+            yield Lines(id="help")
 
     def tick(self) -> None:
         """Fit the lines to the width."""
+        about = self._about
+        commands = [(one, about.refusal(one)) for one in about.commands()] if isinstance(about, Frame) else []
         block = self.query_one("#help", Lines)
-        title = Line((Part(0, block.size.width, "Keys on this screen", "strong"),))
-        block.present([title, BLANK, *help_lines(self._active, block.size.width)])
+        width = max(block.size.width, 40)
+        title = Line((Part(0, width, "Keys and commands of this screen", "strong"),))
+        block.present([title, BLANK, *help_lines(commands, width)])
+
+    def action_scroll(self, lines: int) -> None:
+        """Scroll by so many lines."""
+        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+
+    def do_help(self) -> None:
+        """Back: the key that opened it closes it."""
+        self.do_back()

@@ -2,54 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
-from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widget import Widget
 
-from fedtui.screens.detail import DetailScreen, detail_lines
-from fedtui.screens.frame import Frame
-from fedtui.screens.handle import NodeHandle, Shared
+from fedtui.screens import peer_acts as acts
+from fedtui.screens.commands import BY_NAME, EVERYWHERE, PEERS, TABLE, Command, key_names
+from fedtui.screens.handle import Shared
+from fedtui.screens.peer import detail_lines
+from fedtui.screens.peer_acting import PeerActing
+from fedtui.screens.prompt import FilterPrompt
 from fedtui.screens.widgets.paint import Lines, paragraphs
-from fedtui.screens.widgets.reading import Query, Source
+from fedtui.screens.widgets.reading import Query
 from fedtui.screens.widgets.window import Empty, Window
 from fedtui.screens.words import columns
 
 if TYPE_CHECKING:
     from fedtui.core.peering.listing import PeerLine
 
-    class Peers(Source[PeerLine], Protocol):
-        """The peers of a node, and the orders they can be read in."""
-
-        sorts: Sequence[str]
-
 
 FIRST_SORT = "urgency"
 WIDE = 120
 EMPTY = Empty(
     "No peers yet.",
-    (
-        "Propose the first one:  fedtui peers propose https://OTHER-PLATFORM",
-        "Or take up an invite:   fedtui peers accept --invite INVITE",
-    ),
+    tuple(f"{key_names(BY_NAME[name])[0]}   {BY_NAME[name].help}" for name in ("propose", "accept")),
 )
 
 
-def peers_of(node: NodeHandle) -> Peers:
-    """The peers in a node's database. Imports the core: call it beside the event loop."""
-    from fedtui.screens.sources import PeersSource
-
-    return PeersSource(node)
-
-
-class PeersScreen(Frame):
+class PeersScreen(PeerActing):
     """The live table of peers, and beside it, where there is room, the one under the cursor."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("s", "sort", "Sort")]
+    places: ClassVar[tuple[str, ...]] = (PEERS, TABLE, EVERYWHERE)
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide")]  # noqa: RUF012 - Textual declares it so
     DEFAULT_CSS = """
     PeersScreen #sides { height: 1fr; }
@@ -62,9 +48,8 @@ class PeersScreen(Frame):
     PeersScreen #trouble.-shown { display: block; }
     """
 
-    def __init__(self, shared: Shared, source: Callable[[NodeHandle], Peers] = peers_of) -> None:
+    def __init__(self, shared: Shared) -> None:
         super().__init__(shared)
-        self._source = source
         self._sorts: Sequence[str] = (FIRST_SORT,)
         self._table: Window[PeerLine] = Window(
             columns(lambda: shared.stale_after),
@@ -88,12 +73,20 @@ class PeersScreen(Frame):
     async def _follow(self) -> None:
         await self.shared.opened.wait()
         try:
-            source = await self.shared.aside.run(lambda: self._source(self.shared.opened_node()))
+            source = await self.shared.aside.run(lambda: self.shared.peers_of(self.shared.opened_node()))
         except Exception as error:
             self.shared.pulse.miss(error)
             return
         self._sorts = source.sorts
         await self._table.follow(source)
+
+    def hold(self, still: bool) -> None:
+        """The table keeps still under a dialog, and while another screen is on top."""
+        self._table.hold(still)
+
+    def acted(self, ids: Sequence[str]) -> None:
+        """What was acted on is no longer marked."""
+        self._table.unmark(ids)
 
     def tick(self) -> None:
         """Ages in the table, the detail of the peer under the cursor, and what is wrong with the reads."""
@@ -109,21 +102,69 @@ class PeersScreen(Frame):
             wrong.present(paragraphs(trouble.told(), self.size.width, margin=1))
         wrong.set_class(trouble is not None, "-shown")
 
+    @property
+    def place(self) -> str:
+        """This is `peers`."""
+        return "peers"
+
+    def trail(self) -> str:
+        """Where this is, with the filter if there is one."""
+        query = self._table.asked
+        return f"Peers  /{'!' if query.invert else ''}{query.text}" if query.text else "Peers"
+
     def remark(self) -> str:
-        """The order, and the cursor's place among how many."""
+        """Marks, the order, and the cursor's place among how many."""
         place, count = self._table.position or (0, 0)
-        return f"by {self._table.asked.sort}   {place} of {count}" if count else ""
+        marked = f"{len(self._table.marks)} marked   " if self._table.marks else ""
+        return f"{marked}by {self._table.asked.sort}   {place} of {count}" if count else marked
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """An order is for what has rows."""
-        return self._table.has_rows if action == "sort" else True
+    def refusal(self, command: Command) -> str:
+        """Besides what holds everywhere: an act on peers needs one, in the right state."""
+        reason = super().refusal(command)
+        if reason or not command.target:
+            return reason
+        if self._table.marks and command.target == "marks":
+            return ""
+        line = self._table.current
+        if line is None:
+            return "There is no peer under the cursor."
+        return acts.refusal(command.name, line)
 
-    def action_sort(self) -> None:
+    def selected(self, command: Command) -> list[str]:
+        """The ids a command acts on: the marks, where there are any and it takes them, else the cursor's row."""
+        if command.target == "marks" and self._table.marks:
+            return list(self._table.marks)
+        line = self._table.current
+        return [line.id] if command.target and line is not None else []
+
+    def do_sort(self) -> None:
         """Take the next order; the cursor stays with its peer."""
         query = self._table.asked
         place = self._sorts.index(query.sort) + 1
         self._table.ask(replace(query, sort=self._sorts[place % len(self._sorts)]))
         self.update()
+
+    def do_filter(self) -> None:
+        """Ask for a filter, and show what it leaves while it is typed."""
+        query = self._table.asked
+        self.app.push_screen(FilterPrompt(("!" if query.invert else "") + query.text, self._filter))
+
+    def _filter(self, typed: str) -> None:
+        text = typed.strip()
+        invert = text.startswith("!")
+        query = replace(self._table.asked, text=text.removeprefix("!"), invert=invert and len(text) > 1)
+        if query != self._table.asked:
+            self._table.ask(query)
+            self.update()
+
+    def do_back(self) -> None:
+        """Take the filter away."""
+        self._filter("")
+
+    def do_refresh(self) -> None:
+        """Read again; open the node again if it is not open."""
+        super().do_refresh()
+        self._table.ask(self._table.asked)
 
     def on_window_looked(self) -> None:
         """Another peer under the cursor, or newer data."""
@@ -131,4 +172,4 @@ class PeersScreen(Frame):
 
     def on_window_opened(self, message: Window.Opened) -> None:
         """Show the peer on a screen of its own."""
-        self.app.push_screen(DetailScreen(self.shared, partial(self._table.find, message.id)))
+        self.go(f"peers/{message.id}")

@@ -81,3 +81,13 @@ class PeersSource:
     def _reading(self) -> Iterator[PeersReading]:
         with self._node.read() as session:
             yield PeersReading(session)
+
+    def starting_with(self, beginning: str) -> Sequence[PeerLine]:
+        """The peers whose id begins so; two at most."""
+        with self._node.read() as session:
+            return listing.starting_with(session, beginning)
+
+    def lines(self, ids: Sequence[str]) -> Sequence[PeerLine]:
+        """These peers, as far as they are there."""
+        with self._node.read() as session:
+            return [line for id in ids if (line := listing.one(session, id)) is not None]

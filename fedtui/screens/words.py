@@ -30,14 +30,13 @@ STATES = {
 }
 DRILL = Cell("! DRILL MODE", "loud")
 NEXT = {
-    "proposed": "It waits for the other platform to accept. Hand its operator an invite: fedtui peers token {id}",
+    "proposed": "It waits for the other platform to accept. Hand its operator an invite, which :token makes.",
     "accepted": "Its first heartbeat makes it active.",
     "enrolled": "Its next heartbeat makes it active.",
     "active": "Nothing to do. If no heartbeat comes for {stale}, it becomes degraded.",
     "degraded": "Its next heartbeat makes it active again. Until then, see that the other platform is up "
     "and can reach this node.",
-    "suspended": "It stays out until an operator resumes it. Then it has to prove itself with a heartbeat: "
-    "fedtui peers resume {id} --reason WHY",
+    "suspended": "It stays out until an operator resumes it (:resume). Then it has to prove itself with a heartbeat.",
     "revoked": "This is final. To federate again, propose it anew.",
 }
 NEXT_ONE_WAY = (
@@ -47,7 +46,7 @@ NEXT_ONE_WAY = (
 NEXT_SDWAN = "Nothing to do. An SD-WAN peer stays accepted: it sends no heartbeats."
 NEXT_DRILL = (
     "It accepts ANY caller, without a token. Whoever calls first becomes this peer. "
-    "Outside a drill, issue a token now: fedtui peers token {id}"
+    "Outside a drill, make a token now: :token"
 )
 REASONS = {
     "degraded": "degraded_reason",
@@ -160,7 +159,7 @@ def describe(line: PeerLine, now: datetime, stale_after: timedelta) -> Iterator[
     yield Paragraph("State", *state(line, now))
     if reason := line.metadata.get(REASONS.get(line.status, "")):
         yield Paragraph("Why", str(reason))
-    yield Paragraph("Next", _next(line).format(id=line.id, stale=_duration(stale_after)))
+    yield Paragraph("Next", _next(line).format(stale=_duration(stale_after)))
     yield Paragraph("", "")
     yield Paragraph("Role", _role_in_words(line))
     yield Paragraph("Heartbeat", _moment(line.last_heartbeat_at, now, "never"))

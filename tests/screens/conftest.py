@@ -41,7 +41,7 @@ class TopLevelSvg(pytest_textual_snapshot.SVGImageExtension):
 
     @classmethod
     def get_snapshot_name(cls, *, test_location: PyTestLocation, index: Any = 0) -> str:
-        words = re.findall(r"[A-Za-z0-9]+", test_location.snapshot_name.removeprefix("test_"))
+        words = re.findall(r"[A-Za-z0-9]+", re.sub("^test_(looks)?", "", test_location.snapshot_name))
         return "-".join([*words, *([str(index)] if index else [])])
 
 

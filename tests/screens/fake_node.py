@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -12,17 +13,27 @@ from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any
 
+from textual import events
 from textual.pilot import Pilot
-from textual.screen import Screen
 
 from fedtui.app import Console
+from fedtui.core.acts.gate import Done, Pending
+from fedtui.core.acts.overview import Overview, PeerRecord
+from fedtui.core.control import operators
+from fedtui.core.control.approvals import Approval
+from fedtui.core.peering import peers
 from fedtui.core.peering.listing import SORTS, PeerLine, key
+from fedtui.screens.frame import Frame
 from fedtui.screens.handle import NodeHandle
-from fedtui.screens.peers import PeersScreen
 from fedtui.screens.widgets.reading import Key, Query
 from fedtui.screens.widgets.window import Window
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+
+
+INVITE = "fi1" + "abcdefghijklmnopqrstuvwxyz234567" * 6
+EVERYTHING = frozenset(operators.PERMISSIONS)
+SEEN = Overview(node_id="n-1", permissions=EVERYTHING, manager_paused=False, drill_mode=False, waiting=0, daemons=1)
 
 
 @dataclass(frozen=True)
@@ -35,22 +46,60 @@ class FakeSettings:
 class FakeNode:
     """Peers in memory. `put` and `drop` are another process's commits; `broken` makes every read fail."""
 
-    def __init__(self, peers: Sequence[PeerLine] = (), *, name: str = "alpha") -> None:
+    def __init__(self, lines: Sequence[PeerLine] = (), *, name: str = "alpha") -> None:
         self.name = name
         self.url = f"https://{name}.example.org:8443"
         self.operator = "alice"
         self.settings = FakeSettings()
-        self.peers = {peer.id: peer for peer in peers}
+        self.peers = {line.id: line for line in lines}
         self.version = 1
         self.broken: Exception | None = None
         self.delay = 0.0
         self.reads = 0
         self.closed = False
         self.order = Order(self)
+        self.seen = SEEN
+        self.asked: list[tuple[str, dict[str, Any], str | None]] = []
+        self.refuses: Exception | None = None
+        self.heartbeat_fails: str | None = None
 
-    def put(self, *peers: PeerLine) -> None:
+    def actor(self, origin: str) -> str:
+        """Who acts."""
+        return f"{self.operator} via {origin}"
+
+    def request(self, actor: str, action: str, params: dict[str, Any], *, reason: str | None = None) -> Done | Pending:
+        """The gate: what trusts asks, suspending and resuming are done at once; all of it is kept in `asked`."""
+        time.sleep(self.delay)
+        self.asked.append((action, dict(params), reason))
+        if self.refuses is not None:
+            raise self.refuses
+        what = action.rpartition("_")[2]
+        if what in ("propose", "accept", "revoke"):
+            return Pending(Approval(id="01950000-0000-7000-9000-00000000000a", expires_at=NOW + timedelta(hours=4)))
+        if what in ("suspend", "resume"):
+            self.change(params["peer"], status={"suspend": "suspended", "resume": "accepted"}[what])
+        if what == "token" and not params.get("cancel"):
+            return Done({"acceptance_token": "ft1token", "invite": INVITE, "expires_at": NOW + timedelta(hours=1)})
+        return Done({"peer_id": params.get("peer")})
+
+    def overview(self) -> Overview:
+        """The node at a glance."""
+        if self.broken is not None:
+            raise self.broken
+        return self.seen
+
+    def peer_record(self, peer_id: str) -> PeerRecord | None:
+        """A peer in full."""
+        return record(self.peers[peer_id]) if peer_id in self.peers else None
+
+    def heartbeat_now(self, actor: str, peer_id: str) -> str | None:
+        """Send a heartbeat: None, or why it failed."""
+        time.sleep(self.delay)
+        return self.heartbeat_fails
+
+    def put(self, *lines: PeerLine) -> None:
         """Commit new or changed peers."""
-        self.peers = self.peers | {peer.id: peer for peer in peers}
+        self.peers = self.peers | {line.id: line for line in lines}
         self.version += 1
 
     def drop(self, *ids: str) -> None:
@@ -107,7 +156,8 @@ class Order:
         """Keys and lines, in order."""
         version, keys, lines = self.cache.get(query, (0, [], []))
         if version != self.node.version:
-            lines = sorted(self.node.peers.values(), key=lambda line: key(line, query.sort))
+            found = (line for line in self.node.peers.values() if matches(line, query))
+            lines = sorted(found, key=lambda line: key(line, query.sort))
             keys = [key(line, query.sort) for line in lines]
             self.cache[query] = (self.node.version, keys, lines)
         return keys, lines
@@ -135,7 +185,8 @@ class FakeSource:
             yield self
 
     def find(self, query: Query, id: str) -> PeerLine | None:
-        return self.node.peers.get(id)
+        line = self.node.peers.get(id)
+        return line if line is not None and matches(line, query) else None
 
     def page(
         self,
@@ -159,19 +210,28 @@ class FakeSource:
         return bisect_left(self.node.order.of(query)[0], key)
 
     def count(self, query: Query) -> int:
-        return len(self.node.peers)
+        return len(self.node.order.of(query)[0])
+
+    def starting_with(self, beginning: str) -> Sequence[PeerLine]:
+        with self.node.read():
+            return [line for id, line in self.node.peers.items() if id.startswith(beginning)][:2]
+
+    def lines(self, ids: Sequence[str]) -> Sequence[PeerLine]:
+        with self.node.read():
+            return [self.node.peers[id] for id in ids if id in self.node.peers]
 
 
-class FakeConsole(Console):
-    """The console on a `FakeNode`."""
+def matches(line: PeerLine, query: Query) -> bool:
+    """Whether the filter leaves this line in."""
+    found = any(query.text.lower() in str(value).lower() for value in (line.remote_instance_url, line.status, line.id))
+    return not query.text or found != query.invert
 
-    def get_default_screen(self) -> Screen[None]:
-        return PeersScreen(self.shared, FakeSource)
 
-
-def console(node: FakeNode, **options: Any) -> FakeConsole:
+def console(node: FakeNode, **options: Any) -> Console:
     """A console on `node`, its clock standing at `NOW` unless told otherwise."""
-    return FakeConsole(lambda: node, **{"now": lambda: NOW, **options})
+    app = Console(lambda: node, **{"now": lambda: NOW, **options})
+    app.shared.peers_of = FakeSource
+    return app
 
 
 def peer(number: int, url: str = "", status: str = "active", **fields: Any) -> PeerLine:
@@ -193,6 +253,55 @@ def peer(number: int, url: str = "", status: str = "active", **fields: Any) -> P
         "updated_at": NOW - timedelta(minutes=1),
     }
     return PeerLine(**{**values, **fields})
+
+
+def record(line: PeerLine) -> PeerRecord:
+    """A peer in full, as its line has it and with a little of everything."""
+    values = {name: getattr(line, name) for name in line.__dataclass_fields__}
+    url = line.remote_instance_url
+    certificate = {"direction": "inbound", "revoked_at": None, "not_after": NOW + timedelta(days=73, hours=6)}
+    shape = values | {
+        "can_become": list(peers.TRANSITIONS.get(line.status, ())),
+        "endpoints": [
+            {"url": url, "scope": "wan", "priority": 10},
+            {"url": "https://10.1.2.3:8443", "scope": "lan", "priority": 1},
+        ],
+        "confirmed_endpoints": [],
+        "capabilities": {"sdwan": True, "grants": 2},
+        "extension_slugs": ["backup", "dns"],
+        "platform_version": "4.2.0",
+        "data_residency": "EU",
+        "operator_contact": "noc@example.org",
+        "signed_at": NOW - timedelta(days=16),
+        "last_handshake_at": NOW - timedelta(days=16),
+        "clock_skew_seconds": 3.4,
+        "maintenance_until": None,
+        "pair": "complete" if line.certificate_expires_at else "none",
+    }
+    return PeerRecord(
+        shape=shape,
+        dialled=(url,),
+        token_state="issued" if line.status == "proposed" else "used",
+        token_expires_at=NOW + timedelta(hours=1),
+        certificates=[
+            certificate | {"serial": "6f0a11c2d3e4f506aabb"},
+            certificate | {"direction": "outbound", "serial": "11aa22bb33cc44dd55ee"},
+        ],
+        events=[
+            {
+                "kind": "federation.peer.heartbeat_stale",
+                "severity": "medium",
+                "actor": "federation_heartbeat_sweep",
+                "emitted_at": NOW - timedelta(minutes=7),
+            },
+            {
+                "kind": "federation.peer.accepted",
+                "severity": "low",
+                "actor": "accept_controller",
+                "emitted_at": NOW - timedelta(days=16),
+            },
+        ],
+    )
 
 
 NEVER = {"last_heartbeat_at": None, "last_outbound_at": None, "certificate_expires_at": None}
@@ -262,19 +371,30 @@ async def until(pilot: Pilot[None], condition: Callable[[], object], seconds: fl
     await pilot.pause()
 
 
+async def type_in(pilot: Pilot[None], *keys: str) -> None:
+    """Press keys; what begins with `text:` goes in as one paste, which is quicker than letters."""
+    for one in keys:
+        if one.startswith("text:"):
+            pilot.app.post_message(events.Paste(one.removeprefix("text:")))
+        else:
+            await pilot.press(one)
+
+
 def table(pilot: Pilot[None]) -> Window[PeerLine]:
     """The table of the Peers screen, wherever that is in the stack."""
     return pilot.app.screen_stack[0].query_one(Window)
 
 
 async def settled(pilot: Pilot[None]) -> None:
-    """Wait until the table shows what is there, or why not."""
+    """Wait until the table and the band show what is there, or why not."""
     console = pilot.app
     assert isinstance(console, Console)
+    shared = console.shared
     await until(pilot, lambda: console.screen_stack[0].query(Window))
     window = table(pilot)
-    await until(pilot, lambda: window.position is not None or console.shared.pulse.trouble is not None)
-    console.screen_stack[-1].update()  # type: ignore[attr-defined]
+    await until(pilot, lambda: (window.position and shared.overview) or shared.pulse.trouble is not None)
+    if isinstance(console.screen, Frame):
+        console.screen.update()
     await pilot.pause()
 
 
@@ -289,3 +409,20 @@ def cursor_url(pilot: Pilot[None]) -> str | None:
     """The URL of the peer under the cursor."""
     row = table(pilot).current
     return None if row is None else row.remote_instance_url
+
+
+def rows(pilot: Pilot[None]) -> list[str]:
+    """The lines of the table beneath its heading, as text."""
+    place = table(pilot).region
+    return shown(pilot)[place.y + 1 : place.bottom]
+
+
+def trail(pilot: Pilot[None]) -> str:
+    """The line that says where one is."""
+    top = [screen for screen in pilot.app.screen_stack if isinstance(screen, Frame)][-1]
+    return shown(pilot)[top.query_one("#trail").region.y]
+
+
+def page(pilot: Pilot[None]) -> str:
+    """All that is on the screen, every run of blanks as one, without the sides of boxes."""
+    return " ".join(re.sub("[│┃]", " ", " ".join(shown(pilot))).split())

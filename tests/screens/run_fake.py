@@ -9,12 +9,11 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from typing import Any
 
 from fake_node import FakeNode, FakeSource, peer
-from textual.screen import Screen
 
 import fedtui.app
-from fedtui.screens.peers import PeersScreen
 
 COUNT = 500
 
@@ -22,8 +21,9 @@ COUNT = 500
 class FakeConsole(fedtui.app.Console):
     """The console on a `FakeNode`."""
 
-    def get_default_screen(self) -> Screen[None]:
-        return PeersScreen(self.shared, FakeSource)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.shared.peers_of = FakeSource
 
     def on_ready(self) -> None:
         """Fail, where the test asks for it."""

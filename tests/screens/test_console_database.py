@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
-from fake_node import cursor_url, in_loop, settled, shown, table, until
+from fake_node import cursor_url, in_loop, page, rows, settled, shown, table, trail, type_in, until
 from sqlalchemy import insert
+from textual import events
 
 from fedtui.app import Console
+from fedtui.core.control import approvals
 from fedtui.core.node import Node, open_node
 from fedtui.core.peering import listing, peers
 from fedtui.core.peering.peers import Peer
+from fedtui.core.runtime import settings
 from fedtui.core.runtime.clock import Clock
+from fedtui.screens.dialogs.ask import Ask
+from fedtui.screens.dialogs.tell import Secret
 from fedtui.screens.sources import PeersSource
 from fedtui.screens.widgets.reading import Query, Want, look
 
@@ -51,13 +58,13 @@ async def test_another_process_is_seen_within_a_second(node: Node, clock: Clock)
     app = Console(lambda: open_node(node.settings), now=clock.now)
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
-        assert "No peers yet." in shown(pilot)[2]
+        assert "No peers yet." in rows(pilot)[0]
         assert shown(pilot)[0].split()[:4] == ["alpha", "https://alpha.example", "operator", "ada"]
         began = time.monotonic()
         add(node, "https://bravo.example", "https://charlie.example:8443")
-        await until(pilot, lambda: "○ proposed" in shown(pilot)[2])
+        await until(pilot, lambda: "○ proposed" in rows(pilot)[0])
         assert time.monotonic() - began < 1
-        assert "charlie.example:8443" in shown(pilot)[3]
+        assert "charlie.example:8443" in rows(pilot)[1]
     app.shared.close()
 
 
@@ -73,7 +80,7 @@ async def test_the_real_listing_carries_the_cursor_through_every_order(node: Nod
         url = cursor_url(pilot)
         for sort in [*listing.SORTS[1:], listing.SORTS[0]]:
             await pilot.press("s")
-            await until(pilot, lambda sort=sort: f"by {sort}" in shown(pilot)[-1])
+            await until(pilot, lambda sort=sort: f"by {sort}" in trail(pilot))
             await until(pilot, lambda url=url: cursor_url(pilot) == url)
             await pilot.pause(0.3)
             assert cursor_url(pilot) == url
@@ -112,8 +119,158 @@ async def test_a_database_that_is_taken_away_leaves_the_rows(
         with node.unit(node.actor("test")) as unit:
             unit.session.connection().exec_driver_sql("ALTER TABLE peers RENAME TO peers_away")
         await until(pilot, lambda: "STALE" in shown(pilot)[0])
-        assert "bravo.example" in shown(pilot)[2]
+        assert "bravo.example" in rows(pilot)[0]
         with node.unit(node.actor("test")) as unit:
             unit.session.connection().exec_driver_sql("ALTER TABLE peers_away RENAME TO peers")
         await until(pilot, lambda: shown(pilot)[0].endswith("live"))
+    app.shared.close()
+
+
+def console_of(node: Node, clock: Clock, **options: Any) -> Console:
+    """A console on a node's database, through a connection of its own."""
+    return Console(lambda: open_node(node.settings, clock=clock), now=clock.now, **options)
+
+
+@in_loop
+async def test_proposing_on_a_real_node_files_a_request(node: Node, clock: Clock) -> None:
+    """What the form sends, the gate takes: a pending request with the reason, and nothing done yet."""
+    app = console_of(node, clock)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await type_in(
+            pilot, "p", "text:https://bravo.example", "enter", "enter", "enter", "text:to try", "enter", "enter"
+        )
+        await until(pilot, lambda: "Waits for approval until 16:00 UTC" in page(pilot))
+    app.shared.close()
+    with node.read() as session:
+        [request] = approvals.listing(session)
+        assert (request.action, request.status, request.reason) == (
+            "system.federation_peer_propose", "pending", "to try",
+        )  # fmt: skip
+        assert listing.count(session) == 0
+
+
+@in_loop
+async def test_suspending_and_revoking_on_a_real_node(node: Node, clock: Clock) -> None:
+    """Two marked peers are suspended at once; revoking one waits for somebody else."""
+    ids = add(node, "https://bravo.example", "https://charlie.example")
+    with node.unit(node.actor("test")) as unit:
+        for id in ids:
+            peers.move(unit, id, "accepted")
+    app = console_of(node, clock)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await type_in(pilot, "space", "space", "S", "text:moving", "tab", "tab", "enter")
+        await until(pilot, lambda: page(pilot).count("■ suspended") == 2)
+        await type_in(pilot, "g", "X", *"gone", "tab", "text:bravo.example", "tab", "tab", "enter")
+        await until(pilot, lambda: "Waits for approval" in page(pilot))
+    app.shared.close()
+    with node.read() as session:
+        assert [one.metadata["suspension_reason"] for one in listing.page(session)] == ["moving", "moving"]
+        assert [one.action for one in approvals.listing(session)] == ["system.federation_peer_revoke"]
+
+
+@in_loop
+async def test_a_real_invite_is_shown_and_read(
+    node: Node, clock: Clock, make_node: Callable[..., Node], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The invite that one console shows is the one another takes; with a letter changed, it is named as mangled."""
+    add(node, "https://bravo.example")
+    app = console_of(node, clock)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("t", "enter", "enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Secret) and pilot.app.screen.ready)
+        invite = pilot.app.screen._secret  # type: ignore[attr-defined]
+        await pilot.press("escape")
+    app.shared.close()
+    bravo = make_node("bravo")
+    other = console_of(bravo, clock)
+    async with other.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("a")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Ask) and pilot.app.screen.ready)
+        changed = "a" if invite[40] != "a" else "b"
+        pilot.app.post_message(events.Paste(invite[:40] + changed + invite[41:]))
+        await until(pilot, lambda: "mangled" in page(pilot))
+        await pilot.press("ctrl+u")
+        pilot.app.post_message(events.Paste(invite[:50] + "\n" + invite[50:] + "\n"))
+        await until(pilot, lambda: "from alpha.example, until 2026-03-01 13:00 UTC" in page(pilot))
+        await pilot.press("enter", "enter", "enter", "enter", "enter")
+        await until(pilot, lambda: "Waits for approval" in page(pilot))
+    other.shared.close()
+    assert invite not in caplog.text
+    with bravo.read() as session:
+        [request] = approvals.listing(session)
+        assert invite not in str(request.params) + request.summary
+
+
+@in_loop
+async def test_who_may_not_is_told_on_a_real_node(node: Node, clock: Clock, make_node: Callable[..., Node]) -> None:
+    """A read-only console and an operator without the permission are refused before anything is asked."""
+    add(node, "https://bravo.example")
+    eve = settings.load({"FEDTUI_HOME": str(node.settings.home), "FEDTUI_OPERATOR": "eve"})
+    for app, reason in (
+        (console_of(node, clock, read_only=True), "This console is read-only."),
+        (Console(lambda: open_node(eve, clock=clock), now=clock.now), "eve lacks the permission"),
+    ):
+        async with app.run_test(size=(80, 24)) as pilot:
+            await settled(pilot)
+            await pilot.press("t")
+            await until(pilot, lambda reason=reason: reason in page(pilot))
+        app.shared.close()
+    with node.read() as session:
+        assert approvals.listing(session) == []
+
+
+@in_loop
+async def test_the_band_tells_what_the_node_is_in(node: Node, clock: Clock) -> None:
+    """No daemon, a paused manager and requests waiting show in the band within seconds of their commit."""
+    app = console_of(node, clock)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await until(pilot, lambda: "NO DAEMON" in shown(pilot)[0])
+        node.request(node.actor("test"), "system.manager_pause", {})
+        await until(pilot, lambda: "PAUSED" in shown(pilot)[0], 3)
+    app.shared.close()
+
+
+@in_loop
+async def test_a_locked_database_holds_an_act_and_not_the_console(node: Node, clock: Clock) -> None:
+    """While another process holds the database's write lock, an act waits and says so; the screen goes on."""
+    [id] = add(node, "https://bravo.example")
+    with node.unit(node.actor("test")) as unit:
+        peers.move(unit, id, "accepted")
+    app = console_of(node, clock)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("S", *"why", "tab")
+        lock = sqlite3.connect(str(node.database.file), isolation_level=None)
+        lock.execute("BEGIN IMMEDIATE")
+        await pilot.press("tab", "enter")
+        await until(pilot, lambda: "Suspending ..." in page(pilot))
+        assert shown(pilot)[0].endswith("live")
+        await pilot.press("escape", "question_mark")
+        await until(pilot, lambda: "Peers › help" in page(pilot))
+        await pilot.press("escape")
+        lock.execute("ROLLBACK")
+        lock.close()
+        await until(pilot, lambda: "■ suspended" in page(pilot))
+    app.shared.close()
+
+
+@in_loop
+async def test_a_database_that_is_removed_is_said(node: Node, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that was removed would go on answering: the console says that it is gone, and locks what is dangerous."""
+    monkeypatch.setattr("fedtui.screens.handle.OVERVIEW_SECONDS", 0.5)
+    add(node, "https://bravo.example")
+    app = console_of(node, clock)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        assert node.database.file is not None
+        node.database.file.unlink()
+        await until(pilot, lambda: "The node's database is gone." in page(pilot), 8)
+        assert "STALE" in shown(pilot)[0]
+        await pilot.press("X")
+        await until(pilot, lambda: "The data are stale" in page(pilot))
     app.shared.close()

@@ -11,69 +11,230 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from fake_node import NOW, FakeNode, console, in_loop, peer, settled, shown, table, until, zoo
+from fake_node import (
+    NOW,
+    FakeNode,
+    console,
+    in_loop,
+    page,
+    peer,
+    rows,
+    settled,
+    shown,
+    table,
+    trail,
+    type_in,
+    until,
+    zoo,
+)
 
-from fedtui.app import OUR_BUG, crash_report
+from fedtui.app import OUR_BUG
 from fedtui.core.errors import Unusable
-from fedtui.screens.detail import DetailScreen
+from fedtui.screens.commands import (
+    ALWAYS,
+    ASK,
+    COMMANDS,
+    DETAIL,
+    EVERYWHERE,
+    PEER,
+    PEERS,
+    PROMPT,
+    SECRET,
+    TABLE,
+    TOLD,
+    at,
+    key_names,
+)  # fmt: skip
 from fedtui.screens.help import HelpScreen
+from fedtui.screens.peer import PeerScreen
+from fedtui.screens.peer_acts import PEER_ACTS
 from fedtui.screens.peers import PeersScreen
+from fedtui.screens.trouble import crash_report
+from fedtui.screens.widgets.window import Window
 
 
 @in_loop
-async def test_enter_opens_the_detail_and_escape_goes_back() -> None:
-    """At 80 columns the detail is a screen of its own; Esc leads back to the same record."""
+async def test_enter_opens_the_peer_and_escape_goes_back() -> None:
+    """Enter opens the peer under the cursor on a screen of its own; Esc leads back to the same record."""
     async with console(FakeNode(zoo())).run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         await pilot.press("j", "j", "enter")
-        await until(pilot, lambda: isinstance(pilot.app.screen, DetailScreen))
-        await until(pilot, lambda: "lima.example.org" in shown(pilot)[2])
+        await until(pilot, lambda: isinstance(pilot.app.screen, PeerScreen) and "kilo.example.org" in trail(pilot))
+        assert trail(pilot) == " Peers › kilo.example.org"
+        assert "[active]" in page(pilot)
         await pilot.press("escape")
-        assert isinstance(pilot.app.screen, PeersScreen)
+        await until(pilot, lambda: isinstance(pilot.app.screen, PeersScreen))
         assert table(pilot).position == (3, 14)
 
 
 @in_loop
-async def test_the_open_detail_is_live() -> None:
-    """The detail shows what happens to its peer while it is open, and says when the peer is gone."""
+async def test_the_open_peer_is_live() -> None:
+    """The screen shows what happens to its peer while it is open, and says when the peer is gone."""
     node = FakeNode(zoo())
     async with console(node).run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         await pilot.press("enter")
-        await until(pilot, lambda: any("▲ degraded" in line for line in shown(pilot)))
+        await until(pilot, lambda: "▲ degraded" in page(pilot))
         node.change(peer(2).id, status="active", last_heartbeat_at=NOW)
-        await until(pilot, lambda: any("● active" in line for line in shown(pilot)))
+        await until(pilot, lambda: "● active" in page(pilot))
+        node.broken = OSError("disk I/O error")
+        await until(pilot, lambda: "STALE" in shown(pilot)[0] and "r try again" in page(pilot))
+        assert "● active" in page(pilot)
+        node.broken = None
         node.drop(peer(2).id)
-        await until(pilot, lambda: any("no longer there" in line for line in shown(pilot)))
+        await until(pilot, lambda: f"There is no peer {peer(2).id}" in page(pilot))
+        await until(pilot, lambda: shown(pilot)[0].endswith("live"))
+
+
+@in_loop
+async def test_a_deep_link_leads_to_a_peer_by_the_beginning_of_its_id() -> None:
+    """The place given at the start is shown once the node is open, over the screen it belongs to."""
+    id = peer(12).id
+    async with console(FakeNode(zoo()), place=f"peers/{id[:-1]}").run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "The id of more than one peer begins with" in page(pilot))
+        await type_in(pilot, "colon", f"text:peers {id}", "enter")
+        await until(pilot, lambda: "a-platform-with-a-remarkably-long-name" in trail(pilot))
+        await pilot.press("escape")
+        await until(pilot, lambda: "1 of 14" in trail(pilot))
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [("peers/0000", "There is no peer 0000."), ("grants\x1b", "There is no place grants\\x1b. There is: peers")],
+)
+@in_loop
+async def test_a_place_that_does_not_exist_is_said(place: str, said: str) -> None:
+    """A deep link to nowhere says so in words, and the console is there all the same."""
+    async with console(FakeNode(zoo()), place=place).run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: said in page(pilot))
+
+
+@in_loop
+async def test_minus_goes_to_the_view_before_and_back_again() -> None:
+    """`-` toggles between the last two places, whichever way one came."""
+    async with console(FakeNode(zoo())).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("minus")
+        await pilot.press("enter")
+        await until(pilot, lambda: "charlie" in trail(pilot))
+        await pilot.press("escape", "j", "enter")
+        await until(pilot, lambda: "drill.example" in trail(pilot))
+        await pilot.press("minus")
+        await until(pilot, lambda: " of 14" in trail(pilot))
+        await pilot.press("minus")
+        await until(pilot, lambda: "drill.example" in trail(pilot))
+        await type_in(pilot, "colon", f"text:peers {peer(1).id}", "enter")
+        await until(pilot, lambda: "bravo" in trail(pilot))
+        await pilot.press("minus")
+        await until(pilot, lambda: "drill.example" in trail(pilot))
 
 
 @in_loop
 async def test_beside_the_list_where_there_is_room() -> None:
-    """From 120 columns on, the detail of the peer under the cursor stands beside the list."""
+    """From 120 columns on, the peer under the cursor stands beside the list in words."""
     async with console(FakeNode(zoo())).run_test(size=(120, 40)) as pilot:
         await settled(pilot)
-        assert any("Its next heartbeat makes" in line for line in shown(pilot))
-        await pilot.press(*"jjjjj")
-        await until(pilot, lambda: any("accepts ANY caller" in line for line in shown(pilot)))
+        assert "Its next heartbeat makes" in page(pilot)
+        await pilot.press("j")
+        await until(pilot, lambda: "accepts ANY caller" in page(pilot))
         await pilot.resize_terminal(119, 40)
-        await until(pilot, lambda: not any("ANY caller" in line for line in shown(pilot)))
+        await until(pilot, lambda: "ANY caller" not in page(pilot))
 
 
 @in_loop
-async def test_help_tells_exactly_the_keys_that_work() -> None:
-    """Every line of the help names a key that is bound on the screen below, with all its spellings."""
-    async with console(FakeNode(zoo())).run_test(size=(80, 24)) as pilot:
+async def test_help_tells_every_command_of_the_screen() -> None:
+    """Help has a line for each row of the table of commands that holds there, and why it cannot be used now."""
+    node = FakeNode(zoo())
+    async with console(node, read_only=True).run_test(size=(120, 60)) as pilot:
         await settled(pilot)
         await pilot.press("question_mark")
-        await until(pilot, lambda: isinstance(pilot.app.screen, HelpScreen))
-        await until(pilot, lambda: "Keys on this screen" in shown(pilot)[2])
-        lines = [line.strip() for line in shown(pilot)[4:] if line.strip()]
-        assert "j, Down                 Next line" in lines
-        assert "G, End                  Last line" in lines
-        assert "s                       Sort" in lines
-        assert len(lines) == 10 + 1
-        await pilot.press("question_mark", "escape")
-        assert isinstance(pilot.app.screen, PeersScreen)
+        await until(pilot, lambda: isinstance(pilot.app.screen, HelpScreen) and ":suspend" in page(pilot))
+        assert trail(pilot) == " Peers › help"
+        for command in at(PEERS, TABLE, EVERYWHERE):
+            assert f"{', '.join(key_names(command))} :{command.name} {command.help}".strip() in page(pilot)
+        assert "until it is resumed (This console is read-only)" in page(pilot)
+        await pilot.press("question_mark")
+        await until(pilot, lambda: isinstance(pilot.app.screen, PeersScreen))
+
+
+def test_no_key_means_two_things_in_one_place() -> None:
+    """In the table of commands no key is taken twice where both rows hold."""
+    places = ((PEERS, TABLE, EVERYWHERE), (PEER, DETAIL, EVERYWHERE), (ASK,), (TOLD,), (SECRET,), (PROMPT,))
+    for together in places:
+        keys = [key for command in at(*together, ALWAYS) for key in command.keys.split(",") if key]
+        assert len(keys) == len(set(keys)), together
+    assert len({command.name for command in COMMANDS}) == len(COMMANDS)
+
+
+def test_every_command_of_a_screen_can_be_run() -> None:
+    """Each row of the table leads to an action that its screen, its table or the program has."""
+    for screen in (PeersScreen, PeerScreen):
+        for command in at(*screen.places):
+            method = f"action_{command.action.partition('(')[0]}" if command.action else f"do_{command.name}"
+            known = command.name in PEER_ACTS or command.name == "heartbeat"
+            has = any(hasattr(kind, method.replace("-", "_")) for kind in (screen, Window))
+            assert known or has, command.name
+
+
+@in_loop
+async def test_the_prompt_completes_runs_and_says_what_it_does_not_know() -> None:
+    """`:` shows what fits while it is typed, Tab completes, Enter runs, and a wrong name is answered."""
+    async with console(FakeNode(zoo())).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("colon", *"so")
+        await until(pilot, lambda: "sort s Take the next order" in page(pilot))
+        await pilot.press("tab", "enter")
+        await until(pilot, lambda: "by url" in trail(pilot))
+        await pilot.press("colon", *"last", "enter")
+        await until(pilot, lambda: "14 of 14" in trail(pilot))
+        await type_in(pilot, "colon", "text:token2", "enter")
+        await until(pilot, lambda: "There is no command 'token2'" in page(pilot))
+        await pilot.press("colon", *"oken", "enter")
+        await until(pilot, lambda: "Did you mean token, cancel-token?" in page(pilot))
+        await pilot.press("colon", *"q", "escape", "j")
+        assert pilot.app.return_code is None
+        await pilot.press("colon", *"q", "enter")
+    assert pilot.app.return_code == 0
+
+
+@in_loop
+async def test_a_filter_shows_while_it_is_typed() -> None:
+    """`/` filters live, `!` turns it round, Enter keeps it, Esc puts back the one before, Esc takes it away."""
+    async with console(FakeNode(zoo())).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await type_in(pilot, "slash", "text:degraded")
+        await until(pilot, lambda: "1 of 1" in trail(pilot) and "charlie" in rows(pilot)[0])
+        await pilot.press("home", "!")
+        await until(pilot, lambda: "of 13" in trail(pilot))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, PeersScreen) and "Peers  /!degraded" in trail(pilot))
+        await pilot.press("slash", "end", *"xx")
+        await until(pilot, lambda: "of 14" in trail(pilot))
+        await pilot.press("escape")
+        await until(pilot, lambda: "of 13" in trail(pilot))
+        await type_in(pilot, "slash", *["backspace"] * 9, "text:nobody")
+        await until(pilot, lambda: "Nothing matches the filter. Esc takes it away." in page(pilot))
+        await pilot.press("enter", "escape")
+        await until(pilot, lambda: "of 14" in trail(pilot))
+
+
+@in_loop
+async def test_marks_belong_to_records() -> None:
+    """Marks survive refreshes, orders and filters; the count is told; `u` takes them away."""
+    node = FakeNode(zoo())
+    async with console(node).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("space", "space")
+        await until(pilot, lambda: "2 marked" in trail(pilot))
+        assert [line[0] for line in rows(pilot)[:3]] == ["+", "+", " "]
+        node.put(peer(90, status="degraded"))
+        await until(pilot, lambda: [line[0] for line in rows(pilot)[:4]] == ["+", " ", "+", " "])
+        await type_in(pilot, "slash", "text:!charlie", "enter")
+        await until(pilot, lambda: "of 14" in trail(pilot))
+        assert "2 marked" in trail(pilot)
+        assert table(pilot).marks == (peer(2).id, peer(8).id)
+        await pilot.press("u")
+        await until(pilot, lambda: "marked" not in trail(pilot))
 
 
 @in_loop
@@ -119,12 +280,11 @@ async def test_the_notice_comes_and_goes() -> None:
     said = [""]
     async with console(FakeNode(zoo()), notice=lambda: said[0]).run_test(size=(80, 24)) as pilot:
         await settled(pilot)
-        assert shown(pilot)[1].startswith(" State")
+        assert trail(pilot) == shown(pilot)[1]
         said[0] = "bravo\x1b[31m accepted"
         await until(pilot, lambda: shown(pilot)[1] == " › bravo\\x1b[31m accepted")
-        assert shown(pilot)[2].startswith(" State")
         said[0] = ""
-        await until(pilot, lambda: shown(pilot)[1].startswith(" State"))
+        await until(pilot, lambda: trail(pilot) == shown(pilot)[1])
 
 
 @in_loop
@@ -178,7 +338,7 @@ async def test_the_first_paint_does_not_wait_for_the_node() -> None:
     app._open_node = lambda: release(waiting.wait(), loop).result() and FakeNode(zoo())
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: shown(pilot)[0].endswith("opening"))
-        assert "Reading" in shown(pilot)[2]
+        assert "Reading" in rows(pilot)[0]
         waiting.set()
         await until(pilot, lambda: shown(pilot)[0].endswith("live"))
 
@@ -239,7 +399,7 @@ async def test_urgency_is_the_first_order() -> None:
     node.change(peer(99).id, last_heartbeat_at=NOW - timedelta(minutes=9))
     async with console(node).run_test(size=(80, 24)) as pilot:
         await settled(pilot)
-        assert "zulu.example.org" in shown(pilot)[2]
+        assert "zulu.example.org" in rows(pilot)[0]
 
 
 def test_nothing_heavy_is_imported_before_the_first_paint() -> None:

@@ -2,49 +2,179 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
-from fake_node import FakeNode, console, settled, until, zoo
+from fake_node import SEEN, FakeNode, console, peer, settled, table, type_in, until, zoo
 from textual.pilot import Pilot
 
 from fedtui.app import Console
 from fedtui.core.errors import Unusable
+from fedtui.screens.dialogs.ask import Ask
+from fedtui.screens.dialogs.tell import Secret, Told
+from fedtui.screens.dialogs.wait import Waiting
+from fedtui.screens.frame import Frame
+from fedtui.screens.help import HelpScreen
+from fedtui.screens.peer import PeerScreen
+from fedtui.screens.prompt import CommandPrompt, FilterPrompt
 from fedtui.screens.trouble import Pulse
 
-SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
 Compare = Callable[..., bool]
+SIZES = {"80x24": (80, 24), "120x40": (120, 40)}
+ALL_AT_ONCE = replace(SEEN, manager_paused=True, drill_mode=True, waiting=12, daemons=0)
 
 
-def still(node: FakeNode, **options: object) -> Console:
-    """A console whose clocks stand still."""
-    app = console(node, **options)
+@dataclass(frozen=True)
+class State:
+    """How to get to a state: the node, the console's options, the keys, and what is on top then."""
+
+    claim: str
+    node: Callable[[], FakeNode] = lambda: FakeNode(zoo())
+    keys: tuple[str, ...] = ()
+    top: type[object] = Frame
+    options: dict[str, Any] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
+    then: Callable[[Pilot[None], FakeNode], Awaitable[None]] | None = None
+
+
+async def lose(pilot: Pilot[None], node: FakeNode) -> None:
+    """The database breaks."""
+    app = pilot.app
+    assert isinstance(app, Console)
+    node.broken = OSError("disk I/O error")
+    await until(pilot, lambda: app.shared.pulse.trouble is not None)
+    await pilot.pause(1.2)
+    await settled(pilot)
+
+
+async def hidden_marks(pilot: Pilot[None], node: FakeNode) -> None:
+    """Three marks, two of them hidden by a filter."""
+    await pilot.press(*["space"] * 4, "slash", *"kilo", "enter")
+    await until(pilot, lambda: table(pilot).position == (1, 1))
+    await pilot.press("S")
+    await until(pilot, lambda: isinstance(pilot.app.screen, Ask) and pilot.app.screen.ready)
+
+
+def seen(**fields: Any) -> FakeNode:
+    """A node with two peers and this overview."""
+    node = FakeNode(zoo()[:2])
+    node.seen = replace(SEEN, **fields)
+    return node
+
+
+def slow() -> FakeNode:
+    """A node whose reads never come back in time."""
+    node = FakeNode(zoo())
+    node.delay = 2.0
+    return node
+
+
+def failing() -> FakeNode:
+    """A node whose heartbeats do not arrive."""
+    node = FakeNode(zoo())
+    node.heartbeat_fails = "remote_refused: nothing listens on charlie.example.org:8443"
+    return node
+
+
+def everything() -> FakeNode:
+    """A node in every mode at once."""
+    node = FakeNode(zoo())
+    node.seen = ALL_AT_ONCE
+    return node
+
+
+NO_COLOR = {"NO_COLOR": "1"}
+ASCII = {"LANG": "C"}
+STATES = {
+    "peers-several": State("Peers in every state tell it by glyph and word, the drill-mode one loudly."),
+    "peers-demo": State(
+        "The demo names itself in the band and narrates beneath it.",
+        lambda: FakeNode(zoo()[:2]),
+        options={"mode": "DEMO", "notice": lambda: "bravo accepted the invite"},
+    ),
+    "peers-empty": State("A node without peers says what to do next.", FakeNode),
+    "peers-loading": State("Until the first read is back, the table says that it reads.", slow),
+    "peers-stale": State("When reads fail, the rows stay, and the screen says that they are stale.", then=lose),
+    "peers-filter": State("A filter is shown while it is typed.", keys=("slash", "text:!example"), top=FilterPrompt),
+    "peers-nothing-found": State("A filter that leaves nothing says so.", keys=("slash", *"xyz", "enter")),
+    "peers-marks": State("Marks are glyphs at the edge, and counted.", keys=("space", "space", "j", "space")),
+    "peers-no-color": State("Without colour, band, cursor and loud peer still stand out.", variables=NO_COLOR),
+    "peers-ascii": State("Where the locale is not UTF-8, nothing but ASCII is drawn.", variables=ASCII),
+    "band-all-tags": State(
+        "Every tag at once leaves room for the name and the freshness.",
+        everything,
+        options={"mode": "DEMO", "read_only": True},
+    ),
+    "band-all-tags-no-color": State(
+        "Tags stand out of the band without colour, too.", everything, options={"mode": "DEMO"}, variables=NO_COLOR
+    ),
+    "band-another-node": State("Another node has another colour.", lambda: seen(node_id="n-3", waiting=2)),
+    "refused": State("A key that may not be used now says why.", keys=("t",), options={"read_only": True}),
+    "help": State("Help has every command, and why it cannot be used.", keys=("question_mark",), top=HelpScreen),
+    "command": State("The prompt shows what fits, with keys and reasons.", keys=("colon", *"re"), top=CommandPrompt),
+    "dialog-propose": State("A form says what happens, and what is still needed.", keys=("p",), top=Ask),
+    "dialog-propose-wrong": State("A wrong address is named.", keys=("p", "text:ftp://gamma", "tab"), top=Ask),
+    "dialog-accept": State("A mangled invite is named.", keys=("a", "text:fi1oops"), top=Ask),
+    "dialog-suspend": State("Every target is listed, also those hidden.", then=hidden_marks, top=Ask),
+    "dialog-revoke": State(
+        "Revoking asks for the address.", keys=("X", "text:contract ended", "tab", "text:charlie.example.or"), top=Ask
+    ),
+    "dialog-revoke-ascii": State("Dialogs are ASCII where they must be.", keys=("X",), top=Ask, variables=ASCII),
+    "dialog-resume-no-color": State(
+        "Cancel has the focus, seen without colour.",
+        lambda: FakeNode([peer(1, status="suspended")]),
+        keys=("R",),
+        top=Ask,
+        variables=NO_COLOR,
+    ),
+    "dialog-secret": State(
+        "A secret says that it is shown once.",
+        lambda: FakeNode([peer(1, status="proposed")]),
+        keys=("t", "enter", "enter"),
+        top=Secret,
+    ),
+    "dialog-problem": State("A problem has cause, fix and key.", failing, keys=("h",), top=Told),
+    "peer-degraded": State("A peer in full: states, endpoints, what it declares.", keys=("enter",), top=PeerScreen),
+    "peer-end": State("The end of it: certificates, times, events.", keys=("enter", *"j" * 30), top=PeerScreen),
+    "peer-drill": State("A peer that takes any caller says so.", keys=("j", "enter"), top=PeerScreen),
+    "peer-hostile": State("A hostile address is spelled out.", keys=("G", *"kkkkkk", "enter"), top=PeerScreen),
+    "peer-unknown": State("An id that is nobody's is said.", options={"place": "peers/0000"}, top=PeerScreen),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("state", "size"),
+    [(state, size) for state, here in STATES.items() for size in SIZES if size == "80x24" or not here.variables],
+)
+def test_looks(snap_compare: Compare, terminal: Callable[..., None], state: str, size: str) -> None:
+    """Each state looks as it did when somebody last looked at it and found it good (see the claims)."""
+    here = STATES[state]
+    terminal(**here.variables)
+    node = here.node()
+    app = console(node, **here.options)
     app.shared.pulse = Pulse(clock=lambda: 0.0)
-    return app
+
+    async def go(pilot: Pilot[None]) -> None:
+        if node.delay:
+            await until(pilot, lambda: app.shared.node is not None)
+            app.screen.update()  # type: ignore[attr-defined]
+            return
+        await settled(pilot)
+        await type_in(pilot, *here.keys)
+        if here.then is not None:
+            await here.then(pilot, node)
+        await until(pilot, lambda: isinstance(app.screen, here.top) and getattr(app.screen, "ready", True))
+        await pilot.pause(0.1)
+        await settled(pilot)
+
+    assert snap_compare(app, terminal_size=SIZES[size], run_before=go)
 
 
-@SIZES
-def test_peers_several(snap_compare: Compare, size: tuple[int, int]) -> None:
-    """Peers in every state tell their state by glyph and word, the drill-mode one loudly."""
-    assert snap_compare(still(FakeNode(zoo())), terminal_size=size, run_before=settled)
-
-
-@SIZES
-def test_peers_demo(snap_compare: Compare, size: tuple[int, int]) -> None:
-    """The demo names itself in the band and narrates beneath it."""
-    app = still(FakeNode(zoo()[:2]), mode="DEMO", notice=lambda: "bravo accepted the invite")
-    assert snap_compare(app, terminal_size=size, run_before=settled)
-
-
-@SIZES
-def test_peers_empty(snap_compare: Compare, size: tuple[int, int]) -> None:
-    """A node without peers says what to do next."""
-    assert snap_compare(still(FakeNode()), terminal_size=size, run_before=settled)
-
-
-@SIZES
-def test_peers_error(snap_compare: Compare, size: tuple[int, int]) -> None:
-    """A node that cannot be opened says what is wrong, why, and what to do."""
+@pytest.mark.parametrize("size", SIZES)
+def test_peers_error(snap_compare: Compare, size: str) -> None:
+    """A node that cannot be opened says what is wrong, why, what to do, and the key that tries again."""
 
     def fail() -> FakeNode:
         raise Unusable(
@@ -53,60 +183,26 @@ def test_peers_error(snap_compare: Compare, size: tuple[int, int]) -> None:
             fix="Put back the key this home was made with, then press r.",
         )
 
-    app = still(FakeNode())
+    app = console(FakeNode())
+    app.shared.pulse = Pulse(clock=lambda: 0.0)
     app._open_node = fail
-    assert snap_compare(app, terminal_size=size, run_before=settled)
+    assert snap_compare(app, terminal_size=SIZES[size], run_before=settled)
 
 
-@SIZES
-def test_peers_stale(snap_compare: Compare, size: tuple[int, int]) -> None:
-    """When reads begin to fail, the rows stay, and the screen says that they are stale."""
-    node = FakeNode(zoo())
-    app = still(node)
+def test_dialog_waiting(snap_compare: Compare) -> None:
+    """Work that takes its time says what it is, how far, and how to leave it."""
+    node = FakeNode([peer(1), peer(2)])
+    app = console(node)
+    app.shared.pulse = Pulse(clock=lambda: 0.0)
 
-    async def lose(pilot: Pilot[None]) -> None:
+    async def go(pilot: Pilot[None]) -> None:
         await settled(pilot)
-        node.broken = OSError("disk I/O error")
-        await until(pilot, lambda: app.shared.pulse.trouble is not None)
-        await settled(pilot)
+        await pilot.press("space", "space", "S", *"why", "tab", "tab")
+        await until(pilot, lambda: isinstance(app.screen, Ask) and app.screen.ready)
+        node.delay = 1.5
+        await pilot.press("y")
+        await until(pilot, lambda: isinstance(app.screen, Waiting) and app.screen.ready)
+        app.screen._began += 1000  # type: ignore[attr-defined]
+        app.screen.show()  # type: ignore[attr-defined]
 
-    assert snap_compare(app, terminal_size=size, run_before=lose)
-
-
-@SIZES
-@pytest.mark.parametrize("line", [0, 5, 7], ids=["degraded", "drill", "hostile"])
-def test_peer_detail(snap_compare: Compare, size: tuple[int, int], line: int) -> None:
-    """Enter shows one peer in words: its state and why, what comes next, and the rest."""
-
-    async def open_it(pilot: Pilot[None]) -> None:
-        await settled(pilot)
-        await pilot.press(*"j" * line, "enter")
-        await settled(pilot)
-
-    assert snap_compare(still(FakeNode(zoo())), terminal_size=size, run_before=open_it)
-
-
-@SIZES
-def test_help(snap_compare: Compare, size: tuple[int, int]) -> None:
-    """Help lists every key that works on the screen it was called from."""
-
-    async def ask(pilot: Pilot[None]) -> None:
-        await settled(pilot)
-        await pilot.press("question_mark")
-        await settled(pilot)
-
-    assert snap_compare(still(FakeNode(zoo())), terminal_size=size, run_before=ask)
-
-
-@SIZES
-def test_peers_no_color(snap_compare: Compare, size: tuple[int, int], terminal: Callable[..., None]) -> None:
-    """Without colour, the band, the cursor and the loud peer still stand out."""
-    terminal(NO_COLOR="1")
-    assert snap_compare(still(FakeNode(zoo())), terminal_size=size, run_before=settled)
-
-
-@SIZES
-def test_peers_ascii(snap_compare: Compare, size: tuple[int, int], terminal: Callable[..., None]) -> None:
-    """Where the locale is not UTF-8, nothing but ASCII is drawn."""
-    terminal(LANG="C")
-    assert snap_compare(still(FakeNode(zoo())), terminal_size=size, run_before=settled)
+    assert snap_compare(app, terminal_size=(80, 24), run_before=go)

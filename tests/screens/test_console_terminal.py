@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -152,6 +153,51 @@ def test_a_terminal_that_goes_away_ends_the_console(
             time.sleep(0.01)
         assert used - before < 1
         assert terminal.process.returncode == 0
+
+
+@pytest.mark.parametrize("keys", [b"p", b":", b"X"], ids=["form", "prompt", "revoke"])
+def test_a_terminal_that_goes_away_under_a_dialog_ends_the_console(keys: bytes) -> None:
+    """Whatever is open, a terminal that is gone ends the process within 2 s."""
+    with console() as terminal:
+        os.write(terminal.master, keys)
+        terminal.read(0.5)
+        terminal.hang_up()
+        assert terminal.wait(2) == 0
+
+
+def test_a_megabyte_pasted_through_the_terminal() -> None:
+    """1 MB of bracketed paste is refused and said; the next keys work as ever."""
+    with console() as terminal:
+        os.write(terminal.master, b"/")
+        terminal.read(0.5)
+        content = b"\x1b[200~" + b"abcd defgh " * 95_000 + b"\x1b[201~"
+        sender = threading.Thread(target=write_all, args=(terminal.master, content), daemon=True)
+        sender.start()
+        terminal.read_until(b"characters are too many", 15)
+        sender.join(5)
+        os.write(terminal.master, b"\x1b")
+        terminal.read(0.5)
+        os.write(terminal.master, b"q")
+        assert terminal.wait(3) == 0
+
+
+def test_a_flood_of_keys_is_dropped_and_said() -> None:
+    """A paste that comes as keys is no typing: it is dropped until it is quiet again, and does nothing."""
+    with console() as terminal:
+        sender = threading.Thread(target=write_all, args=(terminal.master, b"jkX " * 5_000), daemon=True)
+        sender.start()
+        terminal.read_until(b"Too many keys at once", 15)
+        sender.join(10)
+        terminal.read(0.8)
+        assert terminal.process.poll() is None
+        os.write(terminal.master, b"\x03")
+        assert terminal.wait(3) == 0
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write everything, as slowly as it is taken."""
+    while content:
+        content = content[os.write(descriptor, content[:4096]) :]
 
 
 def test_a_node_that_never_opens_does_not_hold_the_leaving() -> None:

@@ -6,37 +6,20 @@ one that opened the dialog, and where it says so, the target's name has to be ty
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Button
 
+from fedtui.screens.commands import ASK, Command
+from fedtui.screens.dialogs.box import LEAST_WIDTH, Dialog, key_line
 from fedtui.screens.dialogs.field import Answered, Choice, Field, Text
-from fedtui.screens.widgets.paint import Line, Lines, Painted, Part, paragraphs
+from fedtui.screens.widgets.paint import Line, Lines, Part, paragraphs
+from fedtui.screens.widgets.press import Press
 
 Answers = Mapping[str, str]
-MOST_TARGETS = 8
-BOX_CSS = """
-    ModalScreen { align: center middle; background: ansi_default; }
-    .box {
-        width: 76; max-width: 100%; height: auto; max-height: 100%;
-        border: round ansi_bright_black; padding: 0 1; background: ansi_default; color: ansi_default;
-    }
-    .box.-danger { border: heavy ansi_red; }
-    .box.-ascii { border: ascii ansi_bright_black; }
-    .box Lines { height: auto; }
-    .box .body { height: auto; max-height: 12; scrollbar-size-vertical: 1; }
-    .box .buttons { height: 1; align-horizontal: right; margin-top: 1; }
-    .box Button { margin-left: 2; background: ansi_default; color: ansi_default; text-style: none; }
-    .box Button:focus { text-style: reverse bold; }
-    .box Button:disabled { text-style: dim; }
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,92 +34,133 @@ class Question:
     dangerous: bool = False
 
 
-class Ask(ModalScreen[Answers | None]):
-    """Asks a question; the answers by field key, or None when it was cancelled."""
+class Ask(Dialog[Answers]):
+    """Asks a question; the answers by field key, or None when it was cancelled.
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "Cancel"),
-        Binding("y", "confirm", "Yes", show=False),
-        Binding("down", "app.focus_next", "Next", show=False),
-        Binding("up", "app.focus_previous", "Previous", show=False),
-    ]
-    DEFAULT_CSS = BOX_CSS
+    `refusal` is asked once more on confirming: much can happen while a dialog is open.
+    """
 
-    def __init__(self, question: Question) -> None:
+    places: ClassVar[tuple[str, ...]] = (ASK,)
+    DEFAULT_CSS = """
+    Ask .body { height: auto; max-height: 10; scrollbar-size-vertical: 1; margin-bottom: 1; }
+    Ask .buttons { height: 1; margin-top: 1; }
+    Ask #keys { width: 1fr; }
+    """
+
+    def __init__(self, question: Question, *, refusal: Callable[[], str] = str) -> None:
         super().__init__()
+        self.dangerous = question.dangerous
         self._question = question
+        self._refusal = refusal
+        self._refused = ""
         self._asking: list[Text | Choice] = []
 
-    def compose(self) -> ComposeResult:
-        classes = "box" + (" -danger" if self._question.dangerous else "") + (" -ascii" if Painted.ascii_only else "")
-        with VerticalScroll(classes=classes, can_focus=False):
-            yield Lines(id="title")
-            with VerticalScroll(classes="body", can_focus=False):
-                yield Lines(id="happens")
-            yield from self._fields()
-            with Horizontal(classes="buttons"):
-                yield Button("Cancel", id="cancel", compact=True)
-                yield Button(self._question.confirm, id="confirm", compact=True)
-
-    def _fields(self) -> Iterator[Widget]:
+    def content(self) -> Iterator[Widget]:
+        """Title, what happens and to whom, the fields, the buttons."""
+        yield Lines(id="title")
+        with VerticalScroll(classes="body", can_focus=False):
+            yield Lines(id="happens")
         for field in self._question.fields:
             asked: Text | Choice = Choice(field) if field.choices else Text(field)
             self._asking.append(asked)
             yield Lines(id=f"label-{field.key}")
             yield asked
+        with Horizontal(classes="buttons"):
+            yield Lines(id="keys")
+            yield Press("Cancel", id="cancel")
+            yield Press(self._question.confirm, id="confirm")
 
     def on_mount(self) -> None:
-        """Say it, and put the focus where it does no harm."""
-        self._show()
-        first: Widget = self._asking[0] if self._asking else self.query_one("#cancel", Button)
+        """Put the focus where it does no harm. (Textual calls the dialog's own `on_mount` itself.)"""
+        first: Widget = self._asking[0] if self._asking else self.query_one("#cancel")
         first.focus()
-
-    def on_resize(self) -> None:
-        """Wrap the words anew."""
-        self.call_after_refresh(self._show)
 
     def on_answered(self, message: Answered) -> None:
         """Check while it is typed."""
         message.stop()
-        self._show()
+        self._refused = ""
+        self.show()
+
+    def on_descendant_focus(self) -> None:
+        """`y` means yes, or a letter."""
+        self.show()
 
     def on_input_submitted(self) -> None:
-        """Enter in a text goes on to what comes next; it never confirms."""
-        self.focus_next()
+        """Enter in a text goes on; it never confirms."""
+        self._go_on()
 
-    def on_button_pressed(self, event: Button.Pressed) -> None:
+    def on_choice_taken(self) -> None:
+        """Enter on a choice goes on, too."""
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """To the next field; after the last one to a button, to the harmless one where the act is dangerous."""
+        place = self._asking.index(self.focused) if self.focused in self._asking else -1
+        if place + 1 < len(self._asking):
+            self._asking[place + 1].focus()
+        elif wrong := [asked for asked in self._asking if self._wrong(asked)]:
+            wrong[0].focus()
+        else:
+            self.query_one("#cancel" if self.dangerous else "#confirm").focus()
+
+    def on_press_pressed(self, message: Press.Pressed) -> None:
         """Cancel, or confirm."""
-        if event.button.id == "confirm":
+        if message.press.id == "confirm":
             self.action_confirm()
         else:
-            self.action_cancel()
-
-    def action_cancel(self) -> None:
-        """Leave without doing anything."""
-        self.dismiss(None)
+            self.action_close()
 
     def action_confirm(self) -> None:
-        """Go ahead, if every answer holds."""
-        if not any(self._wrong().values()):
-            self.dismiss({asked.field.key: asked.answer for asked in self._asking})
+        """Go ahead, if every answer holds and it may still be done."""
+        self._refused = self._refusal()
+        if self._refused or any(map(self._wrong, self._asking)):
+            self.show()
+        else:
+            self.end({asked.field.key: asked.answer for asked in self._asking})
 
-    def _wrong(self) -> dict[str, str]:
-        return {asked.field.key: asked.refused or asked.field.check(asked.answer) for asked in self._asking}
+    def action_scroll(self, pages: int) -> None:
+        """Scroll what happens, where the targets are many."""
+        body = self.query_one(".body", VerticalScroll)
+        body.scroll_relative(y=pages * max(body.size.height - 1, 1), animate=False)
 
-    def _show(self) -> None:
-        question, wrong = self._question, self._wrong()
-        width = max(self.query_one("#title", Lines).size.width, 20)
-        style = "bad" if question.dangerous else "strong"
-        self.query_one("#title", Lines).present(paragraphs([(question.title, style)], width, margin=0))
-        told = [(text, "") for text in question.happens] + self._targets()
-        self.query_one("#happens", Lines).present(paragraphs(told, max(width - 2, 20), margin=0))
+    def commands(self) -> list[Command]:
+        """Without `y` where that is a letter."""
+        return [one for one in super().commands() if one.name != "confirm" or not isinstance(self.focused, Text)]
+
+    def _wrong(self, asked: Text | Choice) -> str:
+        return asked.refused or asked.field.check(asked.answer)
+
+    def show(self) -> None:
+        """The words, wrapped to the box; the verdict on each answer; whether it can be confirmed."""
+        question = self._question
+        width = max(self.query_one("#title", Lines).size.width, LEAST_WIDTH)
+        title = [(question.title, "bad" if self.dangerous else "strong")]
+        self.query_one("#title", Lines).present(paragraphs(title, width, margin=0))
+        told = [(self._refused, "bad")] if self._refused else [(text, "") for text in question.happens]
+        body = self.query_one("#happens", Lines)
+        body.present(paragraphs([*told, *self._targets()], max(body.size.width, LEAST_WIDTH), margin=0))
         for asked in self._asking:
-            label = Part(0, min(len(asked.field.label), width), asked.field.label, "dim")
-            note = wrong[asked.field.key]
-            room = width - label.width - 2
-            parts = (label, Part(label.width + 2, room, note, "bad")) if note and room > 0 else (label,)
-            self.query_one(f"#label-{asked.field.key}", Lines).present([Line(parts)])
-        self.query_one("#confirm", Button).disabled = any(wrong.values())
+            self.query_one(f"#label-{asked.field.key}", Lines).present(self._label(asked, width))
+        self.query_one("#confirm").disabled = any(map(self._wrong, self._asking))
+        keys = self.query_one("#keys", Lines)
+        keys.present([key_line(self.commands(), max(keys.size.width, 1))])
+
+    def _label(self, asked: Text | Choice, width: int) -> list[Line]:
+        """What is asked, and beside it what is wrong with the answer or what it means."""
+        wrong = self._wrong(asked)
+        [label, *more] = paragraphs([(asked.field.label, "dim")], width, margin=0)
+        note = wrong or asked.field.tell(asked.answer)
+        if not note:
+            return [label, *more]
+        style = "notice" if not wrong else "bad" if asked.answer or asked.refused else "dim"
+        notes = paragraphs([(note, style)], width, margin=0)
+        last = [label, *more][-1].parts[0]
+        used = len(last.text) + 2
+        if len(notes) == 1 and used + len(notes[0].parts[0].text) <= width:
+            told = notes[0].parts[0]
+            beside = Line((last._replace(width=used - 2), Part(used, width - used, told.text, told.style)))
+            return [*[label, *more][:-1], beside]
+        return [label, *more, *notes]
 
     def _targets(self) -> list[tuple[str, str]]:
         targets: Sequence[str] = self._question.targets

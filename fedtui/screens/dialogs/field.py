@@ -6,15 +6,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.cells import cell_len
+from rich.style import Style
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
+from textual.strip import Strip
 from textual.widgets import Input
 
-from fedtui.screens.widgets.clean import clean
-from fedtui.screens.widgets.paint import Line, Painted, Part
+from fedtui.screens.commands import CHOICE, bindings
+from fedtui.screens.widgets.clean import harmless
+from fedtui.screens.widgets.paint import Line, Painted, Part, drawable
 
 LIMIT = 500
+UNDERLINED = Style(underline=True)
+ASCII_ONLY = "This terminal can show ASCII only."
 
 
 def anything(_text: str) -> str:
@@ -26,7 +32,8 @@ def anything(_text: str) -> str:
 class Field:
     """One question. `check` returns what is wrong with an answer, in a sentence, or nothing.
 
-    With `choices` one of them is chosen; else a text of at most `limit` characters is typed.
+    `tell` says in a few words what a right answer means. With `choices` one of them is
+    chosen; else a text of at most `limit` characters is typed.
     """
 
     key: str
@@ -34,6 +41,7 @@ class Field:
     value: str = ""
     hint: str = ""
     check: Callable[[str], str] = anything
+    tell: Callable[[str], str] = anything
     choices: Sequence[str] = ()
     limit: int = LIMIT
 
@@ -44,20 +52,24 @@ def required(text: str) -> str:
 
 
 class Answered(Message):
-    """An answer changed."""
+    """An answer changed, or was refused."""
 
 
 class Text(Input):
-    """One line of text. Takes no control characters, and says so when a paste is too long."""
+    """One line of text. Takes nothing that a terminal could obey, and says so when a paste is too long."""
 
     DEFAULT_CSS = """
-    Text, Text:focus { border: none; height: 1; padding: 0 1; background: ansi_default; color: ansi_default; }
-    Text { text-style: underline; }
-    Text:focus { text-style: reverse; }
+    Text, Text:focus {
+        border: none; height: 1; padding: 0 1; background: ansi_default; color: ansi_default;
+        & > .input--cursor { background: ansi_default; color: ansi_default; text-style: reverse; }
+        & > .input--placeholder { color: ansi_default; text-style: dim; }
+        & > .input--selection { background: ansi_default; color: ansi_default; text-style: underline; }
+    }
     """
 
     def __init__(self, field: Field) -> None:
-        super().__init__(field.value, placeholder=field.hint, max_length=field.limit, id=f"field-{field.key}")
+        value = harmless(field.value)
+        super().__init__(value, placeholder=field.hint, id=f"field-{field.key}", select_on_focus=False)
         self.cursor_blink = False
         self.field = field
         self.refused = ""
@@ -67,21 +79,29 @@ class Text(Input):
         """What stands there."""
         return self.value
 
+    def render_line(self, y: int) -> Strip:
+        """Underlined from end to end, so that an empty one is seen, too."""
+        return super().render_line(y).apply_style(UNDERLINED)
+
     def replace(self, text: str, start: int, end: int) -> None:
-        """Put text in (typing and pasting end here): what a terminal could obey is left out."""
-        kept = "".join(one for one in text if one.isprintable())
-        too_long = len(self.value) - (end - start) + len(kept) > self.field.limit
-        self.refused = f"{len(kept):,} characters are too many; {self.field.limit} fit." if too_long else ""
-        if too_long:
-            self.post_message(Answered())
-        else:
+        """Put text in: typing and pasting end here. What cannot be taken is refused as a whole, and said."""
+        room = self.field.limit - len(self.value) + (end - start)
+        kept = harmless(text) if len(text) <= room else text
+        self.refused = ""
+        if len(kept) > room:
+            self.refused = f"{len(text):,} characters are too many; {self.field.limit:,} fit."
+        elif Painted.ascii_only and not kept.isascii():
+            self.refused = ASCII_ONLY
+        elif kept or not text:
             super().replace(kept, start, end)
+        if self.refused:
+            self.post_message(Answered())
 
     def _on_paste(self, event: events.Paste) -> None:
         # All of it, not the first line: an invite that a mail client broke into lines is still one.
         event.stop()
         event.prevent_default()
-        self.replace(event.text if self.field.limit > LIMIT else event.text.strip(), *sorted(self.selection))
+        self.replace(event.text.strip() if len(event.text) <= self.field.limit else event.text, *sorted(self.selection))
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Tell the form."""
@@ -90,13 +110,13 @@ class Text(Input):
 
 
 class Choice(Painted, can_focus=True):
-    """One of a few words; Left, Right and Space go through them."""
+    """One of a few words; Left, Right and Space go through them, Enter goes on."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("right,space", "turn(1)", "Next choice", show=False),
-        Binding("left", "turn(-1)", "Previous choice", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(CHOICE)
     DEFAULT_CSS = "Choice { height: 1; width: 1fr; }"
+
+    class Taken(Message):
+        """Enter was pressed."""
 
     def __init__(self, field: Field) -> None:
         super().__init__(id=f"field-{field.key}")
@@ -113,6 +133,10 @@ class Choice(Painted, can_focus=True):
         """Show the words."""
         self._show()
 
+    def on_resize(self) -> None:
+        """Show as many as there is room for."""
+        self._show()
+
     def on_focus(self) -> None:
         """Show that the keys are here."""
         self._show()
@@ -127,11 +151,23 @@ class Choice(Painted, can_focus=True):
         self._show()
         self.post_message(Answered())
 
+    def action_take(self) -> None:
+        """Go on."""
+        self.post_message(self.Taken())
+
     def _show(self) -> None:
+        """The words side by side; where there is no room for all, the chosen one and how many there are."""
+        style = "cursor" if self.has_focus else "strong"
+        words = [f"({word})" if place == self._at else f" {word} " for place, word in enumerate(self.field.choices)]
+        sizes = [cell_len(drawable(word)) for word in words]
+        if sum(sizes) + len(sizes) > self.size.width:
+            count = f"{self._at + 1} of {len(words)}"
+            room = max(self.size.width - len(count) - 3, 1)
+            shown = (Part(1, len(count), count, "dim"), Part(len(count) + 2, room, words[self._at], style))
+            self.present([Line(shown)])
+            return
         parts, x = [], 1
-        for place, word in enumerate(self.field.choices):
-            shown = f"({word})" if place == self._at else f" {word} "
-            style = ("cursor" if self.has_focus else "strong") if place == self._at else "dim"
-            parts.append(Part(x, len(clean(shown)), shown, style))
-            x += len(shown) + 1
+        for place, (word, size) in enumerate(zip(words, sizes, strict=True)):
+            parts.append(Part(x, size, word, style if place == self._at else "dim"))
+            x += size + 1
         self.present([Line(tuple(parts))])

@@ -2,62 +2,56 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, ClassVar
 
-from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
-
-from fedtui.screens.dialogs.ask import BOX_CSS
-from fedtui.screens.widgets.paint import Lines, Painted, paragraphs
+from fedtui.screens.commands import WAITING
+from fedtui.screens.dialogs.box import Dialog
 
 SPIN_SECONDS = 0.5
 SPINNER = "|/-\\"
 
 
-class Waiting(ModalScreen[Any]):
-    """Awaits `work` and closes with ("done", result) or ("failed", error); Esc closes with None at once.
+class Waiting(Dialog[bool]):
+    """Waits for `work` and closes when it is over, with True; Esc closes at once, with None.
 
-    Leaving does not undo what was asked for: it goes on beside the console, and says so.
+    Leaving ends the waiting, not the work. `progress` returns how far it is, in a few words.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Stop waiting")]
-    DEFAULT_CSS = BOX_CSS
+    places: ClassVar[tuple[str, ...]] = (WAITING,)
 
-    def __init__(self, title: str, work: Callable[[], Awaitable[Any]]) -> None:
+    def __init__(
+        self,
+        title: str,
+        work: asyncio.Future[Any],
+        *,
+        progress: Callable[[], str] = str,
+    ) -> None:
         super().__init__()
         self._title = title
         self._work = work
+        self._progress = progress
         self._began = time.monotonic()
 
-    def compose(self) -> ComposeResult:
-        with VerticalScroll(classes="box" + (" -ascii" if Painted.ascii_only else ""), can_focus=False):
-            yield Lines(id="told")
-
     def on_mount(self) -> None:
-        """Begin, and count the seconds."""
-        self._show()
-        self.set_interval(SPIN_SECONDS, self._show)
+        """Begin, and count the seconds. (Textual calls the dialog's own `on_mount` itself.)"""
+        self.set_interval(SPIN_SECONDS, self.show)
         self.run_worker(self._await(), exit_on_error=False)
 
     async def _await(self) -> None:
-        try:
-            outcome: tuple[str, Any] = "done", await self._work()
-        except Exception as error:
-            outcome = "failed", error
-        if self.is_current:
-            self.dismiss(outcome)
+        await asyncio.wait({self._work})
+        self.end(True)
 
-    def action_leave(self) -> None:
-        """Go back to the screen."""
-        self.dismiss(None)
+    def show(self) -> None:
+        """Turn the spinner; close, if the work ended while something else was on top."""
+        if self._work.done():
+            self.end(True)
+        super().show()
 
-    def _show(self) -> None:
-        block = self.query_one("#told", Lines)
+    def told(self) -> list[tuple[str, str]]:
+        """What, how far, and for how long."""
         seconds = time.monotonic() - self._began
         turn = SPINNER[int(seconds / SPIN_SECONDS) % len(SPINNER)]
-        told = [(f"{turn} {self._title}", "strong"), (f"{int(seconds)} s     Esc  stop waiting (it goes on)", "dim")]
-        block.present(paragraphs(told, max(block.size.width, 20), margin=0))
+        return [(f"{turn} {self._title}", "strong"), (f"{self._progress()} {int(seconds)} s", "")]

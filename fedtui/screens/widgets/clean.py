@@ -50,6 +50,12 @@ def _visible(char: str) -> str:
     return char.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
+def harmless(text: str) -> str:
+    """`text` for an input: every kind of space as a plain one, and nothing that draws nothing."""
+    spaced = "".join(" " if char.isspace() else char for char in text)
+    return _INVISIBLE.sub("", spaced if spaced.isprintable() else "".join(filter(str.isprintable, spaced)))
+
+
 def to_ascii(text: str) -> str:
     """Cleaned `text` for a terminal without UTF-8: our glyphs by likeness, the rest as escapes."""
     if text.isascii():

@@ -11,6 +11,7 @@ from fedtui.screens.widgets.paint import Line, Part
 
 R = TypeVar("R")
 
+MARK = "+"
 GAP = 2
 """Cells between two columns."""
 
@@ -77,12 +78,14 @@ def heading(placed: Sequence[Placed[R]]) -> Line:
     return Line(tuple(Part(x, width, one.title, "head", one.right) for one, x, width in placed))
 
 
-def row_line(placed: Sequence[Placed[R]], row: R | None, now: datetime, *, at_cursor: bool) -> Line:
+def row_line(
+    placed: Sequence[Placed[R]], row: R | None, now: datetime, *, at_cursor: bool, marked: bool = False
+) -> Line:
     """A row as a line; None is a row still being read. At the cursor one style is enough: the words stay."""
     base = "cursor" if at_cursor else ""
     if row is None:
         return Line((Part(1, 1, "…", "dim"),), base)
-    parts = []
+    parts = [Part(0, 1, MARK, "strong")] if marked else []
     for column, x, width in placed:
         cell = _cell(column, row, now)
         parts.append(Part(x, width, cell.text, "" if at_cursor else cell.style, column.right))

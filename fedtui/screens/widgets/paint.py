@@ -30,7 +30,10 @@ STYLES: Mapping[str, Style] = {
     "strong": Style(bold=True),
     "head": Style(bold=True),
     "cursor": Style(reverse=True),
-    "band": Style(color="bright_white", bgcolor="blue"),
+    "band-blue": Style(color="bright_white", bgcolor="blue"),
+    "band-green": Style(color="black", bgcolor="green"),
+    "band-magenta": Style(color="bright_white", bgcolor="magenta"),
+    "band-cyan": Style(color="black", bgcolor="cyan"),
     "tag": Style(color="black", bgcolor="yellow", bold=True),
     "notice": Style(color="cyan"),
 }
@@ -39,7 +42,8 @@ them stays in the terminal's default: no escape sequence at all."""
 WITHOUT_COLOR = {
     **{name: style.without_color for name, style in STYLES.items()},
     "loud": Style(bold=True, reverse=True),
-    "band": Style(reverse=True),
+    **{name: Style(reverse=True) for name in STYLES if name.startswith("band-")},
+    "tag": Style(bold=True, reverse=False),
 }
 
 

@@ -23,6 +23,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 
 from fedtui.screens.aside import Aside
+from fedtui.screens.commands import TABLE, bindings
 from fedtui.screens.trouble import Pulse
 from fedtui.screens.widgets.columns import Column, Placed, heading, place, row_line
 from fedtui.screens.widgets.paint import BLANK, Line, Painted, paragraphs
@@ -30,6 +31,7 @@ from fedtui.screens.widgets.reading import HasId, Query, Slice, Source, Want, lo
 
 R = TypeVar("R", bound=HasId)
 
+READER = "table"
 POLL_SECONDS = 0.25
 """How often the table asks whether anything changed. A slow read is followed by a longer rest."""
 
@@ -42,17 +44,14 @@ class Empty:
     hints: tuple[str, ...] = ()
 
 
+NOTHING_FOUND = Empty("Nothing matches the filter.", ("Esc takes it away.",))
+
+
 class Window(Painted, ScrollView, Generic[R], can_focus=True, inherit_bindings=False):
     """A table of rows from a `Source`, with columns as data."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j,down", "move(1)", "Next line", show=False),
-        Binding("k,up", "move(-1)", "Previous line", show=False),
-        Binding("pagedown", "page(1)", "Next page", show=False),
-        Binding("pageup", "page(-1)", "Previous page", show=False),
-        Binding("g,home", "first", "First line", show=False),
-        Binding("G,end", "last", "Last line", show=False),
-        Binding("enter", "open", "Open"),
+        one for one in bindings(TABLE) if isinstance(one, Binding) and not one.action.startswith("run(")
     ]
     DEFAULT_CSS = """
     Window {
@@ -97,6 +96,8 @@ class Window(Painted, ScrollView, Generic[R], can_focus=True, inherit_bindings=F
         self._recount = True
         self._cursor = 0
         self._anchor: R | None = None
+        self._marks: dict[str, None] = {}
+        self._still = False
         self._wake = asyncio.Event()
 
     # What others may ask
@@ -121,6 +122,11 @@ class Window(Painted, ScrollView, Generic[R], can_focus=True, inherit_bindings=F
         """Which rows are shown, in which order."""
         return self._query
 
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The ids of the marked rows, in the order they were marked, whether shown or not."""
+        return tuple(self._marks)
+
     def find(self, id: str) -> R | None:
         """The row with this id, if it is among those held around the cursor."""
         return self._held.find(id) if self._held is not None else None
@@ -131,6 +137,20 @@ class Window(Painted, ScrollView, Generic[R], can_focus=True, inherit_bindings=F
         self._recount = True
         self._wake.set()
 
+    def hold(self, still: bool) -> None:
+        """Keep what is shown as it is, whatever changes, or go on; what is asked for is still read."""
+        self._still = still
+        if still:
+            self._pulse.rest(READER)
+        self._wake.set()
+
+    def unmark(self, ids: Sequence[str]) -> None:
+        """Take these marks away."""
+        for id in ids:
+            self._marks.pop(id, None)
+        self._show()
+        self.post_message(self.Looked())
+
     def tick(self) -> None:
         """Bring what depends on the clock up to date."""
         self._show()
@@ -140,18 +160,21 @@ class Window(Painted, ScrollView, Generic[R], can_focus=True, inherit_bindings=F
     async def follow(self, source: Source[R]) -> None:
         """Show the source's rows and every change to them, until cancelled."""
         while True:
+            while self._still and not self._recount:
+                self._wake.clear()
+                await self._wake.wait()
             self._wake.clear()
             want = self._want()
             began = time.monotonic()
             recovered = self._pulse.trouble is not None
             try:
                 found = await self._aside.run(partial(look, source, want))
-                self._pulse.beat()
+                self._pulse.beat(READER)
                 self._take(want, found)
                 told = recovered or found is not None
                 rest = min(max(POLL_SECONDS, 4 * (time.monotonic() - began)), 3 * POLL_SECONDS)
             except Exception as error:
-                self._pulse.miss(error)
+                self._pulse.miss(error, READER)
                 self._recount = told = True
                 self._show()
                 rest = 4 * POLL_SECONDS
@@ -222,6 +245,19 @@ class Window(Painted, ScrollView, Generic[R], can_focus=True, inherit_bindings=F
         """Tell that the row under the cursor is to be opened."""
         if (row := self.current) is not None:
             self.post_message(self.Opened(row.id))
+
+    def action_mark(self) -> None:
+        """Mark the row under the cursor, or take its mark away, and go on to the next."""
+        if (row := self.current) is not None:
+            if row.id in self._marks:
+                del self._marks[row.id]
+            else:
+                self._marks[row.id] = None
+            self._go(self._cursor + 1)
+
+    def action_unmark(self) -> None:
+        """Take away every mark."""
+        self.unmark(self.marks)
 
     def on_click(self, event: events.Click) -> None:
         """Put the cursor where the mouse is."""
@@ -294,7 +330,13 @@ class Window(Painted, ScrollView, Generic[R], can_focus=True, inherit_bindings=F
         now = self._now()
         last = min(self._top + self._height, self._count)
         return [
-            row_line(self._placed, self._row(index), now, at_cursor=index == self._cursor)
+            row_line(
+                self._placed,
+                row := self._row(index),
+                now,
+                at_cursor=index == self._cursor,
+                marked=row is not None and row.id in self._marks,
+            )
             for index in range(self._top, last)
         ]
 
@@ -306,5 +348,6 @@ class Window(Painted, ScrollView, Generic[R], can_focus=True, inherit_bindings=F
         elif self._held is None:
             texts = [("Reading …", "dim")]
         else:
-            texts = [(self._empty.title, "strong"), ("", ""), *((hint, "") for hint in self._empty.hints)]
+            empty = NOTHING_FOUND if self._query.text else self._empty
+            texts = [(empty.title, "strong"), ("", ""), *((hint, "") for hint in empty.hints)]
         return paragraphs(texts, self.size.width, margin=2)

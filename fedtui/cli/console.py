@@ -1,0 +1,156 @@
+"""Opening the console, or the first run where there is no node yet.
+
+Plain `fedtui` comes here without the command line's parser: its import, and what it brings
+with it, would stand between the key and the first paint.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from fedtui.cli.output import MODE
+from fedtui.core.errors import WrongUsage
+
+if TYPE_CHECKING:
+    from fedtui.child import Standby
+    from fedtui.core.node import Node
+    from fedtui.core.runtime.settings import Settings
+
+CHILD_LOG = "daemon.log"
+"""In the home: what a console's child daemon says."""
+
+
+def load_settings(**options: Any) -> Settings:
+    """This process's settings; `options` not given are None."""
+    from fedtui.core.runtime import settings
+
+    return settings.load(os.environ, {"operator": MODE.operator, **options})
+
+
+def init_here(settings: Settings, **options: Any) -> dict[str, str]:
+    """Set the node up; the contract's object."""
+    from fedtui.core.node import init_node
+    from fedtui.core.trust import certificates
+
+    node = init_node(settings, **options)
+    try:
+        with node.read() as session:
+            fingerprint = certificates.own_ca(session).fingerprint
+        return {
+            "name": node.name,
+            "url": node.url,
+            "home": str(settings.home),
+            "node_id": node.id,
+            "ca_fingerprint": fingerprint,
+            "operator": node.operator,
+        }
+    finally:
+        node.close()
+
+
+def open_console(*, read_only: bool = False, place: str = "") -> int:
+    """The console, or the first run where there is no node; the exit code.
+
+    Raises `WrongUsage` off a terminal.
+    """
+    from fedtui.core.runtime.settings import DATABASE_FILE
+
+    settings = load_settings()
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise WrongUsage(
+            "The console needs a terminal.",
+            cause="Standard input or output is not one.",
+            fix="Run it in a terminal, or use a command: fedtui --help",
+            code="no_terminal",
+        )
+    if not settings.database_url and not (settings.home / DATABASE_FILE).exists():
+        code = _first_run(settings)
+        if code is not None:
+            return code
+        settings = load_settings()
+    return _console(settings, read_only=read_only, place=place)
+
+
+def _first_run(settings: Settings) -> int | None:
+    """Offer the demo and setting up. The exit code, or None when there is a node now and the console is wanted."""
+    import getpass
+
+    from fedtui.screens import first_run
+
+    def set_up(wanted: first_run.Wanted) -> dict[str, str]:
+        from fedtui.api.listener import bind
+        from fedtui.core.runtime import urls
+
+        bind(*urls.split_listen(wanted.listen)).close()
+        chosen = load_settings(listen=wanted.listen)
+        made = init_here(chosen, name=wanted.name, url=wanted.url, single_operator=wanted.single_operator)
+        return {**made, "listen": chosen.listen, "vault_key": str(chosen.vault_key_path)}
+
+    here = first_run.Place(
+        home=settings.home,
+        operator=settings.operator or getpass.getuser(),
+        host=socket.gethostname(),
+        listen=settings.listen if "listen" in settings.origins else "",
+    )
+    ending = first_run.run_first_run(here, set_up)
+    if ending == first_run.DEMO:
+        from fedtui import demo
+
+        return demo.run(nodes=2, keep=None, headless=False, exit_when_active=False)
+    return {first_run.LEAVE: 0, first_run.CRASHED: 70}.get(ending)
+
+
+def _console(settings: Settings, *, read_only: bool, place: str) -> int:
+    """The console, with a daemon as its child while no other runs; a read-only console starts none."""
+    from fedtui.app import run_console
+
+    standby: list[Standby] = []
+
+    def open_here() -> Node:
+        # Beside the console, after its first paint: all that is slow to import or to do.
+        from fedtui.child import ChildDaemon, Standby
+        from fedtui.core.node import open_node
+
+        node = open_node(settings)
+        if not read_only and not standby:
+            child = ChildDaemon(settings.home, settings.home / CHILD_LOG, _for_the_daemon(os.environ))
+            standby.append(Standby(child, lambda: _another_daemon(node, child.pid)))
+            standby[0].begin()
+        return node
+
+    try:
+        return run_console(
+            open_here, notice=lambda: standby[0].notice() if standby else "", read_only=read_only, place=place
+        )
+    finally:
+        for one in standby:
+            one.end()
+
+
+def _for_the_daemon(environment: Mapping[str, str]) -> dict[str, str]:
+    """The node's settings in our environment; who sits at this console is nothing to the daemon."""
+    return {key: value for key, value in environment.items() if key.startswith("FEDTUI_") and key != "FEDTUI_OPERATOR"}
+
+
+def _another_daemon(node: Node, ours: int | None) -> bool:
+    """Whether a daemon other than our child serves the node, as its database and, for this machine, the system say."""
+    from fedtui.core.runtime import daemons
+
+    with node.read() as session:
+        rows = daemons.alive(session, now=node.clock.now(), ttl=3 * node.settings.lease_ttl)
+    here = socket.gethostname()
+    return any(row.host != here or (row.pid != ours and _exists(row.pid)) for row in rows)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

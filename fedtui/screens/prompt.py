@@ -1,0 +1,127 @@
+"""The prompts at the foot of the screen: `:` for commands, `/` for a filter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+
+from fedtui.screens.commands import PROMPT, Command, completions, key_names
+from fedtui.screens.dialogs.box import Dialog
+from fedtui.screens.dialogs.field import Answered, Field, Text
+from fedtui.screens.widgets.paint import Line, Lines, Part, paragraphs
+
+MOST_SHOWN = 8
+NAME_WIDTH = 18
+KEY_WIDTH = 8
+
+
+class Prompt(Dialog[str]):
+    """One line to type into, over the last lines of the screen. Enter takes it, Esc leaves it (None)."""
+
+    places: ClassVar[tuple[str, ...]] = (PROMPT,)
+    DEFAULT_CSS = """
+    Prompt { align: left bottom; }
+    Prompt #matches, Prompt #line { background: ansi_default; }
+    Prompt #matches { height: auto; }
+    Prompt #line { height: 1; }
+    Prompt #sign { width: 2; height: 1; }
+    Prompt Text, Prompt Text:focus { padding: 0; }
+    """
+
+    sign: ClassVar[str] = ":"
+
+    def __init__(self, value: str = "") -> None:
+        super().__init__()
+        self._text = Text(Field("prompt", "", value))
+
+    def compose(self) -> ComposeResult:
+        yield Lines(id="matches")
+        with Horizontal(id="line"):
+            yield Lines(id="sign")
+            yield self._text
+
+    def on_mount(self) -> None:
+        """Begin to type. (Textual calls the dialog's own `on_mount` itself.)"""
+        self.query_one("#sign", Lines).present([Line((Part(0, 1, self.sign, "strong"),))])
+        self._text.focus()
+
+    def show(self) -> None:
+        """Show what fits, or what was refused."""
+        lines = self.matches(self.app.size.width)
+        refused = paragraphs([(self._text.refused, "bad")], self.app.size.width, margin=1)
+        self.query_one("#matches", Lines).present(refused if self._text.refused else lines)
+
+    def matches(self, width: int) -> list[Line]:
+        """Lines to stand above the one that is typed into."""
+        return []
+
+    def on_answered(self, message: Answered) -> None:
+        """Something was typed."""
+        message.stop()
+        self.show()
+
+    def on_input_submitted(self) -> None:
+        """Take it."""
+        self.end(self._text.value)
+
+    def action_complete(self) -> None:
+        """Complete what was typed."""
+
+
+class CommandPrompt(Prompt):
+    """Asks for a command, showing those whose name fits, with their keys and what they do."""
+
+    def __init__(self, commands: Sequence[Command], refusal: Callable[[Command], str]) -> None:
+        super().__init__()
+        self._commands = commands
+        self._refusal = refusal
+
+    def _fitting(self) -> list[Command]:
+        """The commands that fit the first word typed."""
+        return completions((self._text.value.split() or [""])[0], self._commands)
+
+    def action_complete(self) -> None:
+        """Take the first that fits."""
+        if found := self._fitting():
+            self._text.value = found[0].name
+            self._text.cursor_position = len(self._text.value)
+
+    def matches(self, width: int) -> list[Line]:
+        """Those that fit, with their keys and what they do; dim where they cannot be used now."""
+        return [_match(command, width, self._refusal(command)) for command in self._fitting()[:MOST_SHOWN]]
+
+
+def _match(command: Command, width: int, refusal: str) -> Line:
+    left = 2 + NAME_WIDTH + KEY_WIDTH
+    return Line(
+        (
+            Part(2, NAME_WIDTH - 1, command.name, "dim" if refusal else "strong"),
+            Part(2 + NAME_WIDTH, KEY_WIDTH - 1, " ".join(key_names(command)), "dim"),
+            Part(left, max(width - left - 1, 0), refusal or command.help, "dim" if refusal else ""),
+        )
+    )
+
+
+class FilterPrompt(Prompt):
+    """Asks for a filter, and applies it while it is typed; Esc puts back what was there before."""
+
+    sign = "/"
+
+    def __init__(self, value: str, apply: Callable[[str], None]) -> None:
+        super().__init__(value)
+        self._apply = apply
+        self._before = value
+
+    def on_answered(self, message: Answered) -> None:
+        """Apply it. A leading `!` turns it round."""
+        super().on_answered(message)
+        if not self._text.refused:
+            self._apply(self._text.value)
+
+    def action_close(self) -> None:
+        """Put back what was there before."""
+        self._apply(self._before)
+        super().action_close()

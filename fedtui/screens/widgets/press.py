@@ -1,0 +1,60 @@
+"""A button: one word, reversed where the focus is, dim where it may not be pressed."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.cells import cell_len
+from textual.binding import BindingType
+from textual.message import Message
+
+from fedtui.screens.commands import PRESS, bindings
+from fedtui.screens.widgets.paint import Line, Painted, Part, drawable
+
+
+class Press(Painted, can_focus=True):
+    """A button as wide as its word. Enter, Space or a click press it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings(PRESS)
+    DEFAULT_CSS = "Press { height: 1; margin-left: 2; }"
+
+    class Pressed(Message):
+        """It was pressed."""
+
+        def __init__(self, press: Press) -> None:
+            super().__init__()
+            self.press = press
+
+    def __init__(self, word: str, *, id: str) -> None:
+        super().__init__(id=id)
+        self._word = drawable(word)
+        self.styles.width = cell_len(self._word) + 4
+
+    def on_mount(self) -> None:
+        """Show it."""
+        self._show()
+
+    def on_focus(self) -> None:
+        """The keys are here."""
+        self._show()
+
+    def on_blur(self) -> None:
+        """They are not."""
+        self._show()
+
+    def watch_disabled(self, disabled: bool) -> None:
+        """It may be pressed, or not any more."""
+        super().watch_disabled(disabled)
+        self._show()
+
+    def on_click(self) -> None:
+        """Press it."""
+        self.action_press()
+
+    def action_press(self) -> None:
+        """Tell that it was pressed."""
+        self.post_message(self.Pressed(self))
+
+    def _show(self) -> None:
+        style = "dim" if self.disabled else "cursor" if self.has_focus else "strong"
+        self.present([Line((Part(0, cell_len(self._word) + 4, f"[ {self._word} ]", style),))])
