@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
-from types import FrameType
 from typing import ClassVar
 
-from rich.text import Text
-from textual import events
-from textual.app import App
 from textual.binding import BindingType
 from textual.screen import Screen
 
@@ -24,20 +18,16 @@ from fedtui.screens.handle import NodeHandle, Shared, utc_now
 from fedtui.screens.help import HelpScreen
 from fedtui.screens.peer import PeerScreen
 from fedtui.screens.peers import PeersScreen
-from fedtui.screens.terminal import Leaving, ascii_only, over_ssh, silence
-from fedtui.screens.trouble import crash_report
+from fedtui.screens.terminal import Leaving, over_ssh
+from fedtui.screens.terminal_app import TerminalApp
 from fedtui.screens.widgets.clean import clean
-from fedtui.screens.widgets.paint import Painted
 
-THEME = "ansi-dark"
-"""The terminal's own sixteen colours: as its user chose them, and half the bytes of 24-bit ones."""
 DEEP_LINK = "peers/ID"
 MOST_REMEMBERED = 10
-OUR_BUG = 70
 WRONG_USAGE = 2
 
 
-class Console(App[None], inherit_bindings=False):
+class Console(TerminalApp[None], inherit_bindings=False):
     """The terminal console of one node.
 
     `open_node` is called once, beside the event loop, after the first paint. `mode` are
@@ -45,9 +35,6 @@ class Console(App[None], inherit_bindings=False):
     returns aware UTC. `run_console` runs it with the terminal's end in mind.
     """
 
-    TITLE = "fedtui"
-    ENABLE_COMMAND_PALETTE = False
-    ALLOW_SELECT = False
     DEFAULT_MODE = "peers"
     PLACES: ClassVar[Mapping[str, Callable[[Shared], Screen[None]]]] = {"peers": PeersScreen}
     """The places, by the names that `:` and deep links use. `DEFAULT_MODE` is painted first."""
@@ -63,24 +50,18 @@ class Console(App[None], inherit_bindings=False):
         read_only: bool = False,
         place: str = "",
     ) -> None:
-        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
-        self.theme = THEME
-        self.animation_level = "none"
-        Painted.ascii_only = ascii_only(os.environ)
+        super().__init__()
         self.shared = Shared(mode=mode, notice=notice or str, now=now, read_only=read_only)
+        self.ahead = self.shared.ahead
         for name, screen in self.PLACES.items():
             self.add_mode(name, partial(screen, self.shared))
         self._open_node = open_node
         self._opening = False
         self._first_place = place
         self._been = [self.DEFAULT_MODE]
-        self._running_loop: asyncio.AbstractEventLoop | None = None
 
     def on_mount(self) -> None:
         """Paint first, open then."""
-        self._running_loop = asyncio.get_running_loop()
-        if not self.is_headless:
-            signal.signal(signal.SIGCONT, self._continued)
         self.run_worker(self.shared.watch(), exit_on_error=False)
         self.call_after_refresh(self._begin_to_open)
 
@@ -130,45 +111,6 @@ class Console(App[None], inherit_bindings=False):
         place = self.screen.place if isinstance(self.screen, Frame) else ""
         if place and self._been[-1:] != [place]:
             self._been = [*self._been[1 - MOST_REMEMBERED :], place]
-
-    async def on_event(self, event: events.Event) -> None:
-        """Keys and pastes go one after the other; all else as ever."""
-        if not isinstance(event, events.Key | events.Paste) or event.is_forwarded:
-            await super().on_event(event)
-        elif not self.shared.ahead.keeps(event, self):
-            await self._deliver(event)
-
-    async def _deliver(self, event: events.Key | events.Paste) -> None:
-        await super().on_event(event)
-        self.shared.ahead.sent(self, self._deliver)
-
-    async def on_dialog_ready(self) -> None:
-        """What was typed ahead goes into it."""
-        await self.shared.ahead.ready(self)
-
-    def leave(self) -> bool:
-        """End the console, from any thread. False if it is not running yet."""
-        if self._running_loop is None:
-            return False
-        self._running_loop.call_soon_threadsafe(self.exit)
-        return True
-
-    def silence(self) -> None:
-        """Write nothing more to the terminal, from any thread: it is gone, or takes nothing."""
-        silence(self._driver)
-
-    def _continued(self, number: int, frame: FrameType | None) -> None:
-        """SIGCONT. Textual takes it for the end of a stop, but a terminal that hangs up sends it, too."""
-        if getattr(self._driver, "_must_signal_resume", False):
-            self._driver._sigcont_application()  # type: ignore[union-attr]
-        elif self._running_loop is not None:
-            self._running_loop.call_soon_threadsafe(self.refresh)
-
-    def _fatal_error(self) -> None:
-        """Told instead of Textual's own report, which prints local variables, and secrets with them."""
-        self._return_code = OUR_BUG
-        self._exit_renderables.append(Text(crash_report(sys.exc_info()[1])))
-        self._close_messages_no_wait()
 
 
 def run_console(

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, ClassVar, NamedTuple
 
 from rich.cells import cell_len
-from rich.text import Text
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
@@ -24,10 +19,10 @@ from fedtui.screens.aside import Aside
 from fedtui.screens.dialogs.ask import Ask, Question
 from fedtui.screens.dialogs.field import Field, required
 from fedtui.screens.dialogs.tell import Told
-from fedtui.screens.terminal import Leaving, ascii_only, over_ssh, silence
+from fedtui.screens.terminal import Leaving, over_ssh
+from fedtui.screens.terminal_app import TerminalApp
 from fedtui.screens.trouble import trouble
-from fedtui.screens.widgets.clean import clean
-from fedtui.screens.widgets.paint import BLANK, Line, Lines, Painted, Part, paragraphs, row
+from fedtui.screens.widgets.paint import BLANK, Line, Lines, Part, paragraphs, row
 
 LEAVE, DEMO, CONSOLE, CRASHED = "leave", "demo", "console", "crashed"
 """How a first run ends."""
@@ -321,25 +316,18 @@ class Result(Page):
         ]
 
 
-class FirstRun(App[str], inherit_bindings=False):
+class FirstRun(TerminalApp[str], inherit_bindings=False):
     """Offers, asks, sets up, tells; ends with LEAVE, DEMO or CONSOLE."""
 
-    TITLE = "fedtui"
-    ENABLE_COMMAND_PALETTE = False
-    ALLOW_SELECT = False
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q,ctrl+c", "end('leave')", "Leave", priority=True)]
 
     def __init__(self, place: Place, set_up: SetUp) -> None:
-        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
-        self.theme = "ansi-dark"
-        self.animation_level = "none"
-        Painted.ascii_only = ascii_only(os.environ)
+        super().__init__()
         self._place = place
         self._set_up = set_up
         self._form = Form(place)
         self._answers: Mapping[str, str] = {}
         self._aside = Aside("fedtui-set-up")
-        self._running_loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def ending(self) -> str:
@@ -349,12 +337,6 @@ class FirstRun(App[str], inherit_bindings=False):
     def get_default_screen(self) -> Screen[None]:
         """Begin with the offer."""
         return Offer(self._place)
-
-    def on_mount(self) -> None:
-        """From here on, others may ask to leave."""
-        self._running_loop = asyncio.get_running_loop()
-        if not self.is_headless:
-            signal.signal(signal.SIGCONT, self._continued)
 
     def action_end(self, how: str) -> None:
         """Leave."""
@@ -382,32 +364,6 @@ class FirstRun(App[str], inherit_bindings=False):
     def finish(self) -> None:
         """Let a set-up under way come to its end."""
         self._aside.close(lambda: None, patience=PATIENCE_SECONDS)
-
-    def leave(self) -> bool:
-        """End, from any thread. False if it is not running yet."""
-        if self._running_loop is None:
-            return False
-        self._running_loop.call_soon_threadsafe(self.exit)
-        return True
-
-    def silence(self) -> None:
-        """Write nothing more to the terminal, from any thread: it is gone, or takes nothing."""
-        silence(self._driver)
-
-    def _continued(self, number: int, frame: FrameType | None) -> None:
-        """SIGCONT. Textual takes it for the end of a stop, but a terminal that hangs up sends it, too."""
-        if getattr(self._driver, "_must_signal_resume", False):
-            self._driver._sigcont_application()  # type: ignore[union-attr]
-        elif self._running_loop is not None:
-            self._running_loop.call_soon_threadsafe(self.refresh)
-
-    def _fatal_error(self) -> None:
-        """Told instead of Textual's own report, which prints local variables."""
-        self._return_code = 70
-        error = sys.exc_info()[1]
-        said = f"fedtui stopped on an error of its own: {type(error).__name__}: {error}"
-        self._exit_renderables.append(Text(clean(said, limit=200)))
-        self._close_messages_no_wait()
 
 
 def run_first_run(place: Place, set_up: SetUp) -> str:

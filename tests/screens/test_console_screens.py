@@ -28,7 +28,6 @@ from fake_node import (
     zoo,
 )
 
-from fedtui.app import OUR_BUG
 from fedtui.core.errors import Unusable
 from fedtui.screens.commands import (
     ALWAYS,
@@ -49,6 +48,7 @@ from fedtui.screens.help import HelpScreen
 from fedtui.screens.peer import PeerScreen
 from fedtui.screens.peer_acts import PEER_ACTS
 from fedtui.screens.peers import PeersScreen
+from fedtui.screens.terminal_app import OUR_BUG
 from fedtui.screens.trouble import crash_report
 from fedtui.screens.widgets.window import Window
 

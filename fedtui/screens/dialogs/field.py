@@ -63,13 +63,13 @@ class Text(Input):
         border: none; height: 1; padding: 0 1; background: ansi_default; color: ansi_default;
         & > .input--cursor { background: ansi_default; color: ansi_default; text-style: reverse; }
         & > .input--placeholder { color: ansi_default; text-style: dim; }
-        & > .input--selection { background: ansi_default; color: ansi_default; text-style: underline; }
+        & > .input--selection { background: ansi_default; color: ansi_default; text-style: reverse; }
     }
     """
 
     def __init__(self, field: Field) -> None:
         value = harmless(field.value)
-        super().__init__(value, placeholder=field.hint, id=f"field-{field.key}", select_on_focus=False)
+        super().__init__(value, placeholder=field.hint, id=f"field-{field.key}")
         self.cursor_blink = False
         self.field = field
         self.refused = ""

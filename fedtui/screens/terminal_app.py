@@ -1,0 +1,85 @@
+"""An app that is a good guest in its terminal: its colours, its end, and what it says when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from types import FrameType
+from typing import TypeVar
+
+from rich.text import Text
+from textual import events
+from textual.app import App
+
+from fedtui.screens.terminal import ascii_only, silence
+from fedtui.screens.trouble import crash_report
+from fedtui.screens.typeahead import TypeAhead
+from fedtui.screens.widgets.paint import Painted
+
+THEME = "ansi-dark"
+"""The terminal's own sixteen colours: as its user chose them, and half the bytes of 24-bit ones."""
+OUR_BUG = 70
+R = TypeVar("R")
+
+
+class TerminalApp(App[R], inherit_bindings=False):
+    """What the console and the first run have in common. Run it inside `terminal.Leaving`."""
+
+    TITLE = "fedtui"
+    ENABLE_COMMAND_PALETTE = False
+    ALLOW_SELECT = False
+
+    def __init__(self) -> None:
+        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
+        self.theme = THEME
+        self.animation_level = "none"
+        Painted.ascii_only = ascii_only(os.environ)
+        self.ahead = TypeAhead()
+        self._running_loop: asyncio.AbstractEventLoop | None = None
+
+    def on_mount(self) -> None:
+        """From here on, others may ask to leave. (Textual calls a subclass's own `on_mount`, too.)"""
+        self._running_loop = asyncio.get_running_loop()
+        if not self.is_headless:
+            signal.signal(signal.SIGCONT, self._continued)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Keys and pastes go one after the other; all else as ever."""
+        if not isinstance(event, events.Key | events.Paste) or event.is_forwarded:
+            await super().on_event(event)
+        elif not self.ahead.keeps(event, self):
+            await self._deliver(event)
+
+    async def _deliver(self, event: events.Key | events.Paste) -> None:
+        await super().on_event(event)
+        self.ahead.sent(self, self._deliver)
+
+    async def on_dialog_ready(self) -> None:
+        """What was typed ahead goes into it."""
+        await self.ahead.ready(self)
+
+    def leave(self) -> bool:
+        """End, from any thread. False if it is not running yet."""
+        if self._running_loop is None:
+            return False
+        self._running_loop.call_soon_threadsafe(self.exit)
+        return True
+
+    def silence(self) -> None:
+        """Write nothing more to the terminal, from any thread: it is gone, or takes nothing."""
+        silence(self._driver)
+
+    def _continued(self, number: int, frame: FrameType | None) -> None:
+        """SIGCONT. Textual takes it for the end of a stop, but a terminal that hangs up sends it, too."""
+        if getattr(self._driver, "_must_signal_resume", False):
+            self._driver._sigcont_application()  # type: ignore[union-attr]
+        elif self._running_loop is not None:
+            self._running_loop.call_soon_threadsafe(self.refresh)
+
+    def _fatal_error(self) -> None:
+        """Told instead of Textual's own report, which prints local variables, and secrets with them."""
+        self._return_code = OUR_BUG
+        self._exit_renderables.append(Text(crash_report(sys.exc_info()[1])))
+        self._close_messages_no_wait()
