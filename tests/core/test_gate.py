@@ -422,3 +422,20 @@ def test_an_operator_is_checked_before_anything_is_filed(two: Node) -> None:
     for params in ({"name": "bad name!"}, {"name": "cy", "permissions": ["nope"]}):
         with pytest.raises(WrongUsage):
             two.request(ADA, "system.operator_add", params)
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_what_waits_for_an_operator_is_what_they_can_decide(make_node: MakeNode, single: bool) -> None:
+    """The count for the band agrees with who can decide each request, for everyone."""
+    node = make_node(single_operator=single)
+    propose(node)
+    with node.unit(ADA) as unit:
+        operators.add(unit, "ben", operators.PERMISSIONS)
+        operators.add(unit, "cy", [operators.VIEW])
+    node.request(BEN, PROPOSE, {"url": "https://c.example"})
+    with node.read() as session:
+        pending_rows = approvals.listing(session, status="pending")
+        assert len(pending_rows) == 2
+        for name in ("ada", "ben", "cy", "nobody"):
+            expected = sum(name in approvals.deciders(session, row)[0] for row in pending_rows)
+            assert approvals.waiting_for(session, name) == expected

@@ -62,13 +62,12 @@ def overview(session: Session, site: Site, operator: str) -> Overview:
         )
     known = session.get(Operator, operator)
     alive = daemons.alive(session, now=site.clock.now(), ttl=3 * site.settings.lease_ttl)
-    pending = approvals.listing(session, status="pending", limit=1000)
     return Overview(
         node_id=site.id,
         permissions=frozenset(known.permissions if known and known.removed_at is None else ()),
         manager_paused=manager_state.status(session) == manager_state.PAUSED,
         drill_mode=node_settings.is_on(session, "drill_mode"),
-        waiting=sum(operator in approvals.deciders(session, row)[0] for row in pending),
+        waiting=approvals.waiting_for(session, operator),
         daemons=len(alive),
     )
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Index, or_, select, update
+from sqlalchemy import Index, func, or_, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.control import node_settings, operators
@@ -321,6 +321,16 @@ def deciders(session: Session, approval: Approval) -> tuple[list[str], dict[str,
         else:
             can.append(operator.name)
     return can, cannot
+
+
+def waiting_for(session: Session, name: str) -> int:
+    """How many pending requests an operator can decide: the rule of `deciders`, as one count."""
+    if name not in operators.approvers(session):
+        return 0
+    query = select(func.count()).select_from(Approval).where(Approval.status == "pending")
+    if not node_settings.is_on(session, "single_operator"):
+        query = query.where(Approval.requested_by != name)
+    return session.scalar(query) or 0
 
 
 def _decidable(unit: Unit, approval_id: str) -> Approval:

@@ -40,12 +40,3 @@ def show(duration: timedelta) -> str:
         if seconds and seconds % _UNITS[unit] == 0:
             return f"{seconds // _UNITS[unit]}{unit}"
     return f"{seconds}s"
-
-
-def roughly(duration: timedelta) -> str:
-    """The largest fitting unit, for people: `42 s`, `7 min`, `3 h`, `12 d`."""
-    seconds = abs(int(duration.total_seconds()))
-    for limit, size, word in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds // size} {word}"
-    return f"{seconds // 86_400} d"
