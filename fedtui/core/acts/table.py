@@ -7,7 +7,7 @@ is written so that running it again finishes what was begun).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -41,6 +41,19 @@ class Call:
     correlation_id: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that an act changes, for the one who decides: what it is, before, and after ("" is: nothing)."""
+
+    what: str
+    before: str
+    after: str
+
+
+def _no_changes(_params: Params, _target: Mapping[str, Any]) -> Sequence[Change]:
+    return ()
+
+
 def _no_precondition(_params: Params, _now: datetime) -> None:
     return None
 
@@ -51,9 +64,9 @@ class Act:
 
     `read` checks what was asked for and resolves names to ids; `target` gives those fields of
     what is acted on that the act depends on (None: it is gone); `summary` says in words what
-    will happen; `precondition` raises when time alone has made the act pointless. Exactly one
-    of `apply` and `perform` is set. `shown_once`: the result holds a secret, so an approval
-    only permits the act, and the requester carries it out.
+    will happen, `changes` the same as before and after; `precondition` raises when time alone
+    has made the act pointless. Exactly one of `apply` and `perform` is set. `shown_once`: the
+    result holds a secret, so an approval only permits the act, and the requester carries it out.
     """
 
     action: str
@@ -62,6 +75,7 @@ class Act:
     summary: Callable[[Params, Mapping[str, Any]], str]
     apply: Callable[[Unit, Site, Params], Result] | None = None
     perform: Callable[[Site, Call], Result] | None = None
+    changes: Callable[[Params, Mapping[str, Any]], Sequence[Change]] = _no_changes
     precondition: Callable[[Params, datetime], None] = _no_precondition
     shown_once: bool = False
 
