@@ -70,11 +70,13 @@ async def _run(
         threading.Thread(target=_wait_for_eof, args=(loop, stop), daemon=True).start()
     settings = node.settings
     certificate_id, context = await asyncio.to_thread(server_context, node)
+    federation = FederationApi(node)
     api = Listener(
-        FederationApi(node).application(),
+        federation.application(),
         context=context,
         per_address=settings.connections_per_address,
         most=settings.connections,
+        refused=federation.handshake_refused,
     )
     health_listener = Listener(health(node), context=None)
     await api.start(main)

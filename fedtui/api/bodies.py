@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import from_json
 
 from fedtui.core.acts.admitting import AcceptRequest
 from fedtui.core.errors import WrongUsage
@@ -147,3 +148,14 @@ def parse(model: type[Body], content: bytes) -> Body:
             for one in error.errors(include_url=False, include_input=False, include_context=False)
         ]
         raise InvalidBody(fields) from None
+
+
+def document(content: bytes) -> Any:
+    """A bare JSON document. Raises `InvalidBody` for none, null, and what no database keeps."""
+    try:
+        found = _storable(from_json(content))
+    except ValueError as error:
+        raise InvalidBody([{"field": "body", "message": str(error)}]) from None
+    if found is None:
+        raise InvalidBody([{"field": "body", "message": "a document must not be null; DELETE removes it"}])
+    return found

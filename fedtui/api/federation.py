@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import secrets
-import ssl
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -13,23 +11,26 @@ from typing import Any
 
 from aiohttp import web
 
-from fedtui.api.bodies import AcceptBody, EnrollBody, HeartbeatBody, declared, parse
-from fedtui.api.limits import Buckets, address_key
+from fedtui.api.bodies import AcceptBody, EnrollBody, HeartbeatBody, declared, document, parse
+from fedtui.api.gatekeeper import Gatekeeper
 from fedtui.api.rendering import TooMany, data, read_body, render_problems
-from fedtui.core.access import callers
-from fedtui.core.acts import admitting, handshake, jobs
+from fedtui.core.access.chain import RESOURCES
+from fedtui.core.access.resources import Expected
+from fedtui.core.acts import admitting, handshake, jobs, serving
+from fedtui.core.acts.serving import Answer
 from fedtui.core.errors import Denied
 from fedtui.core.node import Node
 from fedtui.core.peering.client import PREFIX
-from fedtui.core.peering.peers import Peer
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.batch import GroupCommit
+from fedtui.core.runtime.limits import Buckets, address_key
 from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust import certificates, signing
 
 SWEEP_PATH = "/api/v1/system/worker_api/federation/heartbeat_sweep"
 GREETERS = 8
-HEARTBEATS = Actor("peer", "heartbeats", origin="api")
+INBOX = Actor("peer", "inbox", origin="api")
+RESOURCE_PATH = f"{PREFIX}/resources/{{kind}}/{{id}}"
 
 
 class FederationApi:
@@ -38,7 +39,8 @@ class FederationApi:
     def __init__(self, node: Node) -> None:
         self._node = node
         settings = node.settings
-        self._inbox: GroupCommit[Mapping[str, Any]] = GroupCommit(lambda: node.unit(HEARTBEATS))
+        self._inbox: GroupCommit[Any] = GroupCommit(lambda: node.unit(INBOX))
+        self._gate = Gatekeeper(node, self._inbox)
         self._accepts = Buckets(settings.accepts_per_minute, settings.accepts_burst)
         self._heartbeats = Buckets(settings.heartbeats_per_minute, settings.heartbeats_burst)
         self._enrolls = Buckets(settings.heartbeats_per_minute, settings.heartbeats_burst)
@@ -52,8 +54,13 @@ class FederationApi:
         app.router.add_post(f"{PREFIX}/accept", self.accept)
         app.router.add_post(f"{PREFIX}/enroll", self.enroll)
         app.router.add_post(f"{PREFIX}/heartbeat", self.heartbeat)
+        app.router.add_get(RESOURCE_PATH, self.get_resource, allow_head=False)
+        app.router.add_put(RESOURCE_PATH, self.put_resource)
+        app.router.add_delete(RESOURCE_PATH, self.delete_resource)
         app.router.add_get("/crl", self.crl)
         app.router.add_post(SWEEP_PATH, self.sweep)
+        app.on_startup.append(self._gate.start)
+        app.on_cleanup.append(self._gate.stop)
         app.on_cleanup.append(self._close)
         return app
 
@@ -69,35 +76,73 @@ class FederationApi:
     async def enroll(self, request: web.Request) -> web.Response:
         """The remote delivers the certificate it signed for us; we greet it at once."""
         content = await read_body(request)
-        peer = await _off(self._identify, fingerprint_of(request), "enroll")
-        wait = self._enrolls.wait_for(peer.id)
+        peer_id = await self._gate.admit(request, "enroll")
+        wait = self._enrolls.wait_for(peer_id)
         if wait:
             raise TooMany(wait)
         signed = parse(EnrollBody, content).certificate
-        caller = _caller(request, peer.id)
+        caller = _caller(request, peer_id)
         answer = await _off(
-            admitting.receive_certificate, self._node, peer.id, signed.cert_pem, signed.ca_chain_pem, caller
+            admitting.receive_certificate, self._node, peer_id, signed.cert_pem, signed.ca_chain_pem, caller
         )
         if answer["newly_complete"]:
-            self._greeter.submit(handshake.greet, self._node, peer.id)
+            self._greeter.submit(handshake.greet, self._node, peer_id)
         return data({key: answer[key] for key in ("status", "serial")})
 
     async def heartbeat(self, request: web.Request) -> web.Response:
         """An authenticated sign of life, written with whatever else has queued."""
-        fingerprint = fingerprint_of(request)
         content = await read_body(request)
 
         def work(unit: Unit) -> Mapping[str, Any]:
-            peer = callers.identify(unit.session, fingerprint, call="heartbeat", now=unit.now)
-            wait = self._heartbeats.wait_for(peer.id)
+            peer_id = serving.admit(
+                unit.session, self._gate.asked(unit.session, request, "heartbeat", unit.now), unit.now
+            )
+            wait = self._heartbeats.wait_for(peer_id)
             if wait:
                 raise TooMany(wait)
             said = declared(parse(HeartbeatBody, content))
-            unit.actor = Actor("peer", peer.id, origin=f"api {request.remote}")
-            return admitting.receive_heartbeat(unit, self._node, peer.id, said)
+            unit.actor = _caller(request, peer_id)
+            return admitting.receive_heartbeat(unit, self._node, peer_id, said)
 
-        answer: Mapping[str, Any] = await asyncio.wrap_future(self._inbox.submit(work))
-        return data(answer)
+        return data(await self._gate.recording(asyncio.wrap_future(self._inbox.submit(work))))
+
+    async def get_resource(self, request: web.Request) -> web.Response:
+        """Read a resource, with a grant."""
+
+        def work() -> Answer:
+            now = self._node.clock.now()
+            with self._node.read() as session:
+                return serving.get(session, self._gate.asked(session, request, RESOURCES, now), now)
+
+        return await self._serve(asyncio.to_thread(work))
+
+    async def put_resource(self, request: web.Request) -> web.Response:
+        """Write a resource, with a grant; `If-Match` names the version it replaces."""
+        content, expected = await read_body(request), _expected(request)
+
+        def work(unit: Unit) -> Answer:
+            asked = self._gate.asked(unit.session, request, RESOURCES, unit.now)
+            return serving.put(unit, asked, lambda: document(content), expected)
+
+        return await self._serve(asyncio.wrap_future(self._inbox.submit(work)))
+
+    async def delete_resource(self, request: web.Request) -> web.Response:
+        """Remove a resource, with a grant."""
+        expected = _expected(request)
+
+        def work(unit: Unit) -> Answer:
+            return serving.delete(unit, self._gate.asked(unit.session, request, RESOURCES, unit.now), expected)
+
+        return await self._serve(asyncio.wrap_future(self._inbox.submit(work)))
+
+    async def _serve(self, work: Any) -> web.Response:
+        answer: Answer = await self._gate.recording(work)
+        await self._gate.used(answer)
+        return data(answer.shape, headers={"ETag": answer.etag} if answer.etag else None)
+
+    async def handshake_refused(self, address: str, reason: str) -> None:
+        """The listener turned a client away in the TLS handshake."""
+        await self._gate.handshake_refused(address, reason)
 
     async def crl(self, _request: web.Request) -> web.Response:
         """Our CA's CRL in DER, signed anew each hour and at each revocation."""
@@ -112,10 +157,6 @@ class FederationApi:
         swept = await _off(jobs.sweep, self._node)
         return data({key: swept[key] for key in ("swept", "degraded_ids", "ran_at")})
 
-    def _identify(self, fingerprint: str | None, call: str) -> Peer:
-        with self._node.read() as session:
-            return callers.identify(session, fingerprint, call=call, now=self._node.clock.now())
-
     def _current_crl(self) -> bytes:
         now: datetime = self._node.clock.now()
         with self._node.read() as session:
@@ -129,11 +170,10 @@ class FederationApi:
         await asyncio.to_thread(self._inbox.close)
 
 
-def fingerprint_of(request: web.Request) -> str | None:
-    """The SHA-256 fingerprint of the verified client certificate, or None without one."""
-    secured: ssl.SSLObject | None = request.get_extra_info("ssl_object")
-    der = secured.getpeercert(binary_form=True) if secured is not None else None
-    return f"sha256:{hashlib.sha256(der).hexdigest()}" if der else None
+def _expected(request: web.Request) -> Expected:
+    """The tags of `If-Match` (RFC 9110), or None without it. A weak tag matches nothing, as it must."""
+    given = request.headers.getall("If-Match", [])
+    return [tag.strip() for line in given for tag in line.split(",")] if given else None
 
 
 def _caller(request: web.Request, name: str) -> Actor:

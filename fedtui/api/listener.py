@@ -12,17 +12,19 @@ import logging
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from fedtui.api.limits import address_key
 from fedtui.core.errors import Unusable
+from fedtui.core.runtime.limits import address_key
 
 log = logging.getLogger(__name__)
 HANDSHAKE_SECONDS = 10
 IDLE_SECONDS = 15
 BACKLOG = 512
+Refused = Callable[[str, str], Awaitable[None]]
+"""Told of a handshake that failed: the client's address, and the reason."""
 
 
 class _Counted(asyncio.Protocol):
@@ -57,9 +59,16 @@ class Listener:
     """One listening socket. `context` may be replaced at any time; the next connection takes it."""
 
     def __init__(
-        self, app: web.Application, *, context: ssl.SSLContext | None, per_address: int = 256, most: int = 4096
+        self,
+        app: web.Application,
+        *,
+        context: ssl.SSLContext | None,
+        per_address: int = 256,
+        most: int = 4096,
+        refused: Refused | None = None,
     ) -> None:
         self.context = context
+        self._refused = refused
         self._runner = web.AppRunner(app, keepalive_timeout=IDLE_SECONDS, access_log=None, handle_signals=False)
         self._per_address = per_address
         self._most = most
@@ -132,6 +141,8 @@ class Listener:
                 raise
             reason = getattr(error, "verify_message", None) or getattr(error, "reason", None) or str(error)
             log.info("[FederationApi] TLS handshake with %s failed: %s", address, reason or type(error).__name__)
+            if self._refused is not None and isinstance(error, ssl.SSLError):
+                await self._refused(address, str(reason))
 
     def _release(self, key: str) -> None:
         self._open[key] -= 1

@@ -27,13 +27,13 @@ class TooMany(Denied):
         self.retry_after = max(1, round(retry_after + 0.5))
 
 
-def data(content: Mapping[str, Any], *, status: int = 200) -> web.Response:
+def data(content: Mapping[str, Any], *, headers: Mapping[str, str] | None = None) -> web.Response:
     """A success."""
-    return web.json_response({"data": content}, status=status, dumps=_dumps)
+    return web.json_response({"data": content}, headers=headers, dumps=_dumps)
 
 
 def failure(status: int, error: str, code: str, **more: Any) -> web.Response:
-    """A refusal. `decision_id` is null until the authorization chain records one."""
+    """A refusal. `decision_id` is null where the authorization chain had no part in it."""
     return web.json_response({"error": error, "code": code, "decision_id": None, **more}, status=status)
 
 
@@ -49,7 +49,9 @@ async def render_problems(request: web.Request, handler: Handler) -> web.StreamR
     except Denied as denied:
         log.info("[FederationApi] %s %s from %s: %s (%s)", denied.http_status, request.path, request.remote,
                  denied.problem, denied.code)  # fmt: skip
-        return failure(denied.http_status, denied.public or "refused", denied.public_code)
+        return failure(
+            denied.http_status, denied.public or "refused", denied.public_code, decision_id=denied.decision_id
+        )
     except InvalidBody as invalid:
         return failure(422, invalid.public or "invalid request", invalid.code, fields=invalid.fields)
     except WrongUsage as wrong:

@@ -28,6 +28,7 @@ PENDING = 4
 MOST = 1_000_000
 """The largest --limit."""
 SECRET_LIMIT = 64 * 1024
+PIPE_LIMIT = 8 * 1024 * 1024
 POLL_SECONDS = 0.3
 DECIDED_BADLY = ("rejected", "expired", "withdrawn", "stale")
 
@@ -122,14 +123,19 @@ def ask(action: str, params: Mapping[str, Any], *, reason: str | None = None, wa
 
 def secret(value: str | None) -> str | None:
     """A secret given as an option; `-` reads it from standard input, out of the process list's sight."""
+    return None if value is None else piped(value, limit=SECRET_LIMIT)
+
+
+def piped(value: str, *, limit: int = PIPE_LIMIT) -> str:
+    """An option's value; `-` reads it from standard input."""
     if value != "-":
         return value
     # All of it: an invite that a mail client broke into lines is still one.
-    given = sys.stdin.read(SECRET_LIMIT).strip()
+    given = sys.stdin.read(limit).strip()
     if not given:
         raise WrongUsage(
             "Nothing came on standard input.",
-            cause="The option's value was -, which reads the secret from there.",
+            cause="The option's value was -, which reads it from there.",
             fix="Pipe it in, for example: cat invite.txt | fedtui peers accept --invite -",
             code="stdin_empty",
         )

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import Abort, TyperException
 
-from fedtui.cli import approvals, demo, node, peers, record
+from fedtui.cli import access, approvals, demo, grants, node, peers, record
 from fedtui.cli.common import group
 from fedtui.cli.console import open_console
 from fedtui.cli.guard import INTERRUPTED, guarded
@@ -25,7 +25,11 @@ app.add_typer(approvals.manager_app, name="manager")
 app.add_typer(approvals.operators_app, name="operators")
 app.add_typer(record.certs_app, name="certs")
 app.add_typer(record.ca_app, name="ca")
-app.add_typer(record.grants_app, name="grants")
+app.add_typer(grants.app, name="grants")
+app.add_typer(access.bridges_app, name="bridges")
+app.add_typer(access.inventory_app, name="inventory")
+app.add_typer(access.resources_app, name="resources")
+app.add_typer(grants.decisions_app, name="decisions")
 record.register(app)
 
 

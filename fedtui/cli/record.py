@@ -1,4 +1,4 @@
-"""Commands on the record: events, certificates, the CA, grants, and the sweep."""
+"""Commands on the record: events, certificates, the CA, and the sweep."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from fedtui.core.errors import WrongUsage
 
 certs_app = group("Certificates, ours and theirs.")
 ca_app = group("This node's own CA.")
-grants_app = group("Grants: what peers may use.")
 Limit = Annotated[int, typer.Option(min=1, max=MOST, help="At most this many.")]
 
 
@@ -102,24 +101,6 @@ def ca_show() -> None:
         "cert_pem": row.cert_pem,
     }
     show(shape, lambda: fields(shape, ["subject", "fingerprint", "not_after"]) + "\n\n" + row.cert_pem)
-
-
-@grants_app.command("list")
-def grants_list(limit: Limit = 100) -> None:
-    """Every grant, newest first."""
-    from fedtui.core.access import grants
-    from fedtui.core.acts import shapes
-
-    with viewing() as (_node, session):
-        rows = [shapes.grant(row) for row in grants.listing(session, limit=limit)]
-    columns = (
-        ("id", "ID"),
-        ("remote_subject", "SUBJECT"),
-        ("resource_kind", "KIND"),
-        ("permission_scopes", "SCOPES"),
-        ("expires_at", "UNTIL"),
-    )
-    show(rows, lambda: table(rows, columns, empty="No grants."))
 
 
 def _since(text: str, now: datetime) -> datetime:

@@ -92,7 +92,10 @@ class RemoteFailed(Problem):
 
 
 class Denied(Problem):
-    """A remote caller is turned away: `public` goes out, `problem` stays with our operator."""
+    """A remote caller is turned away: `public` goes out, `problem` stays with our operator.
+
+    `decision_id` is what it was recorded under, where it was.
+    """
 
     code = "denied"
     exit_code = 3
@@ -103,3 +106,4 @@ class Denied(Problem):
         super().__init__(problem or public, code=code, public=public)
         self.http_status = status
         self.public_code = public_code or code
+        self.decision_id: str | None = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from fedtui.core.acts import accepting, gate, jobs, node_acts, peer_acts
+from fedtui.core.acts import accepting, access_acts, certificate_acts, gate, grant_acts, jobs, node_acts, peer_acts
 from fedtui.core.acts import overview as overviews
 from fedtui.core.acts.gate import Done, Pending
 from fedtui.core.acts.overview import Overview, PeerRecord
@@ -223,7 +223,14 @@ def _node(settings: Settings, clock: Clock, database: Database, vault: Vault, kn
         id=known.id,
         name=known.name,
         url=known.url,
-        acts=join(peer_acts.ACTS, node_acts.ACTS, accepting.ACTS),
+        acts=join(
+            peer_acts.ACTS,
+            accepting.ACTS,
+            grant_acts.ACTS,
+            access_acts.ACTS,
+            certificate_acts.ACTS,
+            node_acts.ACTS,
+        ),
         operator=acting_operator(settings),
     )
 

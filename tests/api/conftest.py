@@ -72,8 +72,12 @@ def serve(make_node: MakeNode) -> Iterator[Serve]:
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, daemon=True)
         thread.start()
+        api = FederationApi(node)
         listener = Listener(
-            FederationApi(node).application(), context=context, per_address=node.settings.connections_per_address
+            api.application(),
+            context=context,
+            per_address=node.settings.connections_per_address,
+            refused=api.handshake_refused,
         )
         asyncio.run_coroutine_threadsafe(listener.start(bound), loop).result(10)
         running.append(Served(node, listener, loop, thread))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from fedtui.core.access import grants
+from fedtui.core.access import listing
 from fedtui.core.acts import admitting
 from fedtui.core.acts.admitting import NO_MATCH, REQUIRED, UNKNOWN, AcceptRequest
 from fedtui.core.acts.gate import Done
@@ -218,7 +218,7 @@ def test_a_managed_child_gets_its_operator_grant_once(node: Node) -> None:
     for _ in range(2):
         accept(node, token, csr_pem=csr)
     with node.read() as session:
-        [grant] = grants.listing(session)
+        [grant] = listing.rows(session)
     assert (grant.remote_subject, grant.resource_kind) == (f"parent-operator@{peer_id}", "managed_child_operator")
     assert grant.permission_scopes == ["read", "write", "admin"]
     assert (grant.expires_at - grant.issued_at).days == 365
@@ -228,7 +228,7 @@ def test_other_roles_get_no_grant(node: Node) -> None:
     """A symmetric peer is given nothing by accepting."""
     accept(node, issue(node, new_peer(node)))
     with node.read() as session:
-        assert grants.listing(session) == []
+        assert listing.rows(session) == []
 
 
 def test_a_broken_request_does_not_burn_the_token(node: Node) -> None:

@@ -1,99 +1,131 @@
-"""Who calls: from a client certificate to a peer, by a table of checks.
+"""Who calls, and from where: what of a call may be believed.
 
-The first three checks of the authorization chain (domain, section 6). TLS has already
-verified that the certificate chains to our CA; here it is looked up by fingerprint on every
-request, so that a revocation takes effect on connections already open.
+A client certificate that came by TLS is believed as it is. What a header says (a forwarded
+certificate, an instance, a network, an address) is believed only from a configured proxy
+that authenticated itself with a certificate of its own; from anyone else it is ignored, and
+the record says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import base64
+import binascii
+import ipaddress
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from urllib.parse import unquote_to_bytes
 
+from cryptography import x509
 from sqlalchemy.orm import Session
 
-from fedtui.core.errors import Denied
-from fedtui.core.peering.peers import MAY_HEARTBEAT, Peer
 from fedtui.core.trust import certificates
-from fedtui.core.trust.certificates import Certificate
+from fedtui.core.trust.x509_reading import fingerprint
 
-MAY_CALL = {
-    "enroll": MAY_HEARTBEAT,
-    "heartbeat": MAY_HEARTBEAT,
-    "diagnosis": MAY_HEARTBEAT,
-    "renew": ("enrolled", "active", "degraded"),
-    "resources": ("enrolled", "active", "degraded"),
-}
-"""The statuses in which a peer may make each call (domain, section 1)."""
+CLIENT_CERT, ESCAPED_CERT = "client-cert", "x-ssl-client-cert"
+INSTANCE, NETWORK, FORWARDED_FOR = "x-calling-instance", "x-sdwan-network", "x-forwarded-for"
+FORWARDED = (CLIENT_CERT, ESCAPED_CERT, INSTANCE, NETWORK, FORWARDED_FOR)
+"""Headers that a proxy may set (RFC 9440; nginx's `$ssl_client_escaped_cert`; de facto)."""
+LONGEST = 16 * 1024
+PROXY_KIND = "instance"
+"""The kind of certificate a proxy has: this node signs it, and it stands for no peer."""
 
-
-@dataclass(slots=True)
-class _Evidence:
-    call: str
-    fingerprint: str | None
-    now: datetime
-    certificate: Certificate | None
-    peer: Peer | None
+Headers = Mapping[str, Sequence[str]]
+"""Each header's values, by its name in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """A row of the chain: passes, or refuses with its internal code and the words for the remote."""
+class Caller:
+    """Who calls, as far as it may be believed.
 
-    code: str
-    passed: Callable[[_Evidence], bool]
-    public: str
-
-
-CHAIN: tuple[Check, ...] = (
-    Check("cert_not_presented", lambda seen: seen.fingerprint is not None, "client certificate required"),
-    Check("cert_unknown", lambda seen: seen.certificate is not None, "client certificate not recognized"),
-    Check(
-        "cert_wrong_kind",
-        lambda seen: (
-            seen.certificate is not None
-            and (seen.certificate.subject_kind, seen.certificate.direction) == ("federation_peer", "inbound")
-        ),
-        "client certificate not recognized",
-    ),
-    Check(
-        "cert_revoked",
-        lambda seen: seen.certificate is not None and seen.certificate.revoked_at is None,
-        "client certificate revoked",
-    ),
-    Check(
-        "cert_expired",
-        lambda seen: seen.certificate is not None and seen.now < seen.certificate.not_after,
-        "client certificate expired",
-    ),
-    Check("peer_missing", lambda seen: seen.peer is not None, "client certificate not recognized"),
-    Check(
-        "peer_not_reachable",
-        lambda seen: seen.peer is not None and seen.peer.status in MAY_CALL[seen.call],
-        "peer is not in a state that may make this call",
-    ),
-)
-
-
-def identify(session: Session, fingerprint: str | None, *, call: str, now: datetime) -> Peer:
-    """The peer that a client certificate (`sha256:...`, None without one) stands for.
-
-    Raises `Denied` (401) at the first check of `CHAIN` that fails.
+    `fingerprint` (`sha256:...`) is of the client certificate, None without one; `instance_id`
+    is what a proxy says, else the certificate does; `ignored` are headers that nobody may
+    believe; `unreadable` says what a proxy forwarded that cannot be read; `proxy` is the
+    fingerprint of the proxy. `peer_id` is set where a call is only described and no
+    certificate was presented.
     """
-    certificate = certificates.by_fingerprint(session, fingerprint) if fingerprint else None
-    peer = session.get(Peer, certificate.peer_id) if certificate and certificate.peer_id else None
-    seen = _Evidence(call, fingerprint, now, certificate, peer)
-    for check in CHAIN:
-        if not check.passed(seen):
-            where = f" (peer {peer.id} is {peer.status})" if peer else ""
-            raise Denied(
-                401,
-                check.public,
-                code=check.code,
-                problem=f"A call of {call} was turned away: {check.code}{where}.",
-                public_code="unauthorized",
-            )
-    if peer is None:  # the chain has a check for it; this tells the type checker
-        raise AssertionError("peer_missing passed without a peer")
-    return peer
+
+    fingerprint: str | None = None
+    source_ip: str | None = None
+    instance_id: str | None = None
+    network_id: str | None = None
+    proxy: str | None = None
+    ignored: tuple[str, ...] = ()
+    unreadable: str = ""
+    described: bool = False
+    peer_id: str | None = None
+
+
+def is_trusted_proxy(session: Session, presented: str | None, configured: Collection[str], now: datetime) -> bool:
+    """Whether this certificate is that of a configured proxy, ours, in force."""
+    if presented is None or presented not in configured:
+        return False
+    row = certificates.by_fingerprint(session, presented)
+    return (
+        row is not None
+        and row.subject_kind == PROXY_KIND
+        and row.revoked_at is None
+        and row.not_before <= now < row.not_after
+    )
+
+
+def believe(direct: Caller, headers: Headers, *, proxied: bool) -> Caller:
+    """The caller behind a connection: `direct` itself, or, behind a trusted proxy, whom it speaks for."""
+    given = tuple(name for name in FORWARDED if name in headers)
+    if not proxied:
+        return replace(direct, ignored=given)
+    found, unreadable = _certificate(headers)
+    return replace(
+        direct,
+        fingerprint=found,
+        source_ip=_last_hop(headers),
+        instance_id=_only(headers, INSTANCE),
+        network_id=_only(headers, NETWORK) or direct.network_id,
+        proxy=direct.fingerprint,
+        unreadable=unreadable,
+    )
+
+
+def _certificate(headers: Headers) -> tuple[str | None, str]:
+    """The fingerprint of the forwarded certificate; or what is wrong with it."""
+    given = [name for name in (CLIENT_CERT, ESCAPED_CERT) if any(headers.get(name, ()))]
+    if not given:
+        return None, ""
+    if len(given) > 1 or len(headers[given[0]]) > 1:
+        return None, "more than one forwarded certificate"
+    [name] = given
+    try:
+        return fingerprint(_READERS[name](headers[name][0][:LONGEST])), ""
+    except (ValueError, binascii.Error):
+        return None, f"what {name} holds is no certificate"
+
+
+def _structured(text: str) -> x509.Certificate:
+    """A byte sequence of structured fields (RFC 9440, RFC 8941): base64 between colons."""
+    inner = text.strip()
+    if len(inner) < 2 or inner[0] != ":" or inner[-1] != ":":
+        raise ValueError("not a byte sequence")
+    return x509.load_der_x509_certificate(base64.b64decode(inner[1:-1], validate=True))
+
+
+def _escaped(text: str) -> x509.Certificate:
+    """A PEM in percent-encoding, as nginx forwards it."""
+    return x509.load_pem_x509_certificate(unquote_to_bytes(text.strip()))
+
+
+_READERS = {CLIENT_CERT: _structured, ESCAPED_CERT: _escaped}
+
+
+def _only(headers: Headers, name: str) -> str | None:
+    """A header's value if it was given once: of two, nobody knows which one the proxy set."""
+    values = [value.strip() for value in headers.get(name, ()) if value.strip()]
+    return values[0][:200] if len(values) == 1 else None
+
+
+def _last_hop(headers: Headers) -> str | None:
+    """The address that the proxy itself has seen: the last one it wrote."""
+    hops = ",".join(headers.get(FORWARDED_FOR, ())).split(",")
+    try:
+        return str(ipaddress.ip_address(hops[-1].strip().strip("[]")))
+    except ValueError:
+        return None

@@ -73,9 +73,9 @@ def request(
                 approvals.claim(unit, permitted, site.holder, abandoned_before=unit.now)
                 unit.session.refresh(permitted)
                 approvals.finish(unit, permitted, site.holder, result={"claimed": True})
-            _announce(unit, action, policy, wanted, reason)
+            _announce(unit, act, policy, wanted, reason)
             return Done(result)
-        _announce(unit, action, policy, wanted, reason)
+        _announce(unit, act, policy, wanted, reason)
         call = Call(actor, wanted.params, wanted.secrets, unit.correlation_id)
     assert act.perform is not None  # noqa: S101 - an act has exactly one of the two
     return Done(act.perform(site, call))
@@ -212,16 +212,16 @@ def _open_secrets(unit: Unit, site: Site, approval: Approval) -> dict[str, str]:
     return json.loads(sealed) if sealed else {}
 
 
-def _announce(unit: Unit, action: str, policy: str, wanted: Wanted, reason: str | None) -> None:
+def _announce(unit: Unit, act: Act, policy: str, wanted: Wanted, reason: str | None) -> None:
     emit(
         unit,
         "system.act",
         source="gate",
         peer_id=wanted.peer_id,
         severity="medium" if policy == policies.NOTIFY else None,
-        action=action,
+        action=act.action,
         policy=policy,
-        params=dict(wanted.params),
+        params=dict(act.recorded(wanted.params)),
         reason=reason,
     )
 

@@ -39,7 +39,7 @@ def on_accepted(unit: Unit, peer: Peer) -> None:
     """What follows when a peer becomes accepted, on either side: the event, and a managed child's grant."""
     emit(unit, "federation.peer.accepted", source=SOURCE, peer_id=peer.id, url=peer.remote_instance_url)
     if (peer.spawn_role, peer.spawn_mode) == ("parent", "managed_child"):
-        grants.issue_operator_grant(unit, peer.id)
+        grants.issue_operator_grant(unit, peer)
 
 
 def greet(site: Site, peer_id: str) -> str | None:

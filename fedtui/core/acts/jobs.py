@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from fedtui.core.access import decisions, grants, usage
 from fedtui.core.acts import accepting, gate, handshake
 from fedtui.core.acts.table import ActTable
 from fedtui.core.control import approvals, manager_state, node_settings, operators
@@ -119,13 +120,22 @@ def _redeliver(site: Site) -> int:
 
 
 def maintenance(site: Site, held: Held | None = None) -> Mapping[str, Any]:
-    """Renew the server certificate when due; forget old runs and dead daemons; end old tokens."""
+    """Renew what is due (server certificate, grants), end or archive what is over, forget what is old."""
     with _fenced(site, _MAINTENANCE, held) as unit:
         renewed = renew_server(unit, site)
         ended = tokens.expire(unit)
+        renewed_grants = grants.renew_due(unit)
+        archived = grants.archive(unit)
+        decisions.prune(unit.session, unit.now)
+        usage.prune(unit.session, unit.now)
         jobs.prune(unit.session, unit.now)
         daemons.forget_dead(unit.session, now=unit.now)
-    return {"server_certificate_renewed": renewed, "tokens_expired": ended}
+    return {
+        "server_certificate_renewed": renewed,
+        "tokens_expired": ended,
+        "grants_renewed": len(renewed_grants),
+        "grants_archived": archived,
+    }
 
 
 def renew_server(unit: Unit, site: Site) -> bool:

@@ -42,8 +42,8 @@ def _remove_operator(unit: Unit, _site: Site, params: Params) -> Result:
 
 
 def _read_setting(_unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
-    node_settings.check(str(raw["key"]), str(raw["value"]))
-    return Wanted({"key": raw["key"], "value": raw["value"]})
+    value = node_settings.check(str(raw["key"]), str(raw["value"]))
+    return Wanted({"key": raw["key"], "value": value})
 
 
 def _setting_target(session: Session, params: Params) -> Mapping[str, Any]:

@@ -40,11 +40,13 @@ def peer_target(session: Session, params: Params) -> Mapping[str, Any] | None:
     }
 
 
-def _named_peer(unit: Unit, raw: Mapping[str, Any]) -> Peer:
+def named_peer(unit: Unit, raw: Mapping[str, Any]) -> Peer:
+    """The peer that `peer` names: an id, a unique beginning of one, or a URL."""
     return peers.find(unit.session, str(raw.get("peer", "")))
 
 
-def _reason(raw: Mapping[str, Any]) -> str:
+def reason_of(raw: Mapping[str, Any]) -> str:
+    """The reason given. Raises `WrongUsage` without one."""
     reason = str(raw.get("reason") or "").strip()
     if not reason or len(reason) > REASON_LIMIT:
         raise WrongUsage(
@@ -113,7 +115,7 @@ def _propose(unit: Unit, _site: Site, params: Params) -> Result:
 
 
 def _read_token(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
-    peer = _named_peer(unit, raw)
+    peer = named_peer(unit, raw)
     cancel = bool(raw.get("cancel"))
     ttl: timedelta = raw.get("ttl") or tokens.DEFAULT_TTL
     if not cancel and peer.status != "proposed":
@@ -159,8 +161,8 @@ def _token(unit: Unit, site: Site, params: Params) -> Result:
 
 
 def _read_with_reason(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
-    peer = _named_peer(unit, raw)
-    return Wanted({"peer_id": peer.id, "reason": _reason(raw)}, peer.id)
+    peer = named_peer(unit, raw)
+    return Wanted({"peer_id": peer.id, "reason": reason_of(raw)}, peer.id)
 
 
 def _read_revoke(unit: Unit, site: Site, raw: Mapping[str, Any]) -> Wanted:
@@ -172,7 +174,7 @@ def _read_revoke(unit: Unit, site: Site, raw: Mapping[str, Any]) -> Wanted:
 
 
 def _read_peer(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
-    peer = _named_peer(unit, raw)
+    peer = named_peer(unit, raw)
     return Wanted({"peer_id": peer.id}, peer.id)
 
 
@@ -225,7 +227,7 @@ def _revoke(unit: Unit, _site: Site, params: Params) -> Result:
 
 
 def _read_edit(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
-    peer = _named_peer(unit, raw)
+    peer = named_peer(unit, raw)
     params: dict[str, Any] = {"peer_id": peer.id}
     if raw.get("url"):
         params["url"] = urls.normalize(str(raw["url"]))

@@ -11,7 +11,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from fedtui.core.access.grants import Grant, bearer
+from fedtui.core.access import decisions
+from fedtui.core.access.decisions import Decision
+from fedtui.core.access.explain import Explanation
+from fedtui.core.access.usage import Used
 from fedtui.core.acts.jobs import MANAGER_JOB
 from fedtui.core.control import approvals, manager_state
 from fedtui.core.control.approvals import Approval
@@ -176,22 +179,54 @@ def certificate(session: Session, row: Certificate) -> Shape:
     }
 
 
-def grant(row: Grant) -> Shape:
-    """A grant."""
+def decision(row: Decision) -> Shape:
+    """A decision of the authorization chain."""
     return {
         "id": row.id,
-        "bearer_token": bearer(row),
+        "at": row.at,
+        "call": row.call,
+        "allowed": row.allowed,
+        "code": row.code,
+        "status": row.status,
+        "answered": row.answered,
         "peer_id": row.peer_id,
-        "remote_subject": row.remote_subject,
-        "resource_kind": row.resource_kind,
-        "resource_id": row.resource_id,
-        "permission_scopes": row.permission_scopes,
-        "node_instance_ids": row.node_instance_ids,
-        "sdwan_network_ids": row.sdwan_network_ids,
-        "source_cidrs": row.source_cidrs,
-        "issued_at": row.issued_at,
-        "expires_at": row.expires_at,
-        "revoked_at": row.revoked_at,
+        "grant_id": row.grant_id,
+        "context": row.context,
+        "checks": row.checks,
+        "times": row.times,
+        "last_at": row.last_at,
+    }
+
+
+def explanation(found: Explanation) -> Shape:
+    """Why a call is allowed or refused, and what would help."""
+    refusal = found.judgement.refusal
+    return {
+        "allowed": found.judgement.allowed,
+        "code": found.judgement.code,
+        "status": refusal.status if refusal else 200,
+        "answered": refusal.public if refusal else None,
+        "peer_id": found.judgement.peer_id,
+        "grant_id": found.judgement.grant_id,
+        "checks": decisions.checks(found.judgement),
+        "fix": found.fix or None,
+        "fix_is_enough": found.complete,
+        "changes": [
+            {"title": one.title, "command": one.command or None, "action": one.action or None, "params": one.params}
+            for one in found.changes
+        ],
+    }
+
+
+def used(row: Used) -> Shape:
+    """One way a grant was used in the last 30 days."""
+    return {
+        "method": row.method,
+        "instance_id": row.instance_id,
+        "network_id": row.network_id,
+        "source_ip": row.source_ip,
+        "times": row.times,
+        "last_at": row.last_at,
     }
 
 

@@ -54,6 +54,10 @@ def _no_changes(_params: Params, _target: Mapping[str, Any]) -> Sequence[Change]
     return ()
 
 
+def _as_it_is(params: Params) -> Params:
+    return params
+
+
 def _no_precondition(_params: Params, _now: datetime) -> None:
     return None
 
@@ -64,7 +68,8 @@ class Act:
 
     `read` checks what was asked for and resolves names to ids; `target` gives those fields of
     what is acted on that the act depends on (None: it is gone); `summary` says in words what
-    will happen, `changes` the same as before and after; `precondition` raises when time alone
+    will happen, `changes` the same as before and after; `recorded` leaves out of the event what
+    is too much for it; `precondition` raises when time alone
     has made the act pointless. Exactly one of `apply` and `perform` is set. `shown_once`: the
     result holds a secret, so an approval only permits the act, and the requester carries it out.
     """
@@ -76,6 +81,7 @@ class Act:
     apply: Callable[[Unit, Site, Params], Result] | None = None
     perform: Callable[[Site, Call], Result] | None = None
     changes: Callable[[Params, Mapping[str, Any]], Sequence[Change]] = _no_changes
+    recorded: Callable[[Params], Params] = _as_it_is
     precondition: Callable[[Params, datetime], None] = _no_precondition
     shown_once: bool = False
 

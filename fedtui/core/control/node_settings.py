@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
@@ -15,20 +17,42 @@ from fedtui.core.runtime.types import Text_, Time
 from fedtui.core.runtime.unit import Unit
 
 SWITCH = ("on", "off")
-TABLE: Mapping[str, tuple[tuple[str, ...], str, str]] = {
-    "single_operator": (SWITCH, "off", "operators may decide their own requests"),
-    "drill_mode": (
-        SWITCH,
-        "off",
-        "peers proposed here without a token accept any caller; never in production",
+_FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def _fingerprints(text: str) -> str | None:
+    """SHA-256 fingerprints, separated by commas, each once; None if that is not what it is."""
+    found = {one.strip().lower().replace(" ", "") for one in text.split(",") if one.strip()}
+    return ",".join(sorted(found)) if all(_FINGERPRINT.fullmatch(one) for one in found) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A row: what it is until set, what it does, and what it may be: one of `allowed`, or what `read` takes."""
+
+    default: str
+    help: str
+    allowed: tuple[str, ...] = ()
+    read: Callable[[str], str | None] = str
+    takes: str = ""
+
+
+TABLE: Mapping[str, Setting] = {
+    "single_operator": Setting("off", "operators may decide their own requests", SWITCH),
+    "drill_mode": Setting(
+        "off", "peers proposed here without a token accept any caller; never in production", SWITCH
     ),
-    "partial_mtls": (
-        ("refuse", "fallback"),
-        "refuse",
-        "calling a peer with half a key pair: not at all, or anonymously",
+    "partial_mtls": Setting(
+        "refuse", "calling a peer with half a key pair: not at all, or anonymously", ("refuse", "fallback")
     ),
-}
-"""Each setting: what it may be, what it is until set, what it does."""
+    "trusted_proxies": Setting(
+        "",
+        "proxies whose forwarded certificates, instances, networks and addresses are believed",
+        read=_fingerprints,
+        takes="fingerprints (sha256:...) of proxies' certificates, separated by commas; empty for none",
+    ),
+}  # fmt: skip
+"""Each setting that weakens the node."""
 
 
 class NodeSetting(Base):
@@ -45,7 +69,7 @@ class NodeSetting(Base):
 def value(session: Session, key: str) -> str:
     """The value in force. Raises `KeyError` for a setting that is not in `TABLE`."""
     row = session.get(NodeSetting, key)
-    return row.value if row is not None else TABLE[key][1]
+    return row.value if row is not None else TABLE[key].default
 
 
 def is_on(session: Session, key: str) -> bool:
@@ -53,17 +77,22 @@ def is_on(session: Session, key: str) -> bool:
     return value(session, key) == "on"
 
 
-def put(unit: Unit, key: str, new: str) -> None:
+def trusted_proxies(session: Session) -> frozenset[str]:
+    """Fingerprints of the proxies that are believed."""
+    return frozenset(one for one in value(session, "trusted_proxies").split(",") if one)
+
+
+def put(unit: Unit, key: str, given: str) -> None:
     """Set one. Raises `WrongUsage` for an unknown key or value."""
-    check(key, new)
+    new = check(key, given)
     before = value(unit.session, key)
     unit.session.merge(NodeSetting(key=key, value=new, set_at=unit.now, set_by=str(unit.actor)))
     unit.session.flush()
     emit(unit, "system.settings.changed", source="control", key=key, before=before, after=new)
 
 
-def check(key: str, new: str) -> None:
-    """Raise `WrongUsage` unless `key` exists and may be `new`."""
+def check(key: str, new: str) -> str:
+    """The value in its one spelling. Raises `WrongUsage` unless `key` exists and may be `new`."""
     if key not in TABLE:
         raise WrongUsage(
             f"There is no node setting {key[:80]!r}.",
@@ -71,14 +100,16 @@ def check(key: str, new: str) -> None:
             fix="See them with: fedtui settings list   (other settings: fedtui config)",
             code="setting_unknown",
         )
-    allowed = TABLE[key][0]
-    if new not in allowed:
+    row = TABLE[key]
+    read = row.read(new)
+    if read is None or (row.allowed and new not in row.allowed):
         raise WrongUsage(
             f"{key} cannot be {new[:80]!r}.",
-            cause=f"It is {' or '.join(allowed)}.",
-            fix=f"Run: fedtui settings set {key} {allowed[0]}",
+            cause=f"It is {row.takes or ' or '.join(row.allowed)}.",
+            fix=f"Run: fedtui settings set {key} {row.allowed[0] if row.allowed else 'VALUE'}",
             code="setting_invalid",
         )
+    return read
 
 
 def rows(session: Session) -> list[dict[str, Any]]:
@@ -87,12 +118,12 @@ def rows(session: Session) -> list[dict[str, Any]]:
     return [
         {
             "key": key,
-            "value": stored[key].value if key in stored else default,
-            "default": default,
-            "allowed": list(allowed),
-            "help": meaning,
+            "value": stored[key].value if key in stored else row.default,
+            "default": row.default,
+            "allowed": list(row.allowed),
+            "help": row.help,
             "set_at": stored[key].set_at if key in stored else None,
             "set_by": stored[key].set_by if key in stored else None,
         }
-        for key, (allowed, default, meaning) in TABLE.items()
+        for key, row in TABLE.items()
     ]

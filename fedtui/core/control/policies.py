@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.control import operators
-from fedtui.core.control.operators import CONTROL, MANAGE_OPERATORS, MANAGE_PEERS
+from fedtui.core.control.operators import CONTROL, MANAGE_GRANTS, MANAGE_OPERATORS, MANAGE_PEERS
 from fedtui.core.errors import Refused, WrongUsage
 from fedtui.core.runtime.database import Base
 from fedtui.core.runtime.types import Text_, Time
@@ -31,6 +31,7 @@ class Rule:
 
 _PEER = Rule(NOTIFY, MANAGE_PEERS)
 _GATED = Rule(ASK, MANAGE_PEERS, never_auto=True)
+_GRANT = Rule(NOTIFY, MANAGE_GRANTS)
 _WEAKENING = Rule(ASK, MANAGE_OPERATORS, asks_once_two_can_approve=True)
 
 RULES: Mapping[str, Rule] = {
@@ -41,6 +42,18 @@ RULES: Mapping[str, Rule] = {
     "system.federation_peer_resume": _PEER,
     "system.federation_peer_token": _PEER,
     "system.federation_peer_edit": _PEER,
+    "system.federation_grant_issue": _GRANT,
+    "system.federation_grant_edit": _GRANT,
+    "system.federation_grant_renew": _GRANT,
+    "system.federation_grant_revoke": Rule(ASK, MANAGE_GRANTS),
+    "system.federation_bridge_propose": _GRANT,
+    "system.federation_bridge_activate": _GRANT,
+    "system.federation_bridge_suspend": _GRANT,
+    "system.federation_bridge_revoke": _GRANT,
+    "system.federation_resource_put": _GRANT,
+    "system.federation_resource_delete": _GRANT,
+    "system.inventory_change": _GRANT,
+    "system.federation_certificate_mint": Rule(ASK, MANAGE_PEERS),
     "system.operator_add": _WEAKENING,
     "system.operator_remove": _WEAKENING,
     "system.settings_change": _WEAKENING,

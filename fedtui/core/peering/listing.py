@@ -1,8 +1,4 @@
-"""Peers as lines of a table: keyset pages in every order the console offers.
-
-A page is asked for by the key of the row before or after it, never by an offset, so that
-it costs the same at the end of a hundred thousand peers as at the beginning.
-"""
+"""Peers as lines of a table: keyset pages in every order the console offers."""
 
 from __future__ import annotations
 
@@ -11,15 +7,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, and_, case, func, literal, literal_column, not_, or_, select, tuple_
+from sqlalchemy import ColumnElement, Integer, and_, case, func, literal, literal_column, not_, or_, select
 from sqlalchemy.orm import Session
 
 from fedtui.core.peering.peers import URGENCY_SQL, Peer
+from fedtui.core.runtime import keyset
+from fedtui.core.runtime.keyset import Key
 from fedtui.core.runtime.types import UtcTime
 from fedtui.core.trust.certificates import Certificate
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,26 +85,16 @@ def page(
     limit: int = 50,
     offset: int = 0,
 ) -> list[PeerLine]:
-    """Up to `limit` lines in display order: from the top, after a key, or just before one.
-
-    An `offset` skips lines without building them: for a jump to a place that was never read.
-    """
-    order = _ORDERS[sort]
-    place = tuple_(*order)
-    query = select(Peer, _certificate_expiry()).where(_matches(text, invert)).limit(limit).offset(offset)
-    if before is not None:
-        rows = session.execute(query.where(place < _bound(before, order)).order_by(*(one.desc() for one in order)))
-        return [_line(*row) for row in rows][::-1]
-    if after is not None:
-        query = query.where(place > _bound(after, order))
-    return [_line(*row) for row in session.execute(query.order_by(*order))]
+    """Up to `limit` lines in display order: from the top, after a key, or just before one (`keyset.page`)."""
+    query = select(Peer, _certificate_expiry()).where(_matches(text, invert))
+    found = keyset.page(session, query, _ORDERS[sort], after=after, before=before, limit=limit, offset=offset)
+    return [_line(*row) for row in found]
 
 
 def rank(session: Session, key: Key, *, sort: str, text: str = "", invert: bool = False) -> int:
     """How many lines stand before `key`."""
-    order = _ORDERS[sort]
-    query = select(func.count()).select_from(Peer).where(_matches(text, invert), tuple_(*order) < _bound(key, order))
-    return session.scalar(query) or 0
+    counting = select(func.count()).select_from(Peer).where(_matches(text, invert))
+    return keyset.rank(session, counting, _ORDERS[sort], key)
 
 
 def count(session: Session, *, text: str = "", invert: bool = False) -> int:
@@ -168,10 +155,6 @@ def _matches(text: str, invert: bool) -> ColumnElement[bool]:
         )
     )
     return not_(func.coalesce(found, False)) if invert else and_(found)
-
-
-def _bound(key: Key, order: Sequence[Any]) -> Any:
-    return tuple_(*(literal(value, column.type) for value, column in zip(key, order, strict=True)))
 
 
 def _line(peer: Peer, certificate_expires_at: datetime | None) -> PeerLine:

@@ -49,6 +49,7 @@ class Settings:
     origins: Mapping[str, str] = field(default_factory=dict)
 
     listen: str = _setting("127.0.0.1:8443", "where the federation API listens, HOST:PORT")
+    sdwan_network: str = _setting("", "the SDWAN network whose members reach this listener: a UUID; empty: none")
     operations_listen: str = _setting("127.0.0.1:0", "where health and metrics listen; port 0 picks a free one")
     database_url: str = _setting("", "PostgreSQL for several machines; empty: SQLite in the home", secret=True)
     operator: str = _setting("", "who is acting; empty: the OS user")

@@ -65,6 +65,13 @@ def current_server(session: Session) -> Certificate | None:
     return session.scalars(query.order_by(Certificate.id.desc()).limit(1)).first()
 
 
+def current_inbound(session: Session, peer_id: str) -> Certificate | None:
+    """The newest certificate that we signed for a peer: one in force, else the newest of all."""
+    query = select(Certificate).where(Certificate.peer_id == peer_id, Certificate.direction == "inbound")
+    newest = query.order_by(Certificate.revoked_at.is_not(None), Certificate.id.desc()).limit(1)
+    return session.scalars(newest).first()
+
+
 def due(row: Certificate, now: datetime) -> bool:
     """Whether 75 % of the certificate's lifetime has passed."""
     return now >= row.not_before + (row.not_after - row.not_before) * ROTATE_AT

@@ -26,7 +26,7 @@ from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust import certificates
 from fedtui.core.trust.certificates import Certificate
 from fedtui.core.trust.vault import Owner, Vault, VaultUnreadable
-from fedtui.core.trust.x509_reading import read_certificates, to_pem
+from fedtui.core.trust.x509_reading import INSTANCE_URI, read_certificates, to_pem
 
 CA_LIFETIME = timedelta(days=3652)
 BACKDATE = timedelta(minutes=5)
@@ -109,7 +109,7 @@ def issue_for_peer(
     builder = _leaf(unit, authority, common_name=f"fed:{peer_id}", key=key, lifetime=lifetime)
     certificate = (
         builder.add_extension(
-            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"powernode://instance/{instance_id}")]),
+            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(INSTANCE_URI + instance_id)]),
             critical=False,
         )
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
@@ -125,6 +125,28 @@ def issue_for_peer(
         peer_id=peer_id,
     )
     emit(unit, "federation.certificate.issued", source="certificates", peer_id=peer_id, serial=row.serial)
+    return row
+
+
+def issue_for_proxy(
+    unit: Unit, authority: Authority, *, name: str, key: CertificatePublicKeyTypes, lifetime: timedelta
+) -> Certificate:
+    """Sign what a reverse proxy in front of this node presents to it; it stands for no peer."""
+    certificate = (
+        _leaf(unit, authority, common_name=f"proxy:{name}", key=key, lifetime=lifetime)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .sign(authority.key, hashes.SHA256())
+    )
+    row = certificates.store(
+        unit,
+        certificate,
+        subject_kind="instance",
+        direction="inbound",
+        issuer=authority.certificate,
+        chain_pem=to_pem(authority.certificate),
+    )
+    emit(unit, "federation.certificate.issued", source="certificates", serial=row.serial, proxy=name)
     return row
 
 

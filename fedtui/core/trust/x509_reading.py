@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -17,6 +18,8 @@ from fedtui.core.errors import WrongUsage
 PEM_LIMIT = 64 * 1024
 """Longest PEM text that is looked at, in characters."""
 CHAIN_DEPTH = 5
+INSTANCE_URI = "powernode://instance/"
+"""What the URI SAN of a peer's certificate begins with; the instance's id follows."""
 UNREADABLE = (
     ValueError,
     UnsupportedAlgorithm,
@@ -152,3 +155,17 @@ def _invalid(field: str, what: str, error: Exception) -> WrongUsage:
         fix=f"Send {field} whole and unchanged, from -----BEGIN to END-----.",
         code=f"{field}_invalid",
     )
+
+
+@lru_cache(maxsize=4096)
+def instance_of(cert_pem: str) -> str | None:
+    """The node instance that a certificate stands for (URI SAN `powernode://instance/<id>`), or None."""
+    try:
+        [certificate] = read_certificates(cert_pem, field="certificate")
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (WrongUsage, ValueError, x509.ExtensionNotFound):
+        return None
+    for uri in names.get_values_for_type(x509.UniformResourceIdentifier):
+        if uri.startswith(INSTANCE_URI):
+            return uri.removeprefix(INSTANCE_URI)
+    return None

@@ -1,0 +1,169 @@
+"""Who may come in: each call is judged by the core's chain, and what it came to is recorded.
+
+A refusal is written before it is answered, since the answer carries its id; uses and
+repetitions are counted in memory and written every few seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import ssl
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from aiohttp import web
+
+from fedtui.core.access import allowlists, decisions, usage
+from fedtui.core.access.callers import FORWARDED, Caller, Headers
+from fedtui.core.access.chain import RESOURCES, Asked, Judgement
+from fedtui.core.acts import serving
+from fedtui.core.acts.serving import Answer, Turned
+from fedtui.core.node import Node
+from fedtui.core.runtime.batch import GroupCommit
+from fedtui.core.runtime.limits import address_key
+from fedtui.core.runtime.unit import Unit
+
+log = logging.getLogger(__name__)
+WRITE_SECONDS = 2.0
+"""How long counts stay in memory."""
+HANDSHAKE_CODES: Sequence[tuple[str, str]] = (
+    ("certificate has expired", "cert_expired"),
+    ("certificate is not yet valid", "cert_not_yet_valid"),
+    ("unsuitable certificate purpose", "cert_wrong_kind"),
+    ("self-signed certificate", "trust_chain_mismatch"),
+    ("unable to get local issuer certificate", "trust_chain_mismatch"),
+    ("certificate signature failure", "cert_chain_invalid"),
+    ("certificate", "cert_chain_invalid"),
+)
+"""What OpenSSL says of a client certificate that it does not take, and the playbook's cause code for it."""
+
+
+class Gatekeeper:
+    """Judges and records for one process. `inbox` is where it writes."""
+
+    def __init__(self, node: Node, inbox: GroupCommit[Any]) -> None:
+        self._node = node
+        self._inbox = inbox
+        self._recorder = decisions.Recorder()
+        self._counts = usage.Counts()
+        network = node.settings.sdwan_network
+        self._network = allowlists.network_id(network) if network else None
+        self._writer: asyncio.Task[None] | None = None
+
+    async def start(self, _app: web.Application) -> None:
+        """Begin to write counts every few seconds."""
+        self._writer = asyncio.create_task(self._write_now_and_then())
+
+    async def stop(self, _app: web.Application) -> None:
+        """Write what is left."""
+        if self._writer is not None:
+            self._writer.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._writer
+        await self._write()
+
+    def asked(self, session: Any, request: web.Request, call: str, now: datetime) -> Asked:
+        """A request as the chain takes it. Needs a session: which proxies are trusted is on record."""
+        direct = Caller(fingerprint=fingerprint_of(request), source_ip=request.remote, network_id=self._network)
+        caller = serving.caller_behind(session, direct, _forwarded(request), now)
+        if call != RESOURCES:
+            return Asked(call, caller)
+        path = request.match_info
+        return Asked(call, caller, request.method, path["kind"], path["id"], _bearer(request))
+
+    async def admit(self, request: web.Request, call: str) -> str:
+        """The peer that makes a call which needs no grant. Raises `Turned`, recorded."""
+
+        def judge() -> str:
+            now = self._node.clock.now()
+            with self._node.read() as session:
+                return serving.admit(session, self.asked(session, request, call, now), now)
+
+        peer_id: str = await self.recording(asyncio.to_thread(judge))
+        return peer_id
+
+    async def recording(self, work: Any) -> Any:
+        """Await `work`; a refusal by the chain is recorded before it goes on, with the id it goes by."""
+        try:
+            return await work
+        except Turned as turned:
+            turned.decision_id = await self._keep(turned.judgement)
+            raise
+
+    async def used(self, answer: Answer) -> None:
+        """An allowed call: count it, and keep a sample."""
+        self._counts.used(answer.judgement, answer.instance)
+        await self._keep(answer.judgement)
+
+    async def handshake_refused(self, address: str, reason: str) -> None:
+        """TLS turned a client away for its certificate: the reason stands here or nowhere."""
+        code = next((code for words, code in HANDSHAKE_CODES if words in reason), None)
+        if code is None:
+            return
+        await self._store(
+            (decisions.HANDSHAKE, code, address),
+            address_key(address),
+            lambda unit: decisions.store_handshake(unit, code=code, detail=reason, source_ip=address),
+        )
+
+    async def _keep(self, judgement: Judgement) -> str | None:
+        return await self._store(
+            decisions.same(judgement), decisions.caller_key(judgement), lambda unit: decisions.store(unit, judgement)
+        )
+
+    async def _store(self, what: object, caller: str, write: Callable[[Unit], str]) -> str | None:
+        """Keep something once, within the bounds; the id it stands under, if any."""
+        known = self._recorder.repeated(what)
+        if known is not None or not self._recorder.admits(caller):
+            return known
+        try:
+            id: str = await asyncio.wrap_future(self._inbox.submit(write))
+        except Exception:
+            # The call is answered all the same; that its record is missing stands in the log.
+            log.exception("[FederationApi] a decision could not be recorded")
+            return None
+        self._recorder.kept(what, id)
+        return id
+
+    async def _write_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(WRITE_SECONDS)
+            await self._write()
+
+    async def _write(self) -> None:
+        again, counts = self._recorder.take(), self._counts.take()
+        if not again and not counts:
+            return
+
+        def write(unit: Unit) -> None:
+            decisions.count(unit, again)
+            usage.write(unit, counts)
+
+        try:
+            await asyncio.wrap_future(self._inbox.submit(write))
+        except Exception:
+            log.exception("[FederationApi] %d uses could not be counted", sum(counts.values()))
+
+
+def fingerprint_of(request: web.Request) -> str | None:
+    """The SHA-256 fingerprint of the verified client certificate, or None without one."""
+    secured: ssl.SSLObject | None = request.get_extra_info("ssl_object")
+    der = secured.getpeercert(binary_form=True) if secured is not None else None
+    return f"sha256:{hashlib.sha256(der).hexdigest()}" if der else None
+
+
+def _forwarded(request: web.Request) -> Headers:
+    return {name: request.headers.getall(name) for name in FORWARDED if name in request.headers}
+
+
+def _bearer(request: web.Request) -> str | None:
+    """What follows `Bearer`; another scheme, or a second header, is passed on whole and will not do."""
+    given = request.headers.getall("Authorization", [])
+    if not given:
+        return None
+    scheme, _, token = given[0].partition(" ")
+    return token.strip() if len(given) == 1 and scheme.lower() == "bearer" else ", ".join(given)

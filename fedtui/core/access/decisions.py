@@ -1,0 +1,255 @@
+"""Decisions: what the chain came to, kept for whoever has to explain it later.
+
+Every refusal is kept, successes as a sample. Bounded: the same refusal within a minute counts
+as one with `times`; one caller leaves at most so many a minute; old ones are pruned.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Index, delete, select, update
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from fedtui.core.access.callers import Caller
+from fedtui.core.access.chain import Asked, Judgement
+from fedtui.core.errors import NotFound
+from fedtui.core.runtime.database import Base
+from fedtui.core.runtime.limits import Buckets, address_key
+from fedtui.core.runtime.types import Id, Json, JsonObject, Text_, Time, new_id
+from fedtui.core.runtime.unit import Unit
+
+KEPT_REFUSED, KEPT_ALLOWED = timedelta(days=90), timedelta(days=7)
+MOST_KEPT = 100_000
+SAME_WITHIN = 60.0
+"""Seconds in which the same outcome for the same call is counted, not kept again."""
+PER_CALLER, PER_NODE = 60, 600
+"""New decisions a minute, of one caller and of all of them."""
+MOST_REMEMBERED = 10_000
+LONGEST_TEXT = 200
+HANDSHAKE = "tls"
+"""The call of a decision that was made in the TLS handshake, before there was a request."""
+
+
+class Decision(Base):
+    """One decision. `context` is the call as judged, `checks` what each check came to
+    (`check`, `passed`, `detail`), `times` how often the same came to the same."""
+
+    __tablename__ = "decisions"
+    __table_args__ = (
+        Index("ix_decisions_peer_id_id", "peer_id", "id"),
+        Index("ix_decisions_grant_id_id", "grant_id", "id"),
+        Index("ix_decisions_allowed_id", "allowed", "id"),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    at: Mapped[Time]
+    call: Mapped[str]
+    allowed: Mapped[bool]
+    code: Mapped[str | None] = mapped_column(Text_)
+    status: Mapped[int]
+    answered: Mapped[str | None]
+    peer_id: Mapped[str | None] = mapped_column(Text_)
+    grant_id: Mapped[str | None] = mapped_column(Text_)
+    context: Mapped[JsonObject]
+    checks: Mapped[list[dict[str, Any]]] = mapped_column(Json)
+    times: Mapped[int]
+    last_at: Mapped[Time]
+
+
+def store(unit: Unit, judgement: Judgement) -> str:
+    """Keep a judgement; its id."""
+    refusal = judgement.refusal
+    decision = Decision(
+        id=new_id(),
+        at=judgement.at,
+        call=judgement.asked.call,
+        allowed=judgement.allowed,
+        code=judgement.code,
+        status=refusal.status if refusal else 200,
+        answered=refusal.public if refusal else None,
+        peer_id=judgement.peer_id,
+        grant_id=judgement.grant_id,
+        context=_context(judgement.asked),
+        checks=checks(judgement),
+        times=1,
+        last_at=judgement.at,
+    )
+    unit.session.add(decision)
+    unit.session.flush()
+    return decision.id
+
+
+def store_handshake(unit: Unit, *, code: str, detail: str, source_ip: str) -> str:
+    """Keep what TLS refused: the remote saw a disconnect, and this is the only place where the reason stands."""
+    decision = Decision(
+        id=new_id(),
+        at=unit.now,
+        call=HANDSHAKE,
+        allowed=False,
+        code=code,
+        status=0,
+        answered=None,
+        context={"source_ip": source_ip},
+        checks=[{"check": "client_certificate", "passed": False, "detail": _plain(detail)}],
+        times=1,
+        last_at=unit.now,
+    )
+    unit.session.add(decision)
+    unit.session.flush()
+    return decision.id
+
+
+def checks(judgement: Judgement) -> list[dict[str, Any]]:
+    """What each check came to, as it is stored and shown."""
+    return [{"check": one.check, "passed": one.passed, "detail": _plain(one.detail)} for one in judgement.results]
+
+
+def replay(decision: Decision) -> Asked:
+    """The call of a decision, to be judged again. Raises `NotFound` where there was none."""
+    if decision.call == HANDSHAKE:
+        [found] = decision.checks
+        raise NotFound(
+            "That decision was made in the TLS handshake; there is no call to replay.",
+            cause=str(found["detail"]),
+            fix=f"See it as it was kept: fedtui decisions show {decision.id}",
+            code="nothing_to_replay",
+        )
+    context = dict(decision.context)
+    caller = Caller(**{**context.pop("caller"), "ignored": ()})
+    return Asked(call=decision.call, caller=caller, **context)
+
+
+def find(session: Session, wanted: str) -> Decision:
+    """By id or a unique beginning of one. Raises `NotFound`."""
+    query = select(Decision).where(Decision.id.startswith(wanted.strip().lower(), autoescape=True)).limit(2)
+    found = list(session.scalars(query)) if wanted.strip() else []
+    if len(found) != 1:
+        raise NotFound(
+            f"{'More than one' if found else 'No'} decision has an id beginning {wanted[:60]!r}.",
+            cause="Refusals are kept 90 days, a sample of what was allowed 7 days.",
+            fix="See them with: fedtui decisions list",
+            code="decision_not_found",
+        )
+    return found[0]
+
+
+def listing(
+    session: Session,
+    *,
+    peer_id: str | None = None,
+    grant_id: str | None = None,
+    refused_only: bool = False,
+    limit: int = 100,
+) -> list[Decision]:
+    """Decisions, newest first."""
+    query = select(Decision).order_by(Decision.id.desc()).limit(limit)
+    for column, value in ((Decision.peer_id, peer_id), (Decision.grant_id, grant_id)):
+        if value is not None:
+            query = query.where(column == value)
+    return list(session.scalars(query.where(Decision.allowed.is_(False)) if refused_only else query))
+
+
+def prune(session: Session, now: datetime) -> None:
+    """Forget what is old, and the oldest of too many."""
+    for allowed, kept in ((False, KEPT_REFUSED), (True, KEPT_ALLOWED)):
+        session.execute(delete(Decision).where(Decision.allowed.is_(allowed), Decision.id < id_at(now - kept)))
+    oldest = session.scalar(select(Decision.id).order_by(Decision.id.desc()).offset(MOST_KEPT).limit(1))
+    if oldest is not None:
+        session.execute(delete(Decision).where(Decision.id <= oldest))
+
+
+def id_at(moment: datetime) -> str:
+    """The smallest UUIDv7 of a moment (RFC 9562: 48 bits of milliseconds first)."""
+    millis = f"{max(0, int(moment.timestamp() * 1000)):012x}"
+    return f"{millis[:8]}-{millis[8:]}-7000-8000-000000000000"
+
+
+class Recorder:
+    """What of all that was decided is kept: one per process, thread-safe, bounded in memory."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._recent: OrderedDict[object, tuple[str, float]] = OrderedDict()
+        self._again: Counter[str] = Counter()
+        self._callers = Buckets(PER_CALLER, PER_CALLER, clock=clock)
+        self._node = Buckets(PER_NODE, PER_NODE, clock=clock)
+        self._lock = threading.Lock()
+        self.dropped = 0
+        """Decisions that came faster than they are kept."""
+
+    def repeated(self, what: object) -> str | None:
+        """The id under which the same was kept within the last minute; it is counted there."""
+        with self._lock:
+            id, at = self._recent.get(what, ("", 0.0))
+            if not id or self._clock() - at > SAME_WITHIN:
+                return None
+            self._again[id] += 1
+            return id
+
+    def admits(self, caller: str) -> bool:
+        """Whether one more of this caller may be kept."""
+        if self._callers.wait_for(caller) or self._node.wait_for(""):
+            with self._lock:
+                self.dropped += 1
+            return False
+        return True
+
+    def kept(self, what: object, id: str) -> None:
+        """`what` was kept as `id`."""
+        with self._lock:
+            self._recent[what] = (id, self._clock())
+            self._recent.move_to_end(what)
+            if len(self._recent) > MOST_REMEMBERED:
+                self._recent.popitem(last=False)
+
+    def take(self) -> Mapping[str, int]:
+        """How often each was repeated since the last call, for `count`."""
+        with self._lock:
+            again, self._again = self._again, Counter()
+            return again
+
+
+def count(unit: Unit, again: Mapping[str, int]) -> None:
+    """Add repetitions to the decisions they repeat."""
+    for id, times in again.items():
+        unit.session.execute(
+            update(Decision)
+            .where(Decision.id == id)
+            .values(times=Decision.times + times, last_at=unit.now)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def same(judgement: Judgement) -> object:
+    """What makes two judgements the same for the record."""
+    asked = judgement.asked
+    if judgement.allowed:
+        return ("allowed", judgement.grant_id, asked.call, asked.method)
+    return (judgement.code, asked)
+
+
+def caller_key(judgement: Judgement) -> str:
+    """On whose account a decision goes: the peer's, else the address's."""
+    return judgement.peer_id or address_key(judgement.asked.caller.source_ip or "")
+
+
+def _context(asked: Asked) -> dict[str, Any]:
+    """A call as JSON; texts as a remote sent them, but for their length and what cannot be stored."""
+    caller = replace(asked.caller, ignored=tuple(asked.caller.ignored))
+    context = {key: value for key, value in asdict(replace(asked, caller=caller)).items() if key != "call"}
+    return {key: _plain(value) for key, value in context.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in value[:LONGEST_TEXT])
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return list(value) if isinstance(value, tuple) else value
