@@ -48,10 +48,11 @@ class Console(TerminalApp[None], inherit_bindings=False):
         now: Callable[[], datetime] = utc_now,
         *,
         read_only: bool = False,
+        restricted: bool = False,
         place: str = "",
     ) -> None:
         super().__init__()
-        self.shared = Shared(mode=mode, notice=notice or str, now=now, read_only=read_only)
+        self.shared = Shared(mode=mode, notice=notice or str, now=now, read_only=read_only, restricted=restricted)
         self.ahead = self.shared.ahead
         for name, screen in self.PLACES.items():
             self.add_mode(name, partial(screen, self.shared))
@@ -120,11 +121,13 @@ def run_console(
     notice: Callable[[], str] | None = None,
     mouse: bool | None = None,
     read_only: bool = False,
+    restricted: bool = False,
     place: str = "",
 ) -> int:
     """Run the console on this terminal until it is left; returns the exit code.
 
-    `read_only` refuses every act; `place` is where to begin (`peers/ID`).
+    `read_only` refuses every act; `restricted` says in the band that the session is one
+    operator's; `place` is where to begin (`peers/ID`).
 
     The mouse is off over SSH unless `mouse` says otherwise. The console ends, with the
     terminal as it was, on SIGTERM, SIGHUP, SIGINT and when the terminal is gone.
@@ -132,7 +135,7 @@ def run_console(
     if not (sys.__stdin__ and sys.__stdin__.isatty() and sys.__stderr__ and sys.__stderr__.isatty()):
         sys.stderr.write("The console needs a terminal for its input and output.\n")
         return WRONG_USAGE
-    app = Console(open_node, mode, notice, read_only=read_only, place=place)
+    app = Console(open_node, mode, notice, read_only=read_only, restricted=restricted, place=place)
     try:
         with Leaving(app):
             app.run(mouse=not over_ssh(os.environ) if mouse is None else mouse)

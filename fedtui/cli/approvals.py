@@ -1,18 +1,18 @@
-"""Commands on who decides: approvals, policies, the manager, operators."""
+"""Commands on what is decided: approvals, policies, the manager."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 
 from fedtui.cli.common import MOST, ask, group, opened, viewing
-from fedtui.cli.output import fields, show, table
+from fedtui.cli.output import fields, show, table, text
 
 app = group("The approval queue.")
 policies_app = group("Policies: what runs at once, what asks, what is blocked.")
 manager_app = group("The SDWAN Manager, which carries out what was approved.")
-operators_app = group("Operators: who may act on this node.")
 
 ApprovalArgument = Annotated[str, typer.Argument(metavar="ID", help="A request's id, or a unique beginning of one.")]
 Reason = Annotated[str | None, typer.Option(help="Why, for the record.")]
@@ -100,9 +100,15 @@ def policies_list() -> None:
     """Every action and the policy in force."""
     from fedtui.core.control import policies
 
-    with viewing() as (_node, session):
-        rows = policies.listing(session)
-    columns = (("action", "ACTION"), ("policy", "POLICY"), ("default", "DEFAULT"), ("permission", "PERMISSION"))
+    with viewing() as (node, session):
+        rows = policies.listing(session, node.clock.now())
+    columns = (
+        ("action", "ACTION"),
+        ("policy", "POLICY"),
+        ("lowered_until", "LOWERED UNTIL"),
+        ("default", "DEFAULT"),
+        ("permission", "PERMISSION"),
+    )
     show(rows, lambda: table(rows, columns, empty=""))
 
 
@@ -110,6 +116,54 @@ def policies_list() -> None:
 def policies_set(action: str, policy: str, reason: Reason = None, wait: Wait = False) -> None:
     """Set an action's policy; needs approval once a second operator can approve."""
     ask("system.policy_set", {"policy_action": action, "policy": policy}, reason=reason, wait=wait)
+
+
+@policies_app.command("lower")
+def policies_lower(
+    action: str,
+    to: Annotated[str, typer.Option("--to", metavar="POLICY", help="The policy for as long as the emergency lasts.")],
+    for_: Annotated[str, typer.Option("--for", metavar="TIME", help="For how long, like 30m; 4h at most.")],
+    reason: Annotated[str, typer.Option(help="Why; every console shows it.")],
+) -> None:
+    """Lower a policy for an emergency. It restores itself, whatever becomes of this process."""
+    params = {"policy_action": action, "policy": to, "span": for_, "reason": reason}
+    ask("system.policy_lower", params, reason=reason)
+
+
+@policies_app.command("restore")
+def policies_restore(action: str, reason: Reason = None) -> None:
+    """End a lowering before its time."""
+    ask("system.policy_restore", {"policy_action": action}, reason=reason)
+
+
+@policies_app.command("lowered")
+def policies_lowered(limit: Annotated[int, typer.Option(min=1, max=MOST, help="At most this many.")] = 100) -> None:
+    """Every lowering, newest first, with what went through meanwhile, for review."""
+    from fedtui.core.control import lowering
+
+    with viewing() as (_node, session):
+        rows = [lowering.shape(session, row) for row in lowering.history(session, limit=limit)]
+    columns = (
+        ("action", "ACTION"),
+        ("policy", "TO"),
+        ("lowered_by", "BY"),
+        ("lowered_at", "FROM"),
+        ("until", "UNTIL"),
+        ("restored_by", "ENDED BY"),
+        ("acts", "ACTS"),
+        ("reason", "REASON"),
+    )
+    shown = [{**row, "acts": len(row["went_through"])} for row in rows]
+    show(rows, lambda: "\n\n".join([table(shown, columns, empty="No policy was ever lowered."), *_reviewed(rows)]))
+
+
+def _reviewed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    columns = (("at", "AT"), ("actor", "BY"), ("params", "WHAT"), ("reason", "REASON"))
+    return [
+        f"{row['action']} while lowered at {text(row['lowered_at'])}:\n{table(row['went_through'], columns, empty='')}"
+        for row in rows
+        if row["went_through"]
+    ]
 
 
 @manager_app.command("status")
@@ -154,32 +208,3 @@ def manager_tick() -> None:
     with opened() as node:
         outcome = jobs.tick_by_hand(node, node.acts, node.actor("cli"))
     show(outcome, lambda: fields(outcome))
-
-
-@operators_app.command("list")
-def operators_list() -> None:
-    """Operators and what each may do."""
-    from fedtui.core.acts import shapes
-    from fedtui.core.control import operators
-
-    with viewing() as (_node, session):
-        rows = [shapes.operator(row) for row in operators.listing(session)]
-    columns = (("name", "NAME"), ("permissions", "PERMISSIONS"), ("added_at", "ADDED"))
-    show(rows, lambda: table(rows, columns, empty=""))
-
-
-@operators_app.command("add")
-def operators_add(
-    name: str,
-    permission: Annotated[list[str] | None, typer.Option(help="Once for each; all of them if left out.")] = None,
-    reason: Reason = None,
-    wait: Wait = False,
-) -> None:
-    """Add an operator; needs approval once a second operator can approve."""
-    ask("system.operator_add", {"name": name, "permissions": permission or []}, reason=reason, wait=wait)
-
-
-@operators_app.command("remove")
-def operators_remove(name: str, reason: Reason = None, wait: Wait = False) -> None:
-    """Remove an operator; never the last who can approve."""
-    ask("system.operator_remove", {"name": name}, reason=reason, wait=wait)

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from fedtui.core.node import Node
     from fedtui.core.runtime.settings import Settings
 
+KEPT = (
+    "HOME", "USER", "LOGNAME", "PATH", "TERM", "COLORTERM", "NO_COLOR", "LANG", "TZ",
+    "SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY",
+)  # fmt: skip
+"""What a restricted session keeps of its environment, besides `LC_*`."""
 CHILD_LOG = "daemon.log"
 """In the home: what a console's child daemon says."""
 
@@ -52,14 +57,27 @@ def init_here(settings: Settings, **options: Any) -> dict[str, str]:
         node.close()
 
 
-def open_console(*, read_only: bool = False, place: str = "") -> int:
+def open_console(*, read_only: bool = False, place: str = "", restricted: bool = False, home: str = "") -> int:
     """The console, or the first run where there is no node; the exit code.
 
-    Raises `WrongUsage` off a terminal.
+    `restricted` is a session that a forced command began: the command line alone says who acts
+    and on which home. Raises `WrongUsage` off a terminal, `Unusable` where a restricted session
+    finds no node.
     """
     from fedtui.core.runtime.settings import DATABASE_FILE
 
+    if restricted:
+        _forget_environment()
+    if home:
+        os.environ["FEDTUI_HOME"] = home
     settings = load_settings()
+    if restricted and not MODE.operator:
+        raise WrongUsage(
+            "A restricted session is one operator's.",
+            cause="The forced command names none.",
+            fix="Have the line written anew: fedtui operators authorize NAME --key FILE",
+            code="operator_missing",
+        )
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise WrongUsage(
             "The console needs a terminal.",
@@ -68,11 +86,22 @@ def open_console(*, read_only: bool = False, place: str = "") -> int:
             code="no_terminal",
         )
     if not settings.database_url and not (settings.home / DATABASE_FILE).exists():
+        if restricted:
+            from fedtui.core.runtime import identity
+
+            raise identity.not_set_up()
         code = _first_run(settings)
         if code is not None:
             return code
         settings = load_settings()
-    return _console(settings, read_only=read_only, place=place)
+    return _console(settings, read_only=read_only, place=place, restricted=restricted)
+
+
+def _forget_environment() -> None:
+    """Drop every variable but those that describe the terminal and the login: none of the others may
+    change what a restricted session is, or reach what it starts."""
+    for name in [name for name in os.environ if name not in KEPT and not name.startswith("LC_")]:
+        del os.environ[name]
 
 
 def _first_run(settings: Settings) -> int | None:
@@ -104,7 +133,7 @@ def _first_run(settings: Settings) -> int | None:
     return {first_run.LEAVE: 0, first_run.CRASHED: 70}.get(ending)
 
 
-def _console(settings: Settings, *, read_only: bool, place: str) -> int:
+def _console(settings: Settings, *, read_only: bool, place: str, restricted: bool) -> int:
     """The console, with a daemon as its child while no other runs; a read-only console starts none."""
     from fedtui.app import run_console
 
@@ -116,6 +145,8 @@ def _console(settings: Settings, *, read_only: bool, place: str) -> int:
         from fedtui.core.node import open_node
 
         node = open_node(settings)
+        if restricted:
+            _require_on_record(node)
         if not read_only and not standby:
             child = ChildDaemon(settings.home, settings.home / CHILD_LOG, _for_the_daemon(os.environ))
             standby.append(Standby(child, lambda: _another_daemon(node, child.pid)))
@@ -124,11 +155,26 @@ def _console(settings: Settings, *, read_only: bool, place: str) -> int:
 
     try:
         return run_console(
-            open_here, notice=lambda: standby[0].notice() if standby else "", read_only=read_only, place=place
+            open_here,
+            notice=lambda: standby[0].notice() if standby else "",
+            read_only=read_only,
+            restricted=restricted,
+            place=place,
         )
     finally:
         for one in standby:
             one.end()
+
+
+def _require_on_record(node: Node) -> None:
+    from fedtui.core.control import operators
+
+    try:
+        with node.read() as session:
+            operators.require(session, node.operator)
+    except BaseException:
+        node.close()
+        raise
 
 
 def _for_the_daemon(environment: Mapping[str, str]) -> dict[str, str]:

@@ -64,10 +64,16 @@ def serve(
 
 def console(
     read_only: Annotated[bool, typer.Option("--read-only", help="Refuse every act; start no daemon.")] = False,
+    restricted: Annotated[
+        bool, typer.Option("--restricted", help="One operator's session, begun by a forced command over SSH.")
+    ] = False,
+    home: Annotated[
+        str, typer.Option("--home", metavar="DIR", help="The node's home, whatever FEDTUI_HOME says.")
+    ] = "",
     place: Annotated[str, typer.Option("-c", metavar="PLACE", help="Where to begin: peers, or peers/ID.")] = "",
 ) -> None:
     """Open the console on this machine's node."""
-    raise typer.Exit(open_console(read_only=read_only, place=place))
+    raise typer.Exit(open_console(read_only=read_only, place=place, restricted=restricted, home=home))
 
 
 def config() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import Abort, TyperException
 
-from fedtui.cli import access, approvals, demo, grants, node, peers, record
+from fedtui.cli import access, approvals, demo, grants, node, operators, peers, record
 from fedtui.cli.common import group
 from fedtui.cli.console import open_console
 from fedtui.cli.guard import INTERRUPTED, guarded
@@ -22,7 +22,7 @@ app.add_typer(peers.app, name="peers")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(approvals.policies_app, name="policies")
 app.add_typer(approvals.manager_app, name="manager")
-app.add_typer(approvals.operators_app, name="operators")
+app.add_typer(operators.operators_app, name="operators")
 app.add_typer(record.certs_app, name="certs")
 app.add_typer(record.ca_app, name="ca")
 app.add_typer(grants.app, name="grants")

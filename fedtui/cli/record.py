@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fedtui.cli.common import MOST, group, opened, viewing
+from fedtui.cli.common import MOST, ask, group, opened, viewing
 from fedtui.cli.output import fields, show, table
 from fedtui.core.errors import WrongUsage
 
 certs_app = group("Certificates, ours and theirs.")
+PEM_LIMIT = 64 * 1024
 ca_app = group("This node's own CA.")
 Limit = Annotated[int, typer.Option(min=1, max=MOST, help="At most this many.")]
 
@@ -85,6 +87,23 @@ def certs_show(serial: str) -> None:
         row = certificates.find(session, serial)
         shape = {**shapes.certificate(session, row), "cert_pem": row.cert_pem, "chain_pem": row.chain_pem}
     show(shape, lambda: fields(shape, [key for key in shape if not key.endswith("_pem")]) + "\n\n" + row.cert_pem)
+
+
+@certs_app.command("proxy")
+def certs_proxy(
+    name: str,
+    csr: Annotated[Path, typer.Option(help="The proxy's signing request, PEM.")],
+    reason: Annotated[str | None, typer.Option(help="Why, for the record and the approver.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the decision and the outcome.")] = False,
+) -> None:
+    """Sign a client certificate for a reverse proxy; trusted once `settings set trusted_proxies` names it."""
+    try:
+        csr_pem = csr.read_text()[:PEM_LIMIT]
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongUsage(
+            f"{csr} cannot be read.", cause=str(error), fix="Make one with: openssl req -new ... -out proxy.csr"
+        ) from error
+    ask("system.federation_certificate_mint", {"proxy": name, "csr_pem": csr_pem}, reason=reason, wait=wait)
 
 
 @ca_app.command("show")

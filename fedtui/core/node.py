@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from fedtui.core.acts import accepting, access_acts, certificate_acts, gate, grant_acts, jobs, node_acts, peer_acts
+from fedtui.core.acts import (
+    accepting,
+    access_acts,
+    certificate_acts,
+    gate,
+    grant_acts,
+    jobs,
+    node_acts,
+    notifying,
+    peer_acts,
+    policy_acts,
+)
 from fedtui.core.acts import overview as overviews
 from fedtui.core.acts.gate import Done, Pending
 from fedtui.core.acts.overview import Overview, PeerRecord
@@ -92,6 +103,7 @@ class Node(Site):
                 settings.manager_interval,
                 lambda held: jobs.manager_tick(self, self.acts, held),
             ),
+            Job(notifying.JOB, settings.notify_interval, lambda held: notifying.deliver(self, held)),
             Job(jobs.MAINTENANCE_JOB, settings.maintenance_interval, lambda held: jobs.maintenance(self, held)),
         )
 
@@ -229,6 +241,7 @@ def _node(settings: Settings, clock: Clock, database: Database, vault: Vault, kn
             grant_acts.ACTS,
             access_acts.ACTS,
             certificate_acts.ACTS,
+            policy_acts.ACTS,
             node_acts.ACTS,
         ),
         operator=acting_operator(settings),

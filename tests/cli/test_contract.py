@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fedtui.core.runtime import migrate
 from tests.cli.conftest import Home, MakeHome
 
 
@@ -127,7 +128,7 @@ def test_a_newer_database_and_a_wrong_key_are_refused(home: Home) -> None:
         database.execute("UPDATE alembic_version SET version_num = '9999'")
     assert home.run("peers", "list", "--json").json["error"]["code"] == "database_newer"
     with sqlite3.connect(home.path / "fedtui.db") as database:
-        database.execute("UPDATE alembic_version SET version_num = '0001'")
+        database.execute(f"UPDATE alembic_version SET version_num = '{migrate.HEAD}'")
     database.close()
     (home.path / "vault.key").write_text("A" * 43 + "=\n")
     assert home.run("serve", "--json").json["error"]["code"] == "vault_key_wrong"
@@ -145,7 +146,7 @@ def test_config_shows_origins_and_masks_secrets(home: Home) -> None:
 
 def test_database_commands(home: Home, tmp_path: Path) -> None:
     """upgrade is idempotent, check finds nothing, backup never overwrites and says what it lacks."""
-    assert home.ok("db", "upgrade") == {"upgraded": False, "revision": "0001"}
+    assert home.ok("db", "upgrade") == {"upgraded": False, "revision": migrate.HEAD}
     assert home.ok("db", "check") == {"ok": True}
     backup = tmp_path / "backup.db"
     assert home.ok("db", "backup", str(backup))["holds_vault_key"] is False

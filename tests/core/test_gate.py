@@ -243,7 +243,12 @@ def test_paused_the_manager_leaves_approvals_alone(two: Node, clock: ManualClock
     asked, waiting = propose(two), propose(two, url="https://c.example")
     two.approve(BEN, asked.id, asked.digest)
     done(two.request(ADA, "system.manager_pause", {}))
-    assert jobs.manager_tick(two, two.acts) == {"status": "paused", "expired": 0}
+    assert jobs.manager_tick(two, two.acts) == {
+        "status": "paused",
+        "expired": 0,
+        "about_to_expire": 0,
+        "policies_restored": [],
+    }
     assert status(two, asked) == "approved"
     clock.advance(hours=5)
     assert jobs.manager_tick(two, two.acts)["expired"] == 2

@@ -61,7 +61,7 @@ def request(
         operators.require(unit.session, actor.name, policies.RULES[action].permission)
         wanted = act.read(unit, site, raw)
         act.precondition(wanted.params, unit.now)
-        policy = policies.in_force(unit.session, action)
+        policy = policies.in_force(unit.session, action, unit.now)
         if policy == policies.BLOCKED:
             raise _blocked(action)
         permitted = _permitted(unit, act, wanted) if policy == policies.ASK and act.shown_once else None
@@ -172,9 +172,10 @@ def _failed(site: Site, approval_id: str, error: Exception, *, claimed: bool) ->
 
 def _require_still_allowed(unit: Unit, approval: Approval) -> None:
     """What may have changed since it was approved: the policy, and whether the requester still may."""
-    if policies.in_force(unit.session, approval.action) == policies.BLOCKED:
+    if policies.in_force(unit.session, approval.action, unit.now) == policies.BLOCKED:
         raise _blocked(approval.action)
     operators.require(unit.session, approval.requested_by, policies.RULES[approval.action].permission)
+    operators.require(unit.session, approval.decided_by or "", operators.CONTROL)
 
 
 def _permitted(unit: Unit, act: Act, wanted: Wanted) -> Approval | None:
@@ -218,7 +219,7 @@ def _announce(unit: Unit, act: Act, policy: str, wanted: Wanted, reason: str | N
         "system.act",
         source="gate",
         peer_id=wanted.peer_id,
-        severity="medium" if policy == policies.NOTIFY else None,
+        severity=policies.RULES[act.action].severity or ("medium" if policy == policies.NOTIFY else None),
         action=act.action,
         policy=policy,
         params=dict(act.recorded(wanted.params)),

@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 from fedtui.core.access import decisions, grants, usage
 from fedtui.core.acts import accepting, gate, handshake
 from fedtui.core.acts.table import ActTable
-from fedtui.core.control import approvals, manager_state, node_settings, operators
+from fedtui.core.control import approvals, lowering, manager_state, node_settings, operators
 from fedtui.core.peering import heartbeats, tokens
+from fedtui.core.record import notices
 from fedtui.core.record.events import emit
 from fedtui.core.runtime import daemons, jobs, lease
 from fedtui.core.runtime.actor import MANAGER, Actor
@@ -67,23 +68,31 @@ def federation_heartbeat(site: Site, held: Held | None = None) -> Mapping[str, A
 
 
 def manager_tick(site: Site, table: ActTable, held: Held | None = None) -> dict[str, Any]:
-    """One tick of the SDWAN Manager: time out, carry out what was approved, finish handshakes.
+    """One tick of the SDWAN Manager: let the clock end what is over, carry out what was approved,
+    finish handshakes, probe the degraded.
 
-    Paused, it only lets the clock reject; approvals stay where they are.
+    Paused, it does only the first; approvals stay where they are.
     """
     with _fenced(site, MANAGER, held) as unit:
         expired = approvals.expire(unit)
+        warned = approvals.warn(unit)
+        restored = lowering.end_overdue(unit)
         tokens.expire(unit)
         paused = manager_state.status(unit.session) == manager_state.PAUSED
         waiting = [] if paused else _ready(unit, table)
-    outcome: dict[str, Any] = {"status": "paused" if paused else "active", "expired": len(expired)}
+    outcome: dict[str, Any] = {
+        "status": "paused" if paused else "active",
+        "expired": len(expired),
+        "about_to_expire": len(warned),
+        "policies_restored": restored,
+    }
     if paused:
         return outcome
     done = [gate.execute(site, table, approval_id) for approval_id in waiting]
     outcome["executed"] = sum(status == "executed" for status in done)
     outcome["failed"] = sum(status in ("failed", "stale") for status in done)
     outcome["redelivered"] = _redeliver(site)
-    return outcome
+    return {**outcome, **_probe(site)}
 
 
 def tick_by_hand(site: Site, table: ActTable, actor: Actor) -> dict[str, Any]:
@@ -119,6 +128,16 @@ def _redeliver(site: Site) -> int:
     return finished
 
 
+def _probe(site: Site) -> dict[str, int]:
+    """Call the degraded peers that were not called lately: one that answers us will be heard of soon."""
+    with site.read() as session:
+        partial = node_settings.value(session, "partial_mtls")
+        before: datetime = site.clock.now() - site.settings.manager_interval / 2
+        waiting = heartbeats.degraded(session, untried_since=before)
+    tally = heartbeats.send_to(site, waiting, partial_mtls=partial, within=site.settings.manager_interval)
+    return {"probed": len(waiting), "answered": tally["sent"]}
+
+
 def maintenance(site: Site, held: Held | None = None) -> Mapping[str, Any]:
     """Renew what is due (server certificate, grants), end or archive what is over, forget what is old."""
     with _fenced(site, _MAINTENANCE, held) as unit:
@@ -128,6 +147,7 @@ def maintenance(site: Site, held: Held | None = None) -> Mapping[str, Any]:
         archived = grants.archive(unit)
         decisions.prune(unit.session, unit.now)
         usage.prune(unit.session, unit.now)
+        notices.prune(unit.session, unit.now)
         jobs.prune(unit.session, unit.now)
         daemons.forget_dead(unit.session, now=unit.now)
     return {

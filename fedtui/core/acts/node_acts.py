@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from fedtui.core.acts.table import Act, Params, Result, Wanted
-from fedtui.core.control import manager_state, node_settings, operators, policies
+from fedtui.core.control import approvals, manager_state, node_settings, operators, policies
 from fedtui.core.control.operators import PERMISSIONS
 from fedtui.core.control.policies import Policy
 from fedtui.core.record.events import emit
@@ -38,7 +38,9 @@ def _add_operator(unit: Unit, _site: Site, params: Params) -> Result:
 
 
 def _remove_operator(unit: Unit, _site: Site, params: Params) -> Result:
-    return {"name": operators.remove(unit, params["name"]).name, "removed": True}
+    removed = operators.remove(unit, params["name"]).name
+    approvals.operator_left(unit, removed)
+    return {"name": removed, "removed": True}
 
 
 def _read_setting(_unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
@@ -61,12 +63,12 @@ def _read_policy(_unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
 
 
 def _policy_target(session: Session, params: Params) -> Mapping[str, Any]:
-    return {"policy": policies.in_force(session, params["policy_action"])}
+    return {"policy": policies.at_rest(session, params["policy_action"])}
 
 
 def _set_policy(unit: Unit, _site: Site, params: Params) -> Result:
     action, policy = params["policy_action"], params["policy"]
-    before = policies.in_force(unit.session, action)
+    before = policies.at_rest(unit.session, action)
     unit.session.merge(Policy(action=action, policy=policy, set_at=unit.now, set_by=str(unit.actor)))
     unit.session.flush()
     emit(unit, "system.policy.changed", source="control", action=action, before=before, after=policy)

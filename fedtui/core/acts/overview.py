@@ -10,12 +10,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedtui.core.acts import shapes
-from fedtui.core.control import approvals, manager_state, node_settings
+from fedtui.core.control import approvals, manager_state, node_settings, policies, recovery
 from fedtui.core.control.operators import Operator
 from fedtui.core.errors import Unusable
 from fedtui.core.peering import peers, tokens
 from fedtui.core.peering.client import endpoint_urls
-from fedtui.core.record import events
+from fedtui.core.record import events, notices
 from fedtui.core.runtime import daemons
 from fedtui.core.trust.certificates import Certificate
 from fedtui.core.trust.site import Site
@@ -33,6 +33,11 @@ class Overview:
     drill_mode: bool
     waiting: int
     daemons: int
+    lowered: tuple[tuple[str, str, datetime], ...] = ()
+    """Policies lowered for an emergency: action, policy, until when."""
+    recovered: tuple[str, ...] = ()
+    """Operators who came in by the break-glass, until that is acknowledged."""
+    notices_failing: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,8 @@ def overview(session: Session, site: Site, operator: str) -> Overview:
             code="database_gone",
         )
     known = session.get(Operator, operator)
-    alive = daemons.alive(session, now=site.clock.now(), ttl=3 * site.settings.lease_ttl)
+    now = site.clock.now()
+    alive = daemons.alive(session, now=now, ttl=3 * site.settings.lease_ttl)
     return Overview(
         node_id=site.id,
         permissions=frozenset(known.permissions if known and known.removed_at is None else ()),
@@ -69,6 +75,9 @@ def overview(session: Session, site: Site, operator: str) -> Overview:
         drill_mode=node_settings.is_on(session, "drill_mode"),
         waiting=approvals.waiting_for(session, operator),
         daemons=len(alive),
+        lowered=tuple((one.action, one.policy, one.until) for one in policies.lowered(session, now)),
+        recovered=tuple(one.operator for one in recovery.open_ones(session)),
+        notices_failing=notices.failing(session)[0],
     )
 
 

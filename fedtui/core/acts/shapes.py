@@ -21,6 +21,7 @@ from fedtui.core.control.approvals import Approval
 from fedtui.core.control.operators import Operator
 from fedtui.core.peering.listing import certificate_expiry
 from fedtui.core.peering.peers import TRANSITIONS, Peer
+from fedtui.core.record import notices
 from fedtui.core.record.events import Event
 from fedtui.core.runtime import daemons, jobs, lease
 from fedtui.core.runtime.jobs import Job
@@ -112,11 +113,17 @@ def manager(session: Session, site: Site, table: tuple[Job, ...]) -> Shape:
     now = site.clock.now()
     held = lease.current(session)
     latest = jobs.latest(session)
+    failing, last_error = notices.failing(session)
     last_tick = jobs.last_finished(session, MANAGER_JOB)
     return {
         "status": manager_state.status(session),
         "last_tick_at": last_tick.finished_at if last_tick else None,
         "next_tick_at": _next_tick(session, site.settings.manager_interval),
+        "notices": {
+            "configured": bool(site.settings.notify_command),
+            "failing": failing,
+            "last_error": last_error,
+        },
         "lease_holder": held.holder if held and held.expires_at > now else None,
         "daemons": [
             {

@@ -30,6 +30,8 @@ TIMEOUT = timedelta(hours=4)
 """How long a request waits for a decision before the clock rejects it."""
 EXECUTE_WITHIN = timedelta(hours=4)
 """How long an approved request may wait to be carried out (the manager paused, a token unclaimed)."""
+WARN_BEFORE = timedelta(minutes=30)
+"""How long before the clock rejects a request people are told."""
 SHORTEST_DIGEST = 8
 SECRET_PARAMS = "secret_params"  # noqa: S105 - the name under which they are sealed
 OPEN = ("pending", "approved", "executing", "failed")
@@ -67,6 +69,7 @@ class Approval(Base):
     result: Mapped[dict[str, Any] | None] = mapped_column(Json)
     error: Mapped[dict[str, Any] | None] = mapped_column(Json)
     correlation_id: Mapped[str]
+    warned_at: Mapped[Time | None]
 
 
 def digest_of(action: str, params: Mapping[str, Any], target: Mapping[str, Any]) -> str:
@@ -231,6 +234,35 @@ def expire(unit: Unit) -> list[str]:
     for approval_id in list(unit.session.scalars(given_up)):
         vaults.destroy(unit.session, Owner("approval", approval_id))
     return ended
+
+
+def warn(unit: Unit) -> list[str]:
+    """Tell of the requests that the clock is about to reject, each once; their ids."""
+    soon = (Approval.status == "pending") & (Approval.expires_at <= unit.now + WARN_BEFORE)
+    query = select(Approval).where(soon, Approval.expires_at > unit.now, Approval.warned_at.is_(None))
+    warned = []
+    for approval in unit.session.scalars(query.order_by(Approval.id)):
+        approval.warned_at = unit.now
+        _announce(unit, "expiring", approval, expires_at=approval.expires_at.isoformat())
+        warned.append(approval.id)
+    unit.session.flush()
+    return warned
+
+
+def operator_left(unit: Unit, name: str) -> None:
+    """An operator was removed: what they asked for is withdrawn; what they approved and nobody has
+    carried out yet waits for another's decision, for as long as it would have waited without theirs."""
+    asked = select(Approval).where(
+        Approval.requested_by == name, Approval.status.in_(("pending", "approved", "failed"))
+    )
+    for approval in unit.session.scalars(asked.order_by(Approval.id)):
+        _close(unit, approval, approval.status, "withdrawn", finished_at=unit.now,
+               decision_reason=f"{name} is no longer an operator")  # fmt: skip
+    decided = select(Approval).where(Approval.decided_by == name, Approval.status == "approved")
+    for approval in unit.session.scalars(decided.order_by(Approval.id)):
+        until = approval.requested_at + TIMEOUT
+        _move(unit, approval, "approved", "pending", decided_by=None, decided_at=None, expires_at=until)
+        _announce(unit, "reopened", approval, decided_by=name)
 
 
 def permitted(session: Session, *, digest: str, requester: str, now: datetime) -> Approval | None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import Index, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.control import operators
 from fedtui.core.control.operators import CONTROL, MANAGE_GRANTS, MANAGE_OPERATORS, MANAGE_PEERS
 from fedtui.core.errors import Refused, WrongUsage
 from fedtui.core.runtime.database import Base
-from fedtui.core.runtime.types import Text_, Time
+from fedtui.core.runtime.types import Id, Text_, Time
 
 AUTO, NOTIFY, ASK, BLOCKED = "auto_approve", "notify_and_proceed", "require_approval", "blocked"
 POLICIES = (AUTO, NOTIFY, ASK, BLOCKED)
+"""From the most permissive to the strictest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +29,14 @@ class Rule:
     never_auto: bool = False
     asks_once_two_can_approve: bool = False
     never_blocked: bool = False
+    severity: str | None = None
+    """Of the event that says the act was made; None: medium where its policy announces it, else low."""
 
 
 _PEER = Rule(NOTIFY, MANAGE_PEERS)
 _GATED = Rule(ASK, MANAGE_PEERS, never_auto=True)
 _GRANT = Rule(NOTIFY, MANAGE_GRANTS)
+_EMERGENCY = Rule(NOTIFY, CONTROL, never_blocked=True, severity="high")
 _WEAKENING = Rule(ASK, MANAGE_OPERATORS, asks_once_two_can_approve=True)
 
 RULES: Mapping[str, Rule] = {
@@ -58,8 +63,10 @@ RULES: Mapping[str, Rule] = {
     "system.operator_remove": _WEAKENING,
     "system.settings_change": _WEAKENING,
     "system.policy_set": Rule(ASK, MANAGE_OPERATORS, asks_once_two_can_approve=True, never_blocked=True),
-    "system.manager_pause": Rule(NOTIFY, CONTROL),
-    "system.manager_resume": Rule(NOTIFY, CONTROL),
+    "system.policy_lower": _EMERGENCY,
+    "system.policy_restore": _EMERGENCY,
+    "system.manager_pause": Rule(NOTIFY, CONTROL, severity="high"),
+    "system.manager_resume": Rule(NOTIFY, CONTROL, severity="high"),
 }
 """Domain, section 7. An action that is not here does not exist."""
 
@@ -75,8 +82,42 @@ class Policy(Base):
     set_by: Mapped[str]
 
 
-def in_force(session: Session, action: str) -> str:
-    """The policy that applies now."""
+class Lowering(Base):
+    """A policy lowered for an emergency: from `lowered_at` until `until`, whatever becomes of who did it.
+
+    It ends by the clock; `restored_at` is when its end was noticed, or asked for, and announced.
+    """
+
+    __tablename__ = "policy_lowerings"
+    __table_args__ = (Index("ix_policy_lowerings_action_id", "action", "id"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    action: Mapped[str] = mapped_column(Text_)
+    policy: Mapped[str]
+    before: Mapped[str]
+    reason: Mapped[str]
+    lowered_by: Mapped[str]
+    lowered_at: Mapped[Time]
+    until: Mapped[Time]
+    restored_at: Mapped[Time | None]
+    restored_by: Mapped[str | None]
+
+
+def lowered(session: Session, now: datetime, action: str | None = None) -> list[Lowering]:
+    """The lowerings in force, those that end first on top; of one action where given."""
+    query = select(Lowering).where(Lowering.restored_at.is_(None), Lowering.until > now)
+    query = query if action is None else query.where(Lowering.action == action)
+    return list(session.scalars(query.order_by(Lowering.until, Lowering.id)))
+
+
+def in_force(session: Session, action: str, now: datetime) -> str:
+    """The policy that applies now: that of a lowering, else the one that was set, else its default."""
+    lowering = lowered(session, now, action)
+    return lowering[0].policy if lowering else at_rest(session, action)
+
+
+def at_rest(session: Session, action: str) -> str:
+    """The policy that applies without a lowering."""
     row = session.get(Policy, action)
     if row is not None:
         return row.policy
@@ -107,13 +148,15 @@ def check(action: str, policy: str) -> None:
         )
 
 
-def listing(session: Session) -> list[dict[str, object]]:
+def listing(session: Session, now: datetime) -> list[dict[str, object]]:
     """Every action with its policy in force, what it starts with, and its permission."""
     stored = {row.action: row for row in session.scalars(select(Policy))}
+    lowerings = {row.action: row for row in reversed(lowered(session, now))}
     return [
         {
             "action": action,
-            "policy": in_force(session, action),
+            "policy": in_force(session, action, now),
+            "lowered_until": lowerings[action].until if action in lowerings else None,
             "default": rule.policy,
             "permission": rule.permission,
             "set_by": stored[action].set_by if action in stored else None,

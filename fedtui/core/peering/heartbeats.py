@@ -238,15 +238,27 @@ def _record_outbound(unit: Unit, peer_id: str, error: str | None) -> None:
 
 
 def send_all(site: Site, *, partial_mtls: str = "refuse") -> dict[str, int]:
-    """Send to every peer that takes heartbeats, many at once, within one interval.
+    """Send to every peer that takes heartbeats, within one interval.
 
     Peers whose last call succeeded go first, so that the dead cannot delay the living; then
     those that failed, the longest untried first. Who is not reached within the interval
     is first in its group next time.
     """
-    until = time.monotonic() + site.settings.heartbeat_interval.total_seconds()
     with site.read() as session:
         wanted = list(session.scalars(_recipients()))
+    return send_to(site, wanted, partial_mtls=partial_mtls, within=site.settings.heartbeat_interval)
+
+
+def degraded(session: Session, *, untried_since: datetime) -> list[str]:
+    """Degraded platforms that were not called since then, the longest untried first."""
+    untried = or_(Peer.last_outbound_attempt_at.is_(None), Peer.last_outbound_attempt_at < untried_since)
+    query = select(Peer.id).where(Peer.peer_kind == "platform", Peer.status == "degraded", untried)
+    return list(session.scalars(query.order_by(Peer.last_outbound_attempt_at.asc().nulls_first(), Peer.id)))
+
+
+def send_to(site: Site, wanted: Sequence[str], *, partial_mtls: str, within: timedelta) -> dict[str, int]:
+    """Send to these peers, many at once; how many were sent, failed, or postponed for want of time."""
+    until = time.monotonic() + within.total_seconds()
 
     def one(peer_id: str) -> str:
         if time.monotonic() >= until or site.stopping.is_set():

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Index, insert, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from fedtui.core.record import notices
 from fedtui.core.record.redaction import redact
 from fedtui.core.runtime.database import Base
 from fedtui.core.runtime.types import Id, JsonObject, Text_, Time, new_id
@@ -63,6 +64,7 @@ KINDS: Mapping[str, str] = {
     "system.approval.stale": "medium",
     "system.approval.executed": "low",
     "system.approval.failed": "medium",
+    "system.approval.reopened": "medium",
     "system.act": "low",
     "system.manager.paused": "high",
     "system.manager.resumed": "high",
@@ -71,6 +73,15 @@ KINDS: Mapping[str, str] = {
     "system.operator.removed": "medium",
     "system.settings.changed": "medium",
     "system.policy.changed": "medium",
+    "system.policy.lowered": "high",
+    "system.policy.restored": "high",
+    "system.approval.expiring": "high",
+    "system.operator.authorized": "medium",
+    "system.operator.deauthorized": "medium",
+    "system.operator.recovered": "critical",
+    "system.operator.recovery_acknowledged": "high",
+    "system.notice.failed": "medium",
+    "system.notice.recovered": "low",
 }
 """Every kind of event and the severity it has unless the emitter knows better."""
 
@@ -112,11 +123,13 @@ def emit(
 
     Raises `KeyError` for a kind that is not in `KINDS`: that is a bug, not input.
     """
+    event_id, grave = new_id(), severity or KINDS[kind]
+    notices.queue(unit.session, event_id=event_id, kind=kind, severity=grave, now=unit.now)
     unit.session.execute(
         insert(Event).values(
-            id=new_id(),
+            id=event_id,
             kind=kind,
-            severity=severity or KINDS[kind],
+            severity=grave,
             source=source,
             peer_id=peer_id,
             payload=redact(payload),

@@ -78,6 +78,10 @@ class Settings:
     operator_contact: str = _setting("", "whom a peer's operators can reach")
     extension_slugs: str = _setting("", "extensions this platform declares, separated by commas")
 
+    notify_command: str = _setting("", "run for each notice, with the event as JSON on its standard input; empty: none")
+    notify_timeout: timedelta = _setting(_seconds(10), "for one run of the notify_command", least=1)
+    notify_interval: timedelta = _setting(_seconds(5), "between two looks for what is to be told", least=1)
+
     log_format: str = _setting("human", "human or json", choices=("human", "json"))
     log_level: str = _setting("info", "debug, info, warning or error", choices=("debug", "info", "warning", "error"))
 

@@ -1,0 +1,50 @@
+"""Who gets in: key lines for operators, and the break-glass. Done by the service account, recorded like acts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fedtui.core.acts.peer_acts import reason_of
+from fedtui.core.control import key_lines, operators, recovery
+from fedtui.core.control.operators import MANAGE_OPERATORS
+from fedtui.core.record.events import emit
+from fedtui.core.runtime.actor import Actor
+from fedtui.core.trust.site import Site
+
+
+def authorize(
+    site: Site, actor: Actor, name: str, key_text: str, file: Path, command: Sequence[str]
+) -> Mapping[str, Any]:
+    """Bind an SSH key to an operator. Raises `WrongUsage` for a bad key, `Refused` for one that is taken."""
+    key = key_lines.key_of(key_text)
+    with site.unit(actor) as unit:
+        operators.require(unit.session, actor.name, MANAGE_OPERATORS)
+        operators.require(unit.session, name)
+        new = key_lines.add(file, key, name, command)
+        emit(unit, "system.operator.authorized", source="control", operator=name, key=key, new=new)
+    return {"operator": name, "key": key, "file": str(file), "new": new, "line": key_lines.line(key, name, command)}
+
+
+def deauthorize(site: Site, actor: Actor, name: str, file: Path) -> Mapping[str, Any]:
+    """Take an operator's SSH keys away, also of one who was removed."""
+    with site.unit(actor) as unit:
+        operators.require(unit.session, actor.name, MANAGE_OPERATORS)
+        gone = key_lines.remove(file, name)
+        emit(unit, "system.operator.deauthorized", source="control", operator=name, keys=gone)
+    return {"operator": name, "file": str(file), "removed": gone}
+
+
+def recover(site: Site, actor: Actor, name: str, reason: str) -> Mapping[str, Any]:
+    """The break-glass. Raises `Refused` while any operator could let anybody in."""
+    why = reason_of({"reason": reason})
+    with site.unit(actor) as unit:
+        operator = recovery.recover(unit, name, why)
+        return {"operator": operator.name, "permissions": operator.permissions, "reason": why}
+
+
+def acknowledge(site: Site, actor: Actor) -> list[str]:
+    """Say that the recoveries were seen; whose they were."""
+    with site.unit(actor) as unit:
+        return recovery.acknowledge(unit)

@@ -1,0 +1,71 @@
+"""Acts on policies in an emergency: lower one for a while, restore it before its time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from fedtui.core.acts.peer_acts import reason_of
+from fedtui.core.acts.table import Act, Change, Params, Result, Wanted
+from fedtui.core.control import lowering, policies
+from fedtui.core.runtime import durations
+from fedtui.core.runtime.unit import Unit
+from fedtui.core.trust.site import Site
+
+
+def _read_lower(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+    action, to, reason = str(raw.get("policy_action") or ""), str(raw.get("policy") or ""), reason_of(raw)
+    given = raw.get("span") or ""
+    span = given if isinstance(given, timedelta) else durations.parse(str(given), field="--for")
+    lowering.check(unit.session, action, to, span, unit.now)
+    return Wanted({"policy_action": action, "policy": to, "span": durations.show(span), "reason": reason})
+
+
+def _lower(unit: Unit, _site: Site, params: Params) -> Result:
+    span = durations.parse(params["span"])
+    return lowering.shape(
+        unit.session, lowering.lower(unit, params["policy_action"], params["policy"], span, params["reason"])
+    )
+
+
+def _read_restore(_unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+    action = str(raw.get("policy_action") or "")
+    policies.check(action, policies.NOTIFY)
+    return Wanted({"policy_action": action})
+
+
+def _restore(unit: Unit, _site: Site, params: Params) -> Result:
+    return lowering.shape(unit.session, lowering.restore(unit, params["policy_action"]))
+
+
+def policy_target(session: Session, params: Params) -> Mapping[str, Any]:
+    """What acts on a policy depend on: the one that was set."""
+    return {"policy": policies.at_rest(session, params["policy_action"])}
+
+
+ACTS: tuple[Act, ...] = (
+    Act(
+        action="system.policy_lower",
+        read=_read_lower,
+        target=policy_target,
+        summary=lambda params, target: (
+            f"EMERGENCY: lower {params['policy_action']} from {target['policy']} to {params['policy']} "
+            f"for {params['span']}. {params['reason']}"
+        ),
+        changes=lambda params, target: (
+            Change(params["policy_action"], target["policy"], f"{params['policy']} for {params['span']}"),
+        ),
+        apply=_lower,
+    ),
+    Act(
+        action="system.policy_restore",
+        read=_read_restore,
+        target=policy_target,
+        summary=lambda params, target: f"Restore {params['policy_action']} to {target['policy']} now.",
+        changes=lambda params, target: (Change(params["policy_action"], "lowered", target["policy"]),),
+        apply=_restore,
+    ),
+)
