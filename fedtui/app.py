@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
-from typing import ClassVar
+from importlib import import_module
+from typing import ClassVar, NamedTuple
 
 from textual.binding import BindingType
 from textual.screen import Screen
@@ -16,15 +17,30 @@ from fedtui.screens.commands import ALWAYS, bindings
 from fedtui.screens.frame import Frame, Go
 from fedtui.screens.handle import NodeHandle, Shared, utc_now
 from fedtui.screens.help import HelpScreen
-from fedtui.screens.peer import PeerScreen
-from fedtui.screens.peers import PeersScreen
+from fedtui.screens.peers import PeerScreen, PeersScreen
 from fedtui.screens.terminal import Leaving, over_ssh
 from fedtui.screens.terminal_app import TerminalApp
 from fedtui.screens.widgets.clean import clean
 
-DEEP_LINK = "peers/ID"
 MOST_REMEMBERED = 10
 WRONG_USAGE = 2
+
+
+class Place(NamedTuple):
+    """A place: the screen of its records, and the screen of one, by id."""
+
+    records: Callable[[Shared], Screen[None]]
+    record: Callable[[Shared, str], Screen[None]]
+
+
+def _later(module: str, name: str) -> Callable[..., Screen[None]]:
+    """A screen that is imported when it is first shown: the first paint is not to wait for it."""
+
+    def make(*args: object) -> Screen[None]:
+        screen: Screen[None] = getattr(import_module(f"fedtui.screens.{module}"), name)(*args)
+        return screen
+
+    return make
 
 
 class Console(TerminalApp[None], inherit_bindings=False):
@@ -36,8 +52,13 @@ class Console(TerminalApp[None], inherit_bindings=False):
     """
 
     DEFAULT_MODE = "peers"
-    PLACES: ClassVar[Mapping[str, Callable[[Shared], Screen[None]]]] = {"peers": PeersScreen}
-    """The places, by the names that `:` and deep links use. `DEFAULT_MODE` is painted first."""
+    PLACES: ClassVar[Mapping[str, Place]] = {
+        "peers": Place(PeersScreen, PeerScreen),
+        "grants": Place(_later("grants", "GrantsScreen"), _later("grants", "GrantScreen")),
+        "approvals": Place(_later("approvals", "ApprovalsScreen"), _later("approvals", "ApprovalScreen")),
+    }
+    """The places, by the names that `:` and deep links use. `DEFAULT_MODE` is painted first; the
+    others are imported when they are first gone to."""
     BINDINGS: ClassVar[list[BindingType]] = bindings(ALWAYS)
 
     def __init__(
@@ -54,8 +75,8 @@ class Console(TerminalApp[None], inherit_bindings=False):
         super().__init__()
         self.shared = Shared(mode=mode, notice=notice or str, now=now, read_only=read_only, restricted=restricted)
         self.ahead = self.shared.ahead
-        for name, screen in self.PLACES.items():
-            self.add_mode(name, partial(screen, self.shared))
+        for name, place_ in self.PLACES.items():
+            self.add_mode(name, partial(place_.records, self.shared))
         self._open_node = open_node
         self._opening = False
         self._first_place = place
@@ -98,13 +119,13 @@ class Console(TerminalApp[None], inherit_bindings=False):
         """Show a place. What does not exist is said, and changes nothing."""
         mode, _, id = place.partition("/")
         if mode not in self.PLACES:
-            self.shared.say(f"There is no place {clean(place)}. There is: {', '.join(self.PLACES)}, and {DEEP_LINK}.")
+            self.shared.say(f"There is no place {clean(place)}. There is: {', '.join(self.PLACES)}, and peers/ID.")
             return
         while len(self.screen_stack) > 1:
             await self.pop_screen()
         await self.switch_mode(mode)
         if id:
-            await self.push_screen(PeerScreen(self.shared, id))
+            await self.push_screen(self.PLACES[mode].record(self.shared, id))
         self._arrived()
 
     def _arrived(self) -> None:

@@ -47,7 +47,7 @@ def show_(approval: ApprovalArgument) -> None:
     from fedtui.core.control import approvals
 
     with viewing() as (node, session):
-        shape = shapes.approval_in_full(session, approvals.find(session, approval), node)
+        shape = shapes.approval_in_full(session, approvals.find(session, approval), node, node.acts)
     show(shape, lambda: fields(shape))
 
 
@@ -62,7 +62,7 @@ def approve(
     with opened() as node:
         row = node.approve(node.actor("cli"), approval, digest)
         with node.read() as session:
-            shape = shapes.approval_in_full(session, row, node)
+            shape = shapes.approval_in_full(session, row, node, node.acts)
     show(
         shape, f"approved; the manager takes it up at its next tick ({shape['waiting']['next_tick_at'] or 'no daemon'})"
     )

@@ -148,7 +148,7 @@ def _show_pending(node: Node, approval_id: str) -> None:
 
     with node.read() as session:
         row = approvals.find(session, approval_id)
-        full = shapes.approval_in_full(session, row, node)
+        full = shapes.approval_in_full(session, row, node, node.acts)
     narrate(f"This needs approval. {full['summary']}")
     narrate(f"  can decide: {', '.join(full['waiting']['can_decide']) or 'nobody yet (fedtui operators add)'}")
     narrate(f"  approve:    fedtui approvals approve {row.id} --digest {row.digest[:12]}")
@@ -172,7 +172,7 @@ def _show_outcome(node: Node, row: Approval) -> None:
     from fedtui.core.acts import shapes
 
     with node.read() as session:
-        shape = shapes.approval_in_full(session, row, node)
+        shape = shapes.approval_in_full(session, row, node, node.acts)
     if row.status == "executed":
         show(shape, lambda: fields(row.result or {}))
         return

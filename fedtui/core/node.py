@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
+from fedtui.core.access import grants
+from fedtui.core.access.explain import Explanation
+from fedtui.core.access.usage import Used
 from fedtui.core.acts import (
     accepting,
     access_acts,
@@ -21,12 +24,14 @@ from fedtui.core.acts import (
     notifying,
     peer_acts,
     policy_acts,
+    what_if,
 )
 from fedtui.core.acts import overview as overviews
 from fedtui.core.acts.gate import Done, Pending
-from fedtui.core.acts.overview import Overview, PeerRecord
+from fedtui.core.acts.overview import ApprovalRecord, GrantRecord, Overview, PeerRecord
 from fedtui.core.acts.table import ActTable, join
-from fedtui.core.control import node_settings, operators
+from fedtui.core.acts.what_if import Described
+from fedtui.core.control import node_settings, operators, queue
 from fedtui.core.control.approvals import Approval
 from fedtui.core.errors import Refused, WrongUsage
 from fedtui.core.peering import heartbeats
@@ -85,9 +90,43 @@ class Node(Site):
         """Send a heartbeat to a peer at once; None, or why it failed."""
         return peer_acts.heartbeat_now(self, actor, peer_id)[1]
 
-    def approve(self, actor: Actor, approval_id: str, digest: str) -> Approval:
+    def grant_record(self, grant_id: str) -> GrantRecord | None:
+        """One grant in full, or None."""
+        with self.read() as session:
+            return overviews.grant_record(session, self, grant_id)
+
+    def approval_record(self, approval_id: str) -> ApprovalRecord | None:
+        """One request in full, or None."""
+        with self.read() as session:
+            return overviews.approval_record(session, self, self.acts, approval_id)
+
+    def approval_beside(self, approval_id: str, view: str, *, forwards: bool) -> str | None:
+        """The id of the request after, or before, this one in a view of the queue."""
+        with self.read() as session:
+            here = queue.View(view, self.operator, self.clock.now())
+            return queue.beside(session, approval_id, here, forwards=forwards)
+
+    def approve(self, actor: Actor, approval_id: str, digest: str, *, reason: str | None = None) -> Approval:
         """Approve a request by the digest that was shown."""
-        return gate.approve(self, self.acts, actor, approval_id, digest)
+        return gate.approve(self, self.acts, actor, approval_id, digest, reason=reason)
+
+    def decide(self, actor: Actor, what: str, approval_id: str, *words: str) -> Approval:
+        """Reject, withdraw or retry a request."""
+        return gate.decide(self, actor, what, approval_id, *words)
+
+    def explain(
+        self, described: Described, *, decision: str | None = None, edit: Mapping[str, Any] | None = None
+    ) -> Explanation:
+        """Why a call is allowed or refused (`acts/what_if.py`)."""
+        with self.read() as session:
+            return what_if.explain(session, described, now=self.clock.now(), decision=decision, edit=edit)
+
+    def cut_off(self, grant_id: str, edit: Mapping[str, Any] | None) -> list[Used]:
+        """What an edit of a grant, or its revocation (None), would cut off."""
+        with self.read() as session:
+            grant = grants.find(session, grant_id)
+            changes = None if edit is None else grant_acts.edited(grant, edit)
+            return grant_acts.cut_off(session, grant, changes, self.clock.now())
 
     def jobs(self) -> Sequence[Job]:
         """The schedule."""

@@ -16,10 +16,13 @@ Danger = Literal["none", "changes", "dangerous"]
 Target = Literal["", "row", "marks"]
 
 ALWAYS, EVERYWHERE, TABLE, DETAIL, PEERS, PEER = "always", "everywhere", "table", "detail", "peers", "peer"
+GRANTS, GRANT, APPROVALS, APPROVAL = "grants", "grant", "approvals", "approval"
 """Places: in the whole program, on every screen, in every table, in every detail, then screens by name."""
 ASK, TOLD, SECRET, WAITING, PROMPT, CHOICE, PRESS = "ask", "told", "secret", "waiting", "prompt", "choice", "press"
+CHECKS = "checks"
 """Places in dialogs: the kinds of dialog, and what stands in one."""
-MANAGE_PEERS = "system.federation_peers.manage"
+MANAGE_PEERS, MANAGE_GRANTS = "system.federation_peers.manage", "system.federation_grants.manage"
+CONTROL = "system.infra_tasks.control"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Command:
     `danger`: `changes` is asked about, `dangerous` also locks when the data are stale.
     `target`: whether it acts on the row under the cursor, or on the marked rows where there
     are any. `footer` puts it into the line of keys. `action` is Textual's; by default the
-    screen's `do_NAME`.
+    screen's `do_NAME`. `place` is where it leads.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Command:
     target: Target = ""
     footer: str = ""
     action: str = ""
+    place: str = ""
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -60,8 +64,28 @@ COMMANDS: tuple[Command, ...] = (
     Command("resume", "R", "Resume a suspended peer", (PEERS, PEER), MANAGE_PEERS, "changes", "marks"),
     Command("revoke", "X", "Revoke for good: certificates and tokens end at once", (PEERS, PEER), MANAGE_PEERS,
             "dangerous", "row", footer="revoke"),
+    Command("issue", "i", "Issue a grant", (GRANTS,), MANAGE_GRANTS, "changes", footer="issue"),
+    Command("edit", "E", "Edit the grant's allowlists; shows what that would cut off", (GRANTS, GRANT), MANAGE_GRANTS,
+            "changes", "row", footer="edit"),
+    Command("renew", "n", "Renew: let the grant run anew from now", (GRANTS, GRANT), MANAGE_GRANTS, "changes",
+            "marks", footer="renew"),
+    Command("revoke-grant", "X", "Revoke the grant for good; shows what that would cut off", (GRANTS, GRANT),
+            MANAGE_GRANTS, "dangerous", "marks", footer="revoke"),
+    Command("why", "w", "Why: put a call through every check, or replay the last refusal", (GRANTS, GRANT),
+            target="row", footer="why"),
+    Command("approve", "A", "Approve exactly what is shown", (APPROVALS, APPROVAL), CONTROL, "dangerous", "marks",
+            footer="approve"),
+    Command("reject", "D", "Reject (deny), with a reason", (APPROVALS, APPROVAL), CONTROL, "dangerous", "marks",
+            footer="reject"),
+    Command("withdraw", "W", "Withdraw your own request", (APPROVALS, APPROVAL), "system.federation_peers.view",
+            "changes", "marks", footer="withdraw"),
+    Command("retry", "", "Let the manager try a failed request again", (APPROVALS, APPROVAL), CONTROL, "changes",
+            "row"),
+    Command("view", "v", "Look at the next part: for me, mine, open, history", (APPROVALS,), footer="view"),
+    Command("next-one", "right_square_bracket", "The next request", (APPROVAL,), footer="next"),
+    Command("one-before", "left_square_bracket", "The request before", (APPROVAL,), footer="previous"),
     Command("filter", "slash", "Show only rows with a text; !text: only those without", (TABLE,), footer="filter"),
-    Command("sort", "s", "Take the next order", (PEERS,), footer="sort"),
+    Command("sort", "s", "Take the next order", (PEERS, GRANTS), footer="sort"),
     Command("mark", "space", "Mark or unmark; acts then apply to the marks", (TABLE,), target="row", footer="mark",
             action="mark"),
     Command("unmark", "u", "Take away every mark", (TABLE,), action="unmark"),
@@ -78,14 +102,16 @@ COMMANDS: tuple[Command, ...] = (
     Command("command", "colon", "Type a command; Tab completes", (EVERYWHERE,), footer="command"),
     Command("help", "question_mark", "Every key and command of this screen", (EVERYWHERE,), footer="help"),
     Command("quit", "q", "Quit", (EVERYWHERE,), footer="quit"),
-    Command("peers", "", "The Peers screen; with an id, that peer", (EVERYWHERE,)),
+    Command("peers", "1", "The peers; with an id, that peer", (EVERYWHERE,), place="peers"),
+    Command("grants", "2", "The grants; with an id, that grant", (EVERYWHERE,), place="grants"),
+    Command("approvals", "3", "The approval queue; with an id, that request", (EVERYWHERE,), place="approvals"),
     Command("refresh", "r", "Read again now; open the node again", (EVERYWHERE,)),
     Command("leave", "ctrl+q,ctrl+c", "Quit, also from a dialog", (ALWAYS,), action="quit"),
 
     Command("next", "tab,down", "Next field or button", (ASK,), footer="next", action="app.focus_next"),
     Command("before", "shift+tab,up", "Field or button before", (ASK,), action="app.focus_previous"),
-    Command("text-down", "pagedown", "Scroll the text", (ASK, TOLD), action="scroll(1)"),
-    Command("text-up", "pageup", "Scroll the text back", (ASK, TOLD), action="scroll(-1)"),
+    Command("text-down", "pagedown", "Scroll the text", (ASK, TOLD, CHECKS), action="scroll(1)"),
+    Command("text-up", "pageup", "Scroll the text back", (ASK, TOLD, CHECKS), action="scroll(-1)"),
     Command("cancel", "escape", "Cancel", (ASK,), footer="cancel", action="close"),
     Command("confirm", "y", "Confirm, where nothing is being typed", (ASK,), footer="yes", action="confirm"),
     Command("turn", "right,space", "Next choice", (CHOICE,), action="turn(1)"),
@@ -95,6 +121,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("right", "right", "Next button", (PRESS,), action="app.focus_next"),
     Command("left", "left", "Button before", (PRESS,), action="app.focus_previous"),
     Command("fix", "f", "Do what helps", (TOLD,), footer="fix", action="fix"),
+    Command("do-fix", "f", "Do what helps", (CHECKS,), footer="do what helps", action="fix"),
+    Command("close-checks", "escape,enter,q", "Close", (CHECKS,), footer="close", action="close"),
     Command("close", "escape,enter,q", "Close", (TOLD,), footer="close", action="close"),
     Command("copy", "c", "Copy to the terminal's clipboard", (SECRET,), footer="copy", action="copy"),
     Command("done", "escape", "Close; it is not shown again", (SECRET,), footer="close", action="close"),
@@ -108,6 +136,7 @@ COMMANDS: tuple[Command, ...] = (
 BY_NAME = {command.name: command for command in COMMANDS}
 
 KEYS = {
+    "right_square_bracket": "]", "left_square_bracket": "[",
     "question_mark": "?", "colon": ":", "slash": "/", "minus": "-", "enter": "Enter", "escape": "Esc",
     "space": "Space", "tab": "Tab", "shift+tab": "Shift+Tab", "left": "Left", "right": "Right",
     "pagedown": "PgDn", "pageup": "PgUp", "down": "Down", "up": "Up", "home": "Home", "end": "End",

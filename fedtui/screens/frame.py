@@ -144,6 +144,9 @@ class Frame(Screen[None], inherit_bindings=False):
         if reason := self.refusal(command):
             self.say(reason)
             return
+        if command.place:
+            self.go(command.place)
+            return
         run: Callable[[], None] | None = getattr(self, "do_" + name.replace("-", "_"), None)
         if run is None:
             self.say(f"{name} does not work here.")
@@ -176,12 +179,11 @@ class Frame(Screen[None], inherit_bindings=False):
         if not words:
             return
         name, rest = words[0].lower(), words[1:]
-        if rest and name == "peers":
-            self.go(f"peers/{rest[0]}")
-            return
         known = [one for one in self.commands() if one.name.startswith(name)]
         found = [one for one in known if one.name == name] or known
-        if len(found) == 1:
+        if len(found) == 1 and found[0].place and rest:
+            self.go(f"{found[0].place}/{rest[0]}")
+        elif len(found) == 1:
             self.run_command(found[0])
         else:
             near = ", ".join(one.name for one in completions(name, self.commands())[:4])
@@ -201,10 +203,6 @@ class Frame(Screen[None], inherit_bindings=False):
     def do_previous(self) -> None:
         """The view before this one."""
         self.go("-")
-
-    def do_peers(self) -> None:
-        """The Peers screen."""
-        self.go("peers")
 
     def go(self, place: str) -> None:
         """Go to a place; the app knows the way."""

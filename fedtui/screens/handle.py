@@ -8,18 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from fedtui.screens.aside import Aside
 from fedtui.screens.commands import Command
 from fedtui.screens.trouble import Pulse
 from fedtui.screens.typeahead import TypeAhead
-from fedtui.screens.widgets.reading import Source
+from fedtui.screens.widgets.reading import HasId, Source
 
 if TYPE_CHECKING:
-    from fedtui.core.acts.overview import Overview, PeerRecord
-    from fedtui.core.peering.listing import PeerLine
+    from fedtui.core.acts.overview import ApprovalRecord, GrantRecord, Overview, PeerRecord
 
+L = TypeVar("L", bound=HasId)
 MESSAGE_SECONDS = 8.0
 WATCH_SECONDS = 1.0
 OVERVIEW_SECONDS = 5.0
@@ -67,6 +67,27 @@ class NodeHandle(Protocol):
     def peer_record(self, peer_id: str) -> PeerRecord | None:
         """One peer in full."""
 
+    def grant_record(self, grant_id: str) -> GrantRecord | None:
+        """One grant in full."""
+
+    def cut_off(self, grant_id: str, edit: Mapping[str, Any] | None) -> Sequence[Any]:
+        """What an edit of a grant would cut off."""
+
+    def explain(self, described: Any, *, decision: str | None = None, edit: Mapping[str, Any] | None = None) -> Any:
+        """Why a call is allowed or refused."""
+
+    def approval_beside(self, approval_id: str, view: str, *, forwards: bool) -> str | None:
+        """The id of the request after, or before, this one in a view of the queue."""
+
+    def approval_record(self, approval_id: str) -> ApprovalRecord | None:
+        """One request in full."""
+
+    def approve(self, actor: Any, approval_id: str, digest: str, *, reason: str | None = None) -> Any:
+        """Approve what was shown."""
+
+    def decide(self, actor: Any, what: str, approval_id: str, *words: str) -> Any:
+        """Reject, withdraw or retry a request."""
+
     def heartbeat_now(self, actor: Any, peer_id: str) -> str | None:
         """Send a heartbeat at once; None, or why it failed."""
 
@@ -74,23 +95,23 @@ class NodeHandle(Protocol):
     def close(self) -> None: ...
 
 
-class Peers(Source["PeerLine"], Protocol):
-    """The peers of a node, as tables and screens read them. Imports the core: make it beside the event loop."""
+class Records(Source[L], Protocol):
+    """The records of a place, as tables and screens read them. Imports the core: make it beside the event loop."""
 
     sorts: Sequence[str]
 
-    def starting_with(self, beginning: str) -> Sequence[PeerLine]:
+    def starting_with(self, beginning: str) -> Sequence[L]:
         """Those whose id begins so; two at most."""
 
-    def lines(self, ids: Sequence[str]) -> Sequence[PeerLine]:
-        """These peers, as far as they are there."""
+    def lines(self, ids: Sequence[str]) -> Sequence[L]:
+        """These records, as far as they are there."""
 
 
-def peers_of(node: NodeHandle) -> Peers:
-    """The peers in a node's database."""
-    from fedtui.screens.sources import PeersSource
+def source_of(node: NodeHandle, place: str) -> Records[Any]:
+    """The records of a place, in a node's database."""
+    from fedtui.screens.sources import RecordsSource
 
-    return PeersSource(node)
+    return RecordsSource(node, place)
 
 
 def utc_now() -> datetime:
@@ -117,7 +138,7 @@ class Shared:
     acting: Aside = field(default_factory=lambda: Aside("fedtui-act"))
     read_only: bool = False
     restricted: bool = False
-    peers_of: Callable[[NodeHandle], Peers] = peers_of
+    source_of: Callable[[NodeHandle, str], Records[Any]] = source_of
     overview: Overview | None = None
     message: str = ""
     _message_until: float = 0.0

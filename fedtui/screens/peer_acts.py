@@ -6,51 +6,22 @@ The rules are the core's; what is checked here is only checked earlier, while it
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from fedtui.screens.dialogs.ask import Answers, Question
+from fedtui.screens.dialogs.ask import Question
 from fedtui.screens.dialogs.field import Field, required
+from fedtui.screens.records import RecordAct
 from fedtui.screens.words import address
 
 if TYPE_CHECKING:
     from fedtui.core.acts.overview import PeerRecord
     from fedtui.core.peering.listing import PeerLine
 
-    Ask = Callable[[Sequence[PeerLine], PeerRecord | None], Question]
-
 INVITE_LIMIT = 4096
 ROLES = ("symmetric", "parent", "child")
 MODES = ("autonomous_peer", "managed_child", "cluster_member", "out_of_band")
 REASON = Field("reason", "Reason, for the record", check=required)
-NOT_PARAMS = ("name", "reason")
-"""Answers that are for the dialog, and the reason, which is asked for in an empty field, too."""
 WHY = Field("reason", "Reason, for the approver (may be empty)")
-
-
-@dataclass(frozen=True, slots=True)
-class PeerAct:
-    """A row: the core's act, what is asked before it, its parameters, and the states it is for.
-
-    `to` names the state that the act leads to: it is offered where the table of transitions
-    has a way there. `states` names them outright. Neither: the act needs no peer.
-    """
-
-    action: str
-    ask: Ask
-    doing: str
-    done: str
-    to: str = ""
-    states: tuple[str, ...] = ()
-    params: Callable[[Answers], Mapping[str, Any]] = dict
-    needs_record: bool = False
-
-    def given(self, answers: Answers, line: PeerLine | None) -> tuple[Mapping[str, Any], str | None]:
-        """What to ask the gate for: parameters, and the reason."""
-        reason = answers.get("reason", "").strip()
-        asked = {key: answer for key, answer in self.params(answers).items() if key not in NOT_PARAMS}
-        target = {"peer": line.id} if line is not None else {}
-        return {**asked, **target, **({"reason": reason} if reason else {})}, reason or None
 
 
 def _propose(_lines: Sequence[PeerLine], _record: PeerRecord | None) -> Question:
@@ -152,71 +123,77 @@ def _revoke(lines: Sequence[PeerLine], _record: PeerRecord | None) -> Question:
     )
 
 
-PEER_ACTS: Mapping[str, PeerAct] = {
-    "propose": PeerAct("system.federation_peer_propose", _propose, "Proposing", "proposed"),
-    "accept": PeerAct("system.federation_peer_accept", _accept, "Accepting", "accepted"),
-    "token": PeerAct("system.federation_peer_token", _token, "Making the token", "token made", states=("proposed",),
-                     params=lambda answers: {"ttl": _duration(answers["ttl"])}),
-    "cancel-token": PeerAct("system.federation_peer_token", _cancel_token, "Cancelling the token", "token cancelled",
-                            states=("proposed",), params=lambda _: {"cancel": True}),
-    "confirm-endpoint": PeerAct("system.federation_peer_edit", _confirm_endpoint, "Confirming", "endpoint confirmed",
-                                states=("accepted", "enrolled", "active", "degraded", "suspended"),
-                                needs_record=True),
-    "suspend": PeerAct("system.federation_peer_suspend", _suspend, "Suspending", "suspended", to="suspended"),
-    "resume": PeerAct("system.federation_peer_resume", _resume, "Resuming", "resumed", states=("suspended",)),
-    "revoke": PeerAct("system.federation_peer_revoke", _revoke, "Revoking", "revoked", to="revoked"),
-}  # fmt: skip
+def _act(action: str, ask: Any, doing: str, done: str, **more: Any) -> RecordAct[PeerLine]:
+    return RecordAct(action=f"system.federation_peer_{action}", target="peer", ask=ask, doing=doing, done=done, **more)
 
 
-def question_for(
-    name: str, lines: Sequence[PeerLine], record: PeerRecord | None
-) -> tuple[Sequence[PeerLine], Question]:
-    """Those of the peers that the command is for, and what to ask; the others are named, too."""
-    left_out = [line for line in lines if refusal(name, line)]
-    fitting = [line for line in lines if line not in left_out]
-    if left_out and not fitting:
-        return [], Question("", (refusal(name, left_out[0]),), "")
-    question = PEER_ACTS[name].ask(fitting, record)
-    if left_out:
-        told = f"Left out, because of their state: {', '.join(_names(left_out))}"
-        question = replace(question, happens=(*question.happens, told))
-    return fitting, question
+def in_states(*states: str) -> Callable[[PeerLine], str]:
+    """For peers in these states."""
+    return lambda line: _state_refusal(line, states)
 
 
-def refusal(name: str, line: PeerLine) -> str:
-    """Why a command is not for this peer, in a sentence; empty if it is."""
+def on_the_way_to(state: str) -> Callable[[PeerLine], str]:
+    """For peers from whose state the table of transitions has a way there."""
+
+    def fits(line: PeerLine) -> str:
+        from fedtui.core.peering import peers
+
+        return _state_refusal(line, peers.sources_of(state))
+
+    return fits
+
+
+def takes_heartbeats(line: PeerLine) -> str:
+    """For platforms that are past being proposed."""
     from fedtui.core.peering import peers
 
-    if name == "heartbeat":
-        states: Sequence[str] = peers.MAY_HEARTBEAT if line.peer_kind == "platform" else ()
-    elif name not in PEER_ACTS:
-        return ""
-    else:
-        act = PEER_ACTS[name]
-        states = act.states or (peers.sources_of(act.to) if act.to else peers.STATUSES)
+    return _state_refusal(line, peers.MAY_HEARTBEAT if line.peer_kind == "platform" else ())
+
+
+def _state_refusal(line: PeerLine, states: Sequence[str]) -> str:
     if line.status in states:
         return ""
     return f"This is for a peer that is {' or '.join(states) or 'a platform'}; it is {line.status}."
 
 
+PEER_ACTS: Mapping[str, RecordAct[PeerLine]] = {
+    "propose": _act("propose", _propose, "Proposing", "proposed"),
+    "accept": _act("accept", _accept, "Accepting", "accepted"),
+    "token": _act("token", _token, "Making the token", "token made", fits=in_states("proposed"),
+                  params=lambda answers: {"ttl": _duration(answers["ttl"])}),
+    "cancel-token": _act("token", _cancel_token, "Cancelling the token", "token cancelled",
+                         fits=in_states("proposed"), params=lambda _: {"cancel": True}),
+    "confirm-endpoint": _act("edit", _confirm_endpoint, "Confirming", "endpoint confirmed", needs_record=True,
+                             fits=in_states("accepted", "enrolled", "active", "degraded", "suspended")),
+    "suspend": _act("suspend", _suspend, "Suspending", "suspended", fits=on_the_way_to("suspended")),
+    "resume": _act("resume", _resume, "Resuming", "resumed", fits=in_states("suspended")),
+    "revoke": _act("revoke", _revoke, "Revoking", "revoked", fits=on_the_way_to("revoked")),
+}  # fmt: skip
+
+
+def peer_label(line: PeerLine) -> str:
+    """A peer among others: its address and its state."""
+    return f"{address(line.remote_instance_url)}  ({line.status})"
+
+
 def _names(lines: Sequence[PeerLine]) -> tuple[str, ...]:
-    return tuple(f"{address(line.remote_instance_url)}  ({line.status})" for line in lines)
+    return tuple(map(peer_label, lines))
 
 
 def _url_wrong(text: str) -> str:
     from fedtui.core.runtime import urls
 
-    return _problem(lambda: urls.normalize(text), "This is needed." if not text.strip() else "")
+    return problem_of(lambda: urls.normalize(text), "This is needed." if not text.strip() else "")
 
 
 def _ttl_wrong(text: str) -> str:
-    return _problem(lambda: _duration(text))
+    return problem_of(lambda: _duration(text))
 
 
 def _invite_wrong(text: str) -> str:
     from fedtui.core.peering import tokens
 
-    return _problem(lambda: tokens.read_invite(text), "This is needed." if not text.strip() else "")
+    return problem_of(lambda: tokens.read_invite(text), "This is needed." if not text.strip() else "")
 
 
 def _invite_told(text: str) -> str:
@@ -234,7 +211,7 @@ def _duration(text: str) -> Any:
     return durations.parse(text)
 
 
-def _problem(work: Callable[[], object], instead: str = "") -> str:
+def problem_of(work: Callable[[], object], instead: str = "") -> str:
     """What is wrong with an answer, in the core's own words."""
     from fedtui.core.errors import Problem
 

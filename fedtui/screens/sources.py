@@ -6,25 +6,60 @@ and nothing heavy may stand between starting the console and its first paint.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from fedtui.core.peering import listing
-from fedtui.core.peering.listing import PeerLine
+from fedtui.core.access import listing as grants
+from fedtui.core.control import queue as approvals
+from fedtui.core.peering import listing as peers
 from fedtui.screens.handle import NodeHandle
 from fedtui.screens.widgets.reading import Key, Query, Reading
 
+Options = Callable[[Any, Query | None], Mapping[str, Any]]
 
-class PeersReading:
-    """One look at the peers, in one transaction."""
 
-    def __init__(self, session: Any) -> None:
-        self._session = session
+def _none(_node: Any, _query: Query | None) -> Mapping[str, Any]:
+    return {}
 
-    def find(self, query: Query, id: str) -> PeerLine | None:
-        """The line of one peer."""
-        return listing.one(self._session, id, text=query.text, invert=query.invert)
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A core listing: a module with `SORTS`, `key`, `page`, `rank`, `count`, `one`, `starting_with`.
+
+    `always` are options that all of its reading functions take, `filtering` those of the ones
+    that take a query.
+    """
+
+    module: Any
+    always: Options = _none
+    filtering: Options = _none
+
+
+LISTINGS: Mapping[str, Listing] = {
+    "peers": Listing(peers),
+    "grants": Listing(grants, always=lambda node, _: {"now": node.clock.now()}),
+    "approvals": Listing(
+        approvals,
+        always=lambda node, query: {} if query else {"now": node.clock.now()},
+        filtering=lambda node, query: {
+            "view": approvals.View(query.view if query else "", node.operator, node.clock.now())
+        },
+    ),
+}
+
+
+class RecordsReading:
+    """One look at the records, in one transaction."""
+
+    def __init__(self, node: NodeHandle, listing: Listing, session: Any) -> None:
+        self._node, self._listing, self._session = node, listing, session
+
+    def find(self, query: Query, id: str) -> Any:
+        """The line of one record."""
+        return self._call("one", query, id, always=True)
 
     def page(
         self,
@@ -34,60 +69,65 @@ class PeersReading:
         before: Key | None = None,
         offset: int = 0,
         limit: int,
-    ) -> Sequence[PeerLine]:
+    ) -> Sequence[Any]:
         """A page of lines."""
-        return listing.page(
-            self._session,
-            sort=query.sort,
-            text=query.text,
-            invert=query.invert,
-            after=after,
-            before=before,
-            limit=limit,
-            offset=offset,
-        )
+        place = {"after": after, "before": before, "offset": offset, "limit": limit, "sort": query.sort}
+        found: Sequence[Any] = self._call("page", query, always=True, **place)
+        return found
 
     def rank(self, query: Query, key: Key) -> int:
         """How many lines stand before `key`."""
-        return listing.rank(self._session, key, sort=query.sort, text=query.text, invert=query.invert)
+        return int(self._call("rank", query, key, sort=query.sort))
 
     def count(self, query: Query) -> int:
         """How many lines there are."""
-        return listing.count(self._session, text=query.text, invert=query.invert)
+        return int(self._call("count", query))
+
+    def _call(self, name: str, query: Query, *args: Any, always: bool = False, **options: Any) -> Any:
+        asked = {"text": query.text, "invert": query.invert, **self._listing.filtering(self._node, query)}
+        more = self._listing.always(self._node, query) if always else {}
+        return getattr(self._listing.module, name)(self._session, *args, **asked, **more, **options)
 
 
-class PeersSource:
-    """The peers of a node. Make it and use it in the thread that reads."""
+class RecordsSource:
+    """The records of a place. Make it and use it in the thread that reads."""
 
-    sorts: Sequence[str] = listing.SORTS
-
-    def __init__(self, node: NodeHandle) -> None:
+    def __init__(self, node: NodeHandle, place: str) -> None:
         self._node = node
+        self._listing = LISTINGS[place]
         self._changes = node.changes()
+        self.sorts: Sequence[str] = self._listing.module.SORTS
 
     def changed(self) -> bool:
         """Whether any process has committed since the last call."""
         return self._changes.poll()
 
-    def key(self, query: Query, row: PeerLine) -> Key:
+    def key(self, query: Query, row: Any) -> Key:
         """The line's place in the query's order."""
-        return listing.key(row, query.sort)
+        found: Key = self._listing.module.key(row, query.sort)
+        return found
 
-    def reading(self) -> AbstractContextManager[Reading[PeerLine]]:
+    def reading(self) -> AbstractContextManager[Reading[Any]]:
         """One look in one read-only transaction."""
         return self._reading()
 
     @contextmanager
-    def _reading(self) -> Iterator[PeersReading]:
+    def _reading(self) -> Iterator[RecordsReading]:
         with self._node.read() as session:
-            yield PeersReading(session)
+            yield RecordsReading(self._node, self._listing, session)
 
-    def starting_with(self, beginning: str) -> Sequence[PeerLine]:
-        """The peers whose id begins so; two at most."""
+    def starting_with(self, beginning: str) -> Sequence[Any]:
+        """The records whose id begins so; two at most."""
         with self._node.read() as session:
-            return listing.starting_with(session, beginning)
+            found: Sequence[Any] = self._one_by_one(session, "starting_with")(beginning)
+        return found
 
-    def lines(self, ids: Sequence[str]) -> Sequence[PeerLine]:
-        """These peers, as far as they are there."""
+    def lines(self, ids: Sequence[str]) -> Sequence[Any]:
+        """These records, as far as they are there."""
         with self._node.read() as session:
-            return [line for id in ids if (line := listing.one(session, id)) is not None]
+            one = self._one_by_one(session, "one")
+            return [line for id in ids if (line := one(id)) is not None]
+
+    def _one_by_one(self, session: Any, name: str) -> Callable[[str], Any]:
+        function = getattr(self._listing.module, name)
+        return partial(function, session, **self._listing.always(self._node, None))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from fedtui.screens.widgets.clean import wrap
 from fedtui.screens.widgets.columns import Cell, Column
+from fedtui.screens.widgets.paint import Line, Part, drawable
 
 if TYPE_CHECKING:
     from fedtui.core.peering.listing import PeerLine
@@ -15,6 +17,8 @@ AT_AN_END = ("suspended", "revoked")
 """The states in which nothing is expected of a peer: all of its line stays quiet."""
 HEARS = ("enrolled", "active", "degraded")
 """The states in which a peer is heard from."""
+LABEL = 12
+"""Cells for the label of a paragraph, with a gap after it."""
 SECONDS_EXACT = 10
 SECONDS_STEP = 5
 CERTIFICATE_WARNING = timedelta(days=30)
@@ -61,6 +65,18 @@ class Paragraph(NamedTuple):
     label: str
     text: str
     style: str = ""
+
+
+def paragraph_lines(paragraphs: Iterable[Paragraph], width: int) -> list[Line]:
+    """Paragraphs wrapped to `width` cells: labels at the left, text beside them."""
+    lines: list[Line] = []
+    for label, text, style in paragraphs:
+        indent = LABEL if label else 0
+        room = max(width - indent, 8)
+        for number, piece in enumerate(wrap(drawable(text), room)):
+            head = (Part(0, LABEL - 1, label, "dim"),) if label and number == 0 else ()
+            lines.append(Line((*head, Part(indent, room, piece, style))))
+    return lines
 
 
 def ago(moment: datetime, now: datetime) -> str:

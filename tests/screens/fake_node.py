@@ -221,6 +221,12 @@ class FakeSource:
             return [self.node.peers[id] for id in ids if id in self.node.peers]
 
 
+def fake_source(node: NodeHandle, place: str) -> FakeSource:
+    """The records of a place: peers are all that this node has."""
+    assert place == "peers"
+    return FakeSource(node)
+
+
 def matches(line: PeerLine, query: Query) -> bool:
     """Whether the filter leaves this line in."""
     found = any(query.text.lower() in str(value).lower() for value in (line.remote_instance_url, line.status, line.id))
@@ -230,7 +236,7 @@ def matches(line: PeerLine, query: Query) -> bool:
 def console(node: FakeNode, **options: Any) -> Console:
     """A console on `node`, its clock standing at `NOW` unless told otherwise."""
     app = Console(lambda: node, **{"now": lambda: NOW, **options})
-    app.shared.peers_of = FakeSource
+    app.shared.source_of = fake_source
     return app
 
 

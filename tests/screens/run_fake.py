@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Any
 
-from fake_node import FakeNode, FakeSource, peer
+from fake_node import FakeNode, fake_source, peer
 
 import fedtui.app
 
@@ -23,7 +23,7 @@ class FakeConsole(fedtui.app.Console):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.shared.peers_of = FakeSource
+        self.shared.source_of = fake_source
 
     def on_ready(self) -> None:
         """Fail, where the test asks for it."""

@@ -17,7 +17,7 @@ from fedtui.screens.dialogs.tell import Secret, Told
 from fedtui.screens.dialogs.wait import Waiting
 from fedtui.screens.frame import Frame
 from fedtui.screens.help import HelpScreen
-from fedtui.screens.peer import PeerScreen
+from fedtui.screens.peers import PeerScreen
 from fedtui.screens.prompt import CommandPrompt, FilterPrompt
 from fedtui.screens.trouble import Pulse
 

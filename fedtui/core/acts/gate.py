@@ -16,7 +16,7 @@ from typing import Any
 from fedtui.core.acts.table import Act, ActTable, Call, Result, Wanted
 from fedtui.core.control import approvals, operators, policies
 from fedtui.core.control.approvals import SECRET_PARAMS, Approval
-from fedtui.core.errors import Problem, Refused
+from fedtui.core.errors import Problem, Refused, WrongUsage
 from fedtui.core.record.events import emit
 from fedtui.core.runtime.actor import MANAGER, Actor
 from fedtui.core.runtime.unit import Unit
@@ -81,22 +81,43 @@ def request(
     return Done(act.perform(site, call))
 
 
-def approve(site: Site, table: ActTable, actor: Actor, approval_id: str, digest: str) -> Approval:
-    """Approve what was shown. Raises `Refused`; a request whose target changed ends as stale."""
+def approve(
+    site: Site, table: ActTable, actor: Actor, approval_id: str, digest: str, *, reason: str | None = None
+) -> Approval:
+    """Approve what was shown. Raises `Refused`; a request whose target changed ends as stale.
+
+    A critical act takes the approver's reason, too: `WrongUsage` without one.
+    """
     with site.unit(actor) as unit:
         approval = approvals.find(unit.session, approval_id)
         if approval.status == "pending":
             table[approval.action].precondition(approval.params, unit.now)
+        if policies.RULES[approval.action].critical and not (reason or "").strip():
+            raise WrongUsage(
+                "Approving this takes a reason.",
+                cause="It cannot be undone, and whoever looks later has nothing else to go by.",
+                fix="Give --reason TEXT.",
+                code="reason_missing",
+            )
         target = table[approval.action].target(unit.session, approval.params)
-        decided = approvals.approve(unit, approval.id, digest, target_now=target)
+        before = approval.target
+        decided = approvals.approve(unit, approval.id, digest, target_now=target, reason=reason)
     if decided.status == "stale":
         raise Refused(
             "What this request depends on has changed since it was filed.",
-            cause="Approving now would approve something else than what was shown.",
+            cause=f"Approving now would approve something else than what was shown: {differences(before, target)}.",
             fix="Have it asked for again, and look at the new request.",
             code="approval_stale",
         )
     return decided
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any] | None) -> str:
+    """What an act depends on and has changed, in words."""
+    if now is None:
+        return "it is gone"
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    return "; ".join(f"{key.replace('_', ' ')} was {before.get(key)} and is {now.get(key)}" for key in sorted(changed))
 
 
 def decide(site: Site, actor: Actor, what: str, approval_id: str, *words: str) -> Approval:

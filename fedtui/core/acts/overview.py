@@ -9,8 +9,12 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fedtui.core.acts import shapes
+from fedtui.core.access import decisions, usage
+from fedtui.core.access.grants import Grant
+from fedtui.core.acts import gate, grant_acts, shapes
+from fedtui.core.acts.table import ActTable
 from fedtui.core.control import approvals, manager_state, node_settings, policies, recovery
+from fedtui.core.control.approvals import Approval
 from fedtui.core.control.operators import Operator
 from fedtui.core.errors import Unusable
 from fedtui.core.peering import peers, tokens
@@ -50,6 +54,25 @@ class PeerRecord:
     token_expires_at: datetime | None
     certificates: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class GrantRecord:
+    """One grant in full: the contract's object, how it was used in the last 30 days, its last decisions."""
+
+    shape: dict[str, Any]
+    used: list[dict[str, Any]]
+    decisions: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRecord:
+    """One request in full: the contract's object with what it waits for, and what of its target has
+    changed since it was asked for ("" is: nothing). `critical`: approving it takes a reason."""
+
+    shape: dict[str, Any]
+    changed_since: str
+    critical: bool
 
 
 def overview(session: Session, site: Site, operator: str) -> Overview:
@@ -95,4 +118,30 @@ def peer_record(session: Session, peer_id: str) -> PeerRecord | None:
         token_expires_at=token.expires_at if token else None,
         certificates=[shapes.certificate(session, one) for one in session.scalars(held)],
         events=[shapes.event(one) for one in events.recent(session, peer_id=peer_id, limit=RECENT_EVENTS)],
+    )
+
+
+def grant_record(session: Session, site: Site, grant_id: str) -> GrantRecord | None:
+    """Everything about one grant, or None if it is not there."""
+    row, now = session.get(Grant, grant_id), site.clock.now()
+    if row is None:
+        return None
+    return GrantRecord(
+        shape=grant_acts.shape(row, now),
+        used=[shapes.used(one) for one in usage.ways(session, grant_id, now)],
+        decisions=[shapes.decision(one) for one in decisions.listing(session, grant_id=grant_id, limit=RECENT_EVENTS)],
+    )
+
+
+def approval_record(session: Session, site: Site, table: ActTable, approval_id: str) -> ApprovalRecord | None:
+    """Everything about one request, or None if it is not there."""
+    row = session.get(Approval, approval_id)
+    if row is None:
+        return None
+    target = table[row.action].target(session, row.params)
+    waits = row.status in ("pending", "approved")
+    return ApprovalRecord(
+        shape=shapes.approval_in_full(session, row, site, table),
+        changed_since=gate.differences(row.target, target) if waits and target != row.target else "",
+        critical=policies.RULES[row.action].critical,
     )

@@ -16,6 +16,7 @@ from fedtui.core.access.decisions import Decision
 from fedtui.core.access.explain import Explanation
 from fedtui.core.access.usage import Used
 from fedtui.core.acts.jobs import MANAGER_JOB
+from fedtui.core.acts.table import ActTable
 from fedtui.core.control import approvals, manager_state
 from fedtui.core.control.approvals import Approval
 from fedtui.core.control.operators import Operator
@@ -94,11 +95,13 @@ def approval(row: Approval) -> Shape:
     }
 
 
-def approval_in_full(session: Session, row: Approval, site: Site) -> Shape:
-    """A request with what it waits for: who can decide it, and when the manager comes by."""
+def approval_in_full(session: Session, row: Approval, site: Site, table: ActTable) -> Shape:
+    """A request with what it changes, and what it waits for: who can decide it, when the manager comes by."""
     can, cannot = approvals.deciders(session, row)
+    changes = table[row.action].changes(row.params, row.target)
     return {
         **approval(row),
+        "changes": [{"what": one.what, "before": one.before, "after": one.after} for one in changes],
         "waiting": {
             "can_decide": can,
             "cannot_decide": cannot,

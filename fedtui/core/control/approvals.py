@@ -136,7 +136,14 @@ def find(session: Session, wanted: str) -> Approval:
     return found[0]
 
 
-def approve(unit: Unit, approval_id: str, digest: str, *, target_now: Mapping[str, Any] | None) -> Approval:
+def approve(
+    unit: Unit,
+    approval_id: str,
+    digest: str,
+    *,
+    target_now: Mapping[str, Any] | None,
+    reason: str | None = None,
+) -> Approval:
     """Approve exactly what was shown.
 
     `target_now` is the target as it stands at this moment (None: it is gone). Raises
@@ -162,6 +169,7 @@ def approve(unit: Unit, approval_id: str, digest: str, *, target_now: Mapping[st
         "approved",
         decided_by=unit.actor.name,
         decided_at=unit.now,
+        decision_reason=reason,
         expires_at=unit.now + EXECUTE_WITHIN,
     )
     return approval

@@ -29,12 +29,15 @@ class Rule:
     never_auto: bool = False
     asks_once_two_can_approve: bool = False
     never_blocked: bool = False
+    critical: bool = False
+    """Approving it takes a reason, as asking for it does."""
     severity: str | None = None
     """Of the event that says the act was made; None: medium where its policy announces it, else low."""
 
 
 _PEER = Rule(NOTIFY, MANAGE_PEERS)
 _GATED = Rule(ASK, MANAGE_PEERS, never_auto=True)
+_REVOKING = Rule(ASK, MANAGE_PEERS, never_auto=True, critical=True)
 _GRANT = Rule(NOTIFY, MANAGE_GRANTS)
 _EMERGENCY = Rule(NOTIFY, CONTROL, never_blocked=True, severity="high")
 _WEAKENING = Rule(ASK, MANAGE_OPERATORS, asks_once_two_can_approve=True)
@@ -42,7 +45,7 @@ _WEAKENING = Rule(ASK, MANAGE_OPERATORS, asks_once_two_can_approve=True)
 RULES: Mapping[str, Rule] = {
     "system.federation_peer_propose": _GATED,
     "system.federation_peer_accept": _GATED,
-    "system.federation_peer_revoke": _GATED,
+    "system.federation_peer_revoke": _REVOKING,
     "system.federation_peer_suspend": _PEER,
     "system.federation_peer_resume": _PEER,
     "system.federation_peer_token": _PEER,

@@ -25,23 +25,34 @@ def page(
     before: Key | None = None,
     limit: int,
     offset: int = 0,
+    descending: bool = False,
 ) -> list[Any]:
     """Up to `limit` rows in display order: from the top, after a key, or just before one.
 
     An `offset` skips rows without building them: for a jump to a place that was never read.
+    `descending` turns the whole order round.
     """
     query = query.limit(limit).offset(offset)
     if before is not None:
-        backwards = query.where(tuple_(*order) < _bound(before, order)).order_by(*(one.desc() for one in order))
-        return list(session.execute(backwards))[::-1]
+        backwards = query.where(_stands_before(before, order, descending))
+        return list(session.execute(backwards.order_by(*_directed(order, not descending))))[::-1]
     if after is not None:
-        query = query.where(tuple_(*order) > _bound(after, order))
-    return list(session.execute(query.order_by(*order)))
+        query = query.where(_stands_before(after, order, not descending))
+    return list(session.execute(query.order_by(*_directed(order, descending))))
 
 
-def rank(session: Session, counting: Select[Any], order: Order, key: Key) -> int:
+def rank(session: Session, counting: Select[Any], order: Order, key: Key, *, descending: bool = False) -> int:
     """How many rows stand before `key`; `counting` selects their count."""
-    return session.scalar(counting.where(tuple_(*order) < _bound(key, order))) or 0
+    return session.scalar(counting.where(_stands_before(key, order, descending))) or 0
+
+
+def _stands_before(key: Key, order: Order, descending: bool) -> Any:
+    place, bound = tuple_(*order), _bound(key, order)
+    return place > bound if descending else place < bound
+
+
+def _directed(order: Order, descending: bool) -> Order:
+    return [one.desc() for one in order] if descending else order
 
 
 def _bound(key: Key, order: Order) -> Any:

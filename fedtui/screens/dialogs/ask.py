@@ -13,9 +13,11 @@ from typing import ClassVar
 from textual.containers import Horizontal, VerticalScroll
 from textual.widget import Widget
 
+from fedtui.screens.aside import Aside
 from fedtui.screens.commands import ASK, Command
 from fedtui.screens.dialogs.box import LEAST_WIDTH, Dialog, key_line
 from fedtui.screens.dialogs.field import Answered, Choice, Field, Text
+from fedtui.screens.trouble import trouble
 from fedtui.screens.widgets.paint import Line, Lines, Part, paragraphs
 from fedtui.screens.widgets.press import Press
 
@@ -24,7 +26,11 @@ Answers = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What to ask: a title, what will happen in sentences, to which targets, and what to fill in."""
+    """What to ask: a title, what will happen in sentences, to which targets, and what to fill in.
+
+    `weigh` says what the answers would bring about; it may be slow, and is called beside the
+    event loop while they are typed.
+    """
 
     title: str
     happens: tuple[str, ...]
@@ -32,6 +38,7 @@ class Question:
     targets: tuple[str, ...] = ()
     fields: tuple[Field, ...] = ()
     dangerous: bool = False
+    weigh: Callable[[Answers], str] | None = None
 
 
 class Ask(Dialog[Answers]):
@@ -43,12 +50,18 @@ class Ask(Dialog[Answers]):
     places: ClassVar[tuple[str, ...]] = (ASK,)
     DEFAULT_CSS = """
     Ask .body { height: auto; max-height: 10; scrollbar-size-vertical: 1; margin-bottom: 1; }
+    Ask .fields { height: auto; max-height: 14; scrollbar-size-vertical: 1; }
+    Ask #weighed { height: auto; max-height: 4; margin-top: 1; }
     Ask .buttons { height: 1; margin-top: 1; }
     Ask #keys { width: 1fr; }
     """
 
-    def __init__(self, question: Question, *, refusal: Callable[[], str] = str) -> None:
+    def __init__(self, question: Question, *, refusal: Callable[[], str] = str, aside: Aside | None = None) -> None:
         super().__init__()
+        self._aside = aside
+        self._weighed = ""
+        self._weighing = False
+        self._weigh_again = False
         self.dangerous = question.dangerous
         self._question = question
         self._refusal = refusal
@@ -60,11 +73,14 @@ class Ask(Dialog[Answers]):
         yield Lines(id="title")
         with VerticalScroll(classes="body", can_focus=False):
             yield Lines(id="happens")
-        for field in self._question.fields:
-            asked: Text | Choice = Choice(field) if field.choices else Text(field)
-            self._asking.append(asked)
-            yield Lines(id=f"label-{field.key}")
-            yield asked
+        with VerticalScroll(classes="fields", can_focus=False):
+            for field in self._question.fields:
+                asked: Text | Choice = Choice(field) if field.choices else Text(field)
+                self._asking.append(asked)
+                yield Lines(id=f"label-{field.key}")
+                yield asked
+        if self._question.weigh is not None:
+            yield Lines(id="weighed")
         with Horizontal(classes="buttons"):
             yield Lines(id="keys")
             yield Press("Cancel", id="cancel")
@@ -74,12 +90,36 @@ class Ask(Dialog[Answers]):
         """Put the focus where it does no harm. (Textual calls the dialog's own `on_mount` itself.)"""
         first: Widget = self._asking[0] if self._asking else self.query_one("#cancel")
         first.focus()
+        self._weigh()
 
     def on_answered(self, message: Answered) -> None:
         """Check while it is typed."""
         message.stop()
         self._refused = ""
+        self._weigh()
         self.show()
+
+    def _weigh(self) -> None:
+        """Find out beside the event loop what the answers bring about: one look at a time, the last counts."""
+        self._weigh_again = True
+        if self._question.weigh is not None and self._aside is not None and not self._weighing:
+            self._weighing = True
+            self.run_worker(self._keep_weighing(), exit_on_error=False)
+
+    async def _keep_weighing(self) -> None:
+        weigh, aside = self._question.weigh, self._aside
+        while self._weigh_again and weigh is not None and aside is not None:
+            self._weigh_again = False
+            answers = {asked.field.key: asked.answer for asked in self._asking}
+            if any(map(self._wrong, self._asking)):
+                self._weighed = ""
+            else:
+                try:
+                    self._weighed = await aside.run(lambda answers=answers: weigh(answers))  # type: ignore[misc]
+                except Exception as error:
+                    self._weighed = trouble(error).problem
+            self.show()
+        self._weighing = False
 
     def on_descendant_focus(self) -> None:
         """`y` means yes, or a letter."""
@@ -141,6 +181,9 @@ class Ask(Dialog[Answers]):
         body.present(paragraphs([*told, *self._targets()], max(body.size.width, LEAST_WIDTH), margin=0))
         for asked in self._asking:
             self.query_one(f"#label-{asked.field.key}", Lines).present(self._label(asked, width))
+        if question.weigh is not None:
+            said = [(self._weighed, "warn")] if self._weighed else []
+            self.query_one("#weighed", Lines).present(paragraphs(said, width, margin=0))
         self.query_one("#confirm").disabled = any(map(self._wrong, self._asking))
         keys = self.query_one("#keys", Lines)
         keys.present([key_line(self.commands(), max(keys.size.width, 1))])

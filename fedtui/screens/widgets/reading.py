@@ -26,11 +26,13 @@ Key = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which rows, in which order: a sort of the source, and a filter text (`invert`: those without it)."""
+    """Which rows, in which order: a sort of the source, a filter text (`invert`: those without it), and
+    where the source has views, a part of its rows."""
 
     sort: str
     text: str = ""
     invert: bool = False
+    view: str = ""
 
 
 class Reading(Protocol[R_co]):

@@ -1,80 +1,53 @@
-"""One peer: as a pane beside the table, and in full on a screen of its own."""
+"""One record in full, live, on a screen of its own."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterator
+from typing import Any, ClassVar, Generic
 
 from textual.containers import VerticalScroll
 from textual.widget import Widget
 
-from fedtui.screens import peer_acts as acts
-from fedtui.screens.commands import DETAIL, EVERYWHERE, PEER, Command
-from fedtui.screens.handle import Peers, Shared
-from fedtui.screens.peer_acting import PeerActing
-from fedtui.screens.peer_words import describe_record
-from fedtui.screens.widgets.clean import wrap
-from fedtui.screens.widgets.paint import Line, Lines, Part, drawable
-from fedtui.screens.words import Paragraph, address, describe
+from fedtui.screens.acting import Acting
+from fedtui.screens.commands import Command
+from fedtui.screens.handle import Records, Shared
+from fedtui.screens.records import Kind, L
+from fedtui.screens.widgets.paint import Lines
+from fedtui.screens.words import Paragraph, paragraph_lines
 
-if TYPE_CHECKING:
-    from fedtui.core.acts.overview import PeerRecord
-    from fedtui.core.peering.listing import PeerLine
-
-LABEL = 12
-"""Cells for the label of a paragraph, with a gap after it."""
-READER = "peer"
+READER = "record"
 READ_SECONDS = 0.5
 WIDEST = 100
 
 
-def paragraph_lines(paragraphs: Iterable[Paragraph], width: int) -> list[Line]:
-    """Paragraphs wrapped to `width` cells: labels at the left, text beside them."""
-    lines: list[Line] = []
-    for label, text, style in paragraphs:
-        indent = LABEL if label else 0
-        room = max(width - indent, 8)
-        for number, piece in enumerate(wrap(drawable(text), room)):
-            head = (Part(0, LABEL - 1, label, "dim"),) if label and number == 0 else ()
-            lines.append(Line((*head, Part(indent, room, piece, style))))
-    return lines
+class RecordScreen(Acting[L]):
+    """One record in full, live. `id` may be the beginning of one."""
 
-
-def detail_lines(line: PeerLine, now: datetime, stale_after: timedelta, width: int) -> list[Line]:
-    """A peer's line in words."""
-    return paragraph_lines(describe(line, now, stale_after), width)
-
-
-class PeerScreen(PeerActing):
-    """One peer in full, live. `id` may be the beginning of one."""
-
-    places: ClassVar[tuple[str, ...]] = (PEER, DETAIL, EVERYWHERE)
-    DEFAULT_CSS = """
-    PeerScreen VerticalScroll { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
-    PeerScreen.-ascii VerticalScroll { scrollbar-size-vertical: 0; }
-    PeerScreen #detail { height: auto; }
+    DEFAULT_CSS: ClassVar[str] = """
+    RecordScreen VerticalScroll { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
+    RecordScreen.-ascii VerticalScroll { scrollbar-size-vertical: 0; }
+    RecordScreen #detail { height: auto; }
     """
 
     def __init__(self, shared: Shared, id: str) -> None:
         super().__init__(shared)
         self._wanted = id
-        self._look = PeerLook(shared, id)
+        self._look: Look[L] = Look(shared, self.kind, id)
         self._going_on = asyncio.Event()
 
     @property
     def place(self) -> str:
-        """This is `peers/ID`."""
-        return f"peers/{self._wanted}"
+        """The kind's place with the id."""
+        return f"{self.kind.place}/{self._wanted}"
 
     def trail(self) -> str:
-        """The peer, after where it was opened from."""
+        """The record, after where it was opened from."""
         line = self._look.line
-        return f"Peers › {address(line.remote_instance_url) if line else self._wanted}"
+        return f"{self.kind.title} › {self.kind.name(line) if line else self._wanted}"
 
     def body(self) -> Iterator[Widget]:
-        """The peer in words, scrolled where it is long."""
+        """The record in words, scrolled where it is long."""
         with VerticalScroll(can_focus=False):
             yield Lines(id="detail")
 
@@ -94,6 +67,12 @@ class PeerScreen(PeerActing):
         else:
             self._going_on.set()
 
+    def look_at(self, id: str) -> None:
+        """Show another record from now on."""
+        self._wanted = id
+        self._look = Look(self.shared, self.kind, id)
+        self.query_one(VerticalScroll).scroll_home(animate=False)
+
     async def _follow(self) -> None:
         await self.shared.opened.wait()
         while True:
@@ -107,36 +86,38 @@ class PeerScreen(PeerActing):
             await asyncio.sleep(READ_SECONDS)
 
     def tick(self) -> None:
-        """Show the peer as it is now."""
+        """Show the record as it is now."""
         block = self.query_one("#detail", Lines)
         width = min(max(block.size.width, 20), WIDEST)
         look, now = self._look, self.shared.now()
         if look.line is None:
             block.present(paragraph_lines([Paragraph("", *self._absent())], width))
             return
-        told = [*describe(look.line, now, self.shared.stale_after)]
+        told = [*self.kind.describe(look.line, now, self.shared)]
         if look.record is not None:
-            told += describe_record(look.record, now)
+            told += self.kind.describe_record(look.record, now)
         block.present(paragraph_lines(told, width))
 
     def _absent(self) -> tuple[str, str]:
         if self.shared.pulse.trouble is not None:
             return " ".join(text for text, _ in self.shared.pulse.trouble.told()), "bad"
+        noun = self.kind.noun
         if self._look.found is None:
             return "Reading …", "dim"
         if self._look.found > 1:
-            return f"The id of more than one peer begins with {self._wanted}. Give more of it.", "strong"
-        return f"There is no peer {self._wanted}. Esc leads to those there are.", "strong"
+            return f"The id of more than one {noun} begins with {self._wanted}. Give more of it.", "strong"
+        return f"There is no {noun} {self._wanted}. Esc leads to those there are.", "strong"
 
     def refusal(self, command: Command) -> str:
-        """Besides what holds everywhere: the peer must be there, and in the right state."""
+        """Besides what holds everywhere: the record must be there, and in the right state."""
         reason = super().refusal(command)
         if reason or not command.target:
             return reason
-        return acts.refusal(command.name, self._look.line) if self._look.line else "There is no such peer."
+        line = self._look.line
+        return self.kind.refusal(command.name, line) if line else f"There is no such {self.kind.noun}."
 
     def selected(self, command: Command) -> list[str]:
-        """This peer."""
+        """This record."""
         return [self._look.line.id] if self._look.line and command.target else []
 
     def do_refresh(self) -> None:
@@ -149,16 +130,17 @@ class PeerScreen(PeerActing):
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
 
 
-class PeerLook:
-    """What was last read about a peer. `found` counts the peers whose id begins so; None before the first look."""
+class Look(Generic[L]):
+    """What was last read about a record. `found` counts those whose id begins so; None before the first look."""
 
-    def __init__(self, shared: Shared, id: str) -> None:
+    def __init__(self, shared: Shared, kind: Kind[L], id: str) -> None:
         self._shared = shared
+        self._kind = kind
         self._id = id
-        self._source: Peers | None = None
+        self._source: Records[L] | None = None
         self.found: int | None = None
-        self.line: PeerLine | None = None
-        self.record: PeerRecord | None = None
+        self.line: L | None = None
+        self.record: Any = None
 
     def from_scratch(self) -> None:
         """Read next time, whether anything changed or not."""
@@ -167,7 +149,7 @@ class PeerLook:
     def again(self) -> None:
         """Read, if anything changed. Runs beside the event loop."""
         node = self._shared.opened_node()
-        source = self._source or self._shared.peers_of(node)
+        source = self._source or self._shared.source_of(node, self._kind.place)
         if not source.changed() and source is self._source:
             return
         self._source = None  # until all is read: what fails half-way is read again
@@ -175,5 +157,5 @@ class PeerLook:
         line = found[0] if len(found) == 1 else None
         if line is not None:
             self._id = line.id
-            self.record = node.peer_record(line.id)
+            self.record = self._kind.record(node, line.id)
         self._source, self.line, self.found = source, line, len(found)

@@ -1,0 +1,174 @@
+"""Acting on records: ask, act beside the event loop, tell what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Generic
+
+from fedtui.screens.commands import BY_NAME, Command
+from fedtui.screens.dialogs.ask import Answers, Ask, Question
+from fedtui.screens.dialogs.tell import Secret, Told
+from fedtui.screens.dialogs.wait import Waiting
+from fedtui.screens.frame import Frame
+from fedtui.screens.handle import Records
+from fedtui.screens.records import Kind, L, RecordAct
+from fedtui.screens.trouble import Trouble, trouble
+
+QUICK_SECONDS = 0.3
+"""Work that is over by then shows no dialog of its own."""
+MOST_NAMED = 3
+WHAT = "That could not be done."
+HELPS: Mapping[str, str] = {
+    "token_mangled": "accept",
+    "invite_invalid": "accept",
+    "peer_not_found": "refresh",
+    "approval_stale": "refresh",
+    "approval_not_open": "refresh",
+    "database_unavailable": "refresh",
+}
+"""The command that does the fix, by the problem's code."""
+
+
+class Acting(Frame, Generic[L]):
+    """A screen with acts on records of a kind. Subclasses say which records a command acts on."""
+
+    kind: Kind[L]
+
+    def selected(self, command: Command) -> list[str]:
+        """The ids of the records that a command acts on."""
+        return []
+
+    def action_run(self, name: str) -> None:
+        """Run a command; acts on records go the way of their table."""
+        if name not in self.kind.acts:
+            super().action_run(name)
+            return
+        command = BY_NAME[name]
+        if reason := self.refusal(command):
+            self.say(reason)
+        else:
+            self.shared.ahead.expecting = True
+            self.act(command)
+
+    def act(self, command: Command) -> None:
+        """Begin to act, beside whatever else goes on."""
+        self.app.run_worker(self._act(command), group="act", exit_on_error=False)
+
+    def acted(self, ids: Sequence[str], *, all_done: bool) -> None:
+        """These were acted on; `all_done` if nothing failed."""
+
+    async def _act(self, command: Command) -> None:
+        try:
+            lines, question = await self._asked(command, self.selected(command))
+            if not question.confirm:
+                self.shared.ahead.forget()
+                self.say(" ".join(question.happens))
+                return
+            asking = Ask(question, refusal=lambda: self.shared.refusal(command), aside=self.shared.aside)
+            asked = self.app.push_screen(asking, wait_for_dismiss=True)
+            self.shared.ahead.expecting = False
+            answers = await asked
+            if answers is not None:
+                await self._perform(self.kind.acts[command.name], lines, answers)
+        except Exception as error:
+            self.shared.ahead.forget()
+            await self.tell_trouble(error)
+
+    async def _asked(self, command: Command, ids: Sequence[str]) -> tuple[Sequence[L], Question]:
+        """The records as they are now, also those that a filter hides, and what to ask about them."""
+        kind, node = self.kind, self.shared.opened_node()
+
+        def read() -> tuple[Sequence[L], Question]:
+            source: Records[L] = self.shared.source_of(node, kind.place)
+            found = source.lines(ids) if ids else []
+            record = kind.record(node, found[0].id) if kind.acts[command.name].needs_record and found else None
+            fitting, question = kind.question(command.name, found, record)
+            weigh = kind.acts[command.name].weigh
+            if weigh is not None and fitting:
+                question = replace(question, weigh=partial(weigh, node, fitting[0]))
+            return fitting, question
+
+        return await self.shared.aside.run(read)
+
+    async def _perform(self, act: RecordAct[L], lines: Sequence[L], answers: Answers) -> None:
+        """Act on one after the other; leaving the waiting stops after the one at hand."""
+        node = self.shared.opened_node()
+        outcomes: list[tuple[L | None, Any]] = []
+        targets: Sequence[L | None] = lines or [None]
+        left = False
+
+        async def all_of_them() -> None:
+            for line in targets:
+                if left:
+                    return
+                try:
+                    outcome = await self.shared.acting.run(lambda line=line: act.run(node, line, answers))  # type: ignore[misc]
+                except Exception as error:
+                    outcome = error
+                outcomes.append((line, outcome))
+
+        work = asyncio.ensure_future(all_of_them())
+        left = await self.left(work, act.doing, lambda: f"{len(outcomes)} of {len(targets)},")
+        await work
+        failed = any(isinstance(outcome, Exception) for _, outcome in outcomes)
+        self.acted([line.id for line, _ in outcomes if line is not None], all_done=not failed)
+        await self._tell(act, outcomes, of=len(targets))
+
+    async def left(self, work: asyncio.Future[Any], doing: str, progress: Callable[[], str] = str) -> bool:
+        """Wait for work, in a dialog if it takes its time; whether the operator left it before its end."""
+        await asyncio.wait({work}, timeout=QUICK_SECONDS)
+        if work.done() or await self.app.push_screen_wait(Waiting(f"{doing} ...", work, progress=progress)):
+            return False
+        self.say("It goes on without the waiting, and stops after what is at hand. You will be told.")
+        return True
+
+    async def _tell(self, act: RecordAct[L], outcomes: Sequence[tuple[L | None, Any]], *, of: int) -> None:
+        """What became of it: failures in a dialog, a secret in its own, the rest in a line."""
+        failed = [(line, outcome) for line, outcome in outcomes if isinstance(outcome, Exception)]
+        worked = [(line, outcome) for line, outcome in outcomes if not isinstance(outcome, Exception)]
+        waiting = [outcome.approval for _, outcome in worked if hasattr(outcome, "approval")]
+        for _, outcome in worked:
+            result = getattr(outcome, "result", None) or {}
+            if "invite" in result:
+                await self._show_invite(result)
+        if worked:
+            told = "" if waiting or len(worked) > 1 else act.told(worked[0][1])
+            done = self._done(act, [line for line, _ in worked if line is not None])
+            self.say(_waits(waiting) if waiting else told or done)
+        if failed:
+            await self.tell_trouble(failed[0][1], self._failures(failed, of) if of > 1 else None)
+        elif len(outcomes) < of:
+            self.say(f"Stopped: {len(outcomes)} of {of} {act.done}.")
+
+    async def _show_invite(self, result: Mapping[str, Any]) -> None:
+        until = f"Good until {result['expires_at']:%F %H:%M} UTC, once."
+        how = "Hand it to the other platform's operator, who takes it up there by", "fedtui peers accept --invite -"
+        await self.app.push_screen_wait(Secret("Invite", str(result["invite"]), remarks=(until, *how)))
+
+    async def tell_trouble(self, error: Exception | None, told: Trouble | None = None) -> None:
+        """A dialog with problem, cause, fix, and the key that does it where there is one."""
+        helps = HELPS.get(getattr(error, "code", ""), "")
+        fix = BY_NAME[helps].help if helps else ""
+        if told is None and error is not None:
+            told = trouble(error, what=WHAT)
+        if told is not None and await self.app.push_screen_wait(Told(told, fix=fix)) and helps and self.is_current:
+            self.action_run(helps)
+
+    def _done(self, act: RecordAct[L], lines: Sequence[L]) -> str:
+        if len(lines) > MOST_NAMED:
+            return f"{len(lines)} {self.kind.place}: {act.done}."
+        return f"{', '.join(map(self.kind.name, lines)) or 'Done'}: {act.done}."
+
+    def _failures(self, failed: Sequence[tuple[L | None, Any]], of: int) -> Trouble:
+        """Several failures in one: each record with its own problem."""
+        said = (f"{self.kind.name(line)}: {trouble(error).problem}" for line, error in failed if line)
+        return Trouble(f"{len(failed)} of {of} were refused or failed.", "\n".join(said), trouble(failed[0][1]).fix)
+
+
+def _waits(waiting: Sequence[Any]) -> str:
+    first = waiting[0]
+    more = f" (and {len(waiting) - 1} more)" if len(waiting) > 1 else ""
+    return f"Waits for approval until {first.expires_at:%H:%M} UTC{more}: fedtui approvals show {first.id[:13]}"
