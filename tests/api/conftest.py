@@ -38,6 +38,10 @@ class Served:
     loop: asyncio.AbstractEventLoop
     thread: threading.Thread
 
+    def stop(self) -> None:
+        """Drain and stop the listener; the node stays open."""
+        asyncio.run_coroutine_threadsafe(self.listener.stop(grace=2), self.loop).result(15)
+
     @property
     def ca_pem(self) -> str:
         with self.node.read() as session:
@@ -85,7 +89,7 @@ def serve(make_node: MakeNode) -> Iterator[Serve]:
 
     yield start
     for served in running:
-        asyncio.run_coroutine_threadsafe(served.listener.stop(grace=2), served.loop).result(15)
+        served.stop()
         asyncio.run_coroutine_threadsafe(served.loop.shutdown_default_executor(), served.loop).result(15)
         served.loop.call_soon_threadsafe(served.loop.stop)
         served.thread.join()

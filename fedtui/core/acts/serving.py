@@ -52,7 +52,7 @@ class Answer:
 
 def caller_behind(session: Session, direct: Caller, headers: Headers, now: datetime) -> Caller:
     """Whom a connection speaks for, by the proxies that this node trusts."""
-    if direct.fingerprint is None or not headers:
+    if direct.fingerprint is None:
         return callers.believe(direct, headers, proxied=False)
     configured = node_settings.trusted_proxies(session)
     proxied = callers.is_trusted_proxy(session, direct.fingerprint, configured, now)

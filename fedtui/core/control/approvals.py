@@ -314,7 +314,7 @@ def finish(
     if approval.executor != executor:
         raise _ended(approval)
     if error is None:
-        _close(unit, approval, "executing", "executed", result=dict(result or {}), finished_at=unit.now)
+        _close(unit, approval, "executing", "executed", result=_storable(result or {}), finished_at=unit.now)
     else:
         closing = {"error": dict(error), "finished_at": unit.now, "expires_at": unit.now + EXECUTE_WITHIN}
         _move(unit, approval, "executing", "failed", **closing)
@@ -371,6 +371,12 @@ def waiting_for(session: Session, name: str) -> int:
     if not node_settings.is_on(session, "single_operator"):
         query = query.where(Approval.requested_by != name)
     return session.scalar(query) or 0
+
+
+def _storable(result: Mapping[str, Any]) -> dict[str, Any]:
+    """An act's result as JSON keeps it: times as ISO 8601."""
+    kept: dict[str, Any] = json.loads(json.dumps(result, default=lambda one: one.isoformat()))
+    return kept
 
 
 def _decidable(unit: Unit, approval_id: str) -> Approval:
