@@ -74,6 +74,7 @@ class Console(TerminalApp[None], inherit_bindings=False):
     ) -> None:
         super().__init__()
         self.shared = Shared(mode=mode, notice=notice or str, now=now, read_only=read_only, restricted=restricted)
+        self.shared.ring = self.bell
         self.ahead = self.shared.ahead
         for name, place_ in self.PLACES.items():
             self.add_mode(name, partial(place_.records, self.shared))

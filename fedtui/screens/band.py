@@ -44,10 +44,25 @@ TAGS: Sequence[Tag] = (
     Tag(_seen(lambda seen: "NO DAEMON" if not seen.daemons else "")),
     Tag(_seen(lambda seen: "PAUSED" if seen.manager_paused else "")),
     Tag(_seen(lambda seen: "DRILL" if seen.drill_mode else "")),
+    Tag(lambda shared: _lowered(shared)),
+    Tag(_seen(lambda seen: f"RECOVERED {', '.join(seen.recovered)}" if seen.recovered else ""), "RECOVERED"),
+    Tag(_seen(lambda seen: "NOTICES FAIL" if seen.notices_failing else "")),
     Tag(_seen(lambda seen: f"{seen.waiting} to approve" if seen.waiting else "")),
 )
-"""In their order in the band. What the node comes to have in force (a policy lowered until
-a time) is a row more."""
+"""In their order in the band."""
+
+
+def _lowered(shared: Shared) -> str:
+    """Policies lowered for an emergency, and how long yet."""
+    seen, now = shared.overview, shared.now()
+    lowered = [one for one in seen.lowered if one[2] > now] if seen is not None else []
+    if not lowered:
+        return ""
+    action, policy, until = lowered[0]
+    seconds = int((until - now).total_seconds())
+    more = f" +{len(lowered) - 1}" if len(lowered) > 1 else ""
+    name = action.removeprefix("system.").removeprefix("federation_")
+    return f"LOWERED {name} to {policy.partition('_')[0]}{more} {seconds // 60}:{seconds % 60:02}"
 
 
 def tags_of(shared: Shared, *, short: bool = False) -> list[str]:

@@ -138,8 +138,12 @@ class Shared:
     acting: Aside = field(default_factory=lambda: Aside("fedtui-act"))
     read_only: bool = False
     restricted: bool = False
+    view: str = ""
+    """Through which part of the queue one goes from request to request."""
     source_of: Callable[[NodeHandle, str], Records[Any]] = source_of
     overview: Overview | None = None
+    ring: Callable[[], object] = str
+    """Rings the terminal's bell: a request came that this operator can decide."""
     message: str = ""
     _message_until: float = 0.0
     ahead: TypeAhead = field(init=False)
@@ -220,7 +224,9 @@ class Shared:
 
         while True:
             try:
-                self.overview = await self.aside.run(look) or self.overview
+                before, self.overview = self.overview, await self.aside.run(look) or self.overview
+                if before is not None and self.overview is not None and self.overview.waiting > before.waiting:
+                    self.ring()
                 self.pulse.beat(WATCH)
             except Exception as error:
                 seen = -OVERVIEW_SECONDS

@@ -128,7 +128,7 @@ def test_a_newer_database_and_a_wrong_key_are_refused(home: Home) -> None:
         database.execute("UPDATE alembic_version SET version_num = '9999'")
     assert home.run("peers", "list", "--json").json["error"]["code"] == "database_newer"
     with sqlite3.connect(home.path / "fedtui.db") as database:
-        database.execute(f"UPDATE alembic_version SET version_num = '{migrate.HEAD}'")
+        database.execute("UPDATE alembic_version SET version_num = ?", (migrate.HEAD,))
     database.close()
     (home.path / "vault.key").write_text("A" * 43 + "=\n")
     assert home.run("serve", "--json").json["error"]["code"] == "vault_key_wrong"

@@ -23,7 +23,7 @@ from fedtui.core.runtime import settings
 from fedtui.core.runtime.clock import Clock
 from fedtui.screens.dialogs.ask import Ask
 from fedtui.screens.dialogs.tell import Secret
-from fedtui.screens.sources import PeersSource
+from fedtui.screens.sources import RecordsSource
 from fedtui.screens.widgets.reading import Query, Want, look
 
 
@@ -93,7 +93,7 @@ def test_slices_of_the_real_listing_are_its_full_order(node: Node, sort: str) ->
     """Read around any record, in any order, the rows are those of one long page."""
     fill(node, 400)
     opened = open_node(node.settings)
-    source = PeersSource(opened)
+    source = RecordsSource(opened, "peers")
     with opened.read() as session:
         truth = listing.page(session, sort=sort, limit=1000)
     keys = [listing.key(line, sort) for line in truth]

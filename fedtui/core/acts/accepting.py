@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from fedtui.core.acts import handshake
 from fedtui.core.acts.handshake import SOURCE
-from fedtui.core.acts.table import Act, Call, Params, Result, Wanted
+from fedtui.core.acts.table import Act, Call, Change, Params, Result, Wanted
 from fedtui.core.errors import Problem, Refused, RemoteFailed, WrongUsage
 from fedtui.core.peering import client, heartbeats, peers, tokens
 from fedtui.core.peering.peers import SUPPORTED_CONTRACTS, Peer
@@ -286,6 +286,9 @@ ACTS: tuple[Act, ...] = (
         read=_read_accept,
         target=_accept_target,
         summary=_summarise_accept,
+        changes=lambda params, target: (
+            Change(params["url"], target["in_the_way"] or "", "accepted, certificates exchanged"),
+        ),
         perform=accept,
         precondition=_not_expired,
     ),

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from fedtui.core.acts.table import Act, Params, Result, Wanted
+from fedtui.core.acts.table import Act, Change, Params, Result, Wanted
 from fedtui.core.control import approvals, manager_state, node_settings, operators, policies
 from fedtui.core.control.operators import PERMISSIONS
 from fedtui.core.control.policies import Policy
@@ -99,6 +99,9 @@ ACTS: tuple[Act, ...] = (
         read=_read_operator,
         target=_operator_target,
         summary=lambda params, _: f"Add operator {params['name']}: {', '.join(params['permissions'])}.",
+        changes=lambda params, target: (
+            Change(params["name"], ", ".join(target["permissions"] or ()), ", ".join(params["permissions"])),
+        ),
         apply=_add_operator,
     ),
     Act(
@@ -106,6 +109,7 @@ ACTS: tuple[Act, ...] = (
         read=_read_named_operator,
         target=_operator_target,
         summary=lambda params, _: f"Remove operator {params['name']}.",
+        changes=lambda params, target: (Change(params["name"], ", ".join(target["permissions"] or ()), "removed"),),
         apply=_remove_operator,
     ),
     Act(
@@ -113,6 +117,7 @@ ACTS: tuple[Act, ...] = (
         read=_read_setting,
         target=_setting_target,
         summary=lambda params, target: f"Change {params['key']} from {target['value']} to {params['value']}.",
+        changes=lambda params, target: (Change(params["key"], target["value"], params["value"]),),
         apply=_set_setting,
     ),
     Act(
@@ -120,6 +125,7 @@ ACTS: tuple[Act, ...] = (
         read=_read_policy,
         target=_policy_target,
         summary=lambda params, now: f"Set {params['policy_action']} from {now['policy']} to {params['policy']}.",
+        changes=lambda params, now: (Change(params["policy_action"], now["policy"], params["policy"]),),
         apply=_set_policy,
     ),
     Act(
@@ -127,6 +133,7 @@ ACTS: tuple[Act, ...] = (
         read=_read_nothing,
         target=_manager_target,
         summary=lambda _params, _target: "Pause the SDWAN Manager: approved requests wait, nothing is reconciled.",
+        changes=lambda _, target: (Change("SDWAN Manager", target["status"], manager_state.PAUSED),),
         apply=_pause,
     ),
     Act(
@@ -134,6 +141,7 @@ ACTS: tuple[Act, ...] = (
         read=_read_nothing,
         target=_manager_target,
         summary=lambda _params, _target: "Resume the SDWAN Manager.",
+        changes=lambda _, target: (Change("SDWAN Manager", target["status"], manager_state.ACTIVE),),
         apply=_resume,
     ),
 )

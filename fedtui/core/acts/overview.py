@@ -42,6 +42,7 @@ class Overview:
     recovered: tuple[str, ...] = ()
     """Operators who came in by the break-glass, until that is acknowledged."""
     notices_failing: int = 0
+    single_operator: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ def overview(session: Session, site: Site, operator: str) -> Overview:
         daemons=len(alive),
         lowered=tuple((one.action, one.policy, one.until) for one in policies.lowered(session, now)),
         recovered=tuple(one.operator for one in recovery.open_ones(session)),
+        single_operator=node_settings.is_on(session, "single_operator"),
         notices_failing=notices.failing(session)[0],
     )
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from fedtui.core.acts.table import Act, Params, Result, Wanted
+from fedtui.core.acts.table import Act, Change, Params, Result, Wanted
 from fedtui.core.control import node_settings, operators
 from fedtui.core.errors import Refused, WrongUsage
 from fedtui.core.peering import heartbeats, peers, tokens
@@ -309,12 +309,39 @@ def heartbeat_now(site: Site, actor: Actor, wanted: str) -> tuple[str, str | Non
     return peer.id, heartbeats.send(site, peer.id, partial_mtls=partial, actor=actor)
 
 
+def _status_changes(after: str) -> Callable[[Params, Mapping[str, Any]], Sequence[Change]]:
+    """The peer's state, before and after."""
+
+    def changes(_params: Params, target: Mapping[str, Any]) -> Sequence[Change]:
+        return (Change(target["remote_instance_url"], target["resting"].replace("_", " "), after),)
+
+    return changes
+
+
+def _propose_changes(params: Params, target: Mapping[str, Any]) -> Sequence[Change]:
+    after = "proposed, accepting ANY caller" if target.get("drill_mode") else "proposed"
+    return (Change(params["url"], target.get("already_there") or "", after),)
+
+
+def _token_changes(params: Params, target: Mapping[str, Any]) -> Sequence[Change]:
+    after = "cancelled" if params["cancel"] else f"a new one, good for {params['ttl']}"
+    return (Change(f"acceptance token of {target['remote_instance_url']}", "the one before, if any", after),)
+
+
+def _edit_changes(params: Params, target: Mapping[str, Any]) -> Sequence[Change]:
+    before = {"url": target["remote_instance_url"], "confirm_endpoint": "not dialled", "maintenance": ""}
+    return tuple(
+        Change(key.replace("_", " "), before[key], str(value)) for key, value in params.items() if key in before
+    )
+
+
 ACTS: tuple[Act, ...] = (
     Act(
         action="system.federation_peer_propose",
         read=_read_propose,
         target=_url_target,
         summary=_summarise_propose,
+        changes=_propose_changes,
         apply=_propose,
     ),
     Act(
@@ -322,6 +349,7 @@ ACTS: tuple[Act, ...] = (
         read=_read_token,
         target=peer_target,
         summary=_summarise_token,
+        changes=_token_changes,
         apply=_token,
         shown_once=True,
     ),
@@ -330,6 +358,7 @@ ACTS: tuple[Act, ...] = (
         read=_read_with_reason,
         target=peer_target,
         summary=_summarise_suspend,
+        changes=_status_changes("suspended"),
         apply=_suspend,
     ),
     Act(
@@ -337,6 +366,7 @@ ACTS: tuple[Act, ...] = (
         read=_read_peer,
         target=peer_target,
         summary=_summarise_resume,
+        changes=_status_changes("accepted, until its heartbeat"),
         apply=_resume,
     ),
     Act(
@@ -344,6 +374,7 @@ ACTS: tuple[Act, ...] = (
         read=_read_revoke,
         target=peer_target,
         summary=_summarise_revoke,
+        changes=_status_changes("revoked for good"),
         apply=_revoke,
     ),
     Act(
@@ -351,6 +382,7 @@ ACTS: tuple[Act, ...] = (
         read=_read_edit,
         target=peer_target,
         summary=_summarise_edit,
+        changes=_edit_changes,
         apply=_edit,
     ),
 )

@@ -33,7 +33,8 @@ class Field:
     """One question. `check` returns what is wrong with an answer, in a sentence, or nothing.
 
     `tell` says in a few words what a right answer means. With `choices` one of them is
-    chosen; else a text of at most `limit` characters is typed.
+    chosen; else a text of at most `limit` characters is typed, and a digit in an empty one puts
+    in one of the `canned`.
     """
 
     key: str
@@ -43,6 +44,7 @@ class Field:
     check: Callable[[str], str] = anything
     tell: Callable[[str], str] = anything
     choices: Sequence[str] = ()
+    canned: Sequence[str] = ()
     limit: int = LIMIT
 
 
@@ -85,6 +87,8 @@ class Text(Input):
 
     def replace(self, text: str, start: int, end: int) -> None:
         """Put text in: typing and pasting end here. What cannot be taken is refused as a whole, and said."""
+        if not self.value and text.isdigit() and 0 < int(text) <= len(self.field.canned):
+            text = self.field.canned[int(text) - 1]
         room = self.field.limit - len(self.value) + (end - start)
         kept = harmless(text) if len(text) <= room else text
         self.refused = ""

@@ -1,0 +1,149 @@
+"""A request in words: the cells of its line, what it changes, and why it waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from fedtui.screens.widgets.columns import Cell, Column
+from fedtui.screens.words import Paragraph, ago
+
+if TYPE_CHECKING:
+    from fedtui.core.acts.overview import ApprovalRecord
+    from fedtui.core.control.queue import ApprovalLine
+    from fedtui.screens.handle import Shared
+
+SOON = timedelta(minutes=30)
+STATES = {
+    "pending": Cell("○ pending", "warn"),
+    "approved": Cell("◔ approved", ""),
+    "executing": Cell("◑ running", ""),
+    "executed": Cell("● done", "good"),
+    "failed": Cell("▲ failed", "bad"),
+    "rejected": Cell("× rejected", "dim"),
+    "expired": Cell("× timed out", "dim"),
+    "withdrawn": Cell("× withdrawn", "dim"),
+    "stale": Cell("× stale", "dim"),
+}
+NEXT = {
+    "approved": "The manager takes it up at its next tick.",
+    "executing": "It is being carried out.",
+    "failed": "It was tried and failed; :retry lets the manager try it again.",
+    "stale": "What it depends on changed before it was decided or carried out. It has to be asked for again.",
+    "expired": "Nobody decided it in time. It has to be asked for again.",
+}
+
+
+def columns(_shared: Shared) -> list[Column[ApprovalLine]]:
+    """The columns of the queue."""
+    return [
+        Column("state", "State", 11, lambda line, _: state(line)),
+        Column("left", "Left", 6, left, right=True),
+        Column("who", "Asked by", 9, lambda line, _: _quiet(line, line.requested_by), priority=1),
+        Column("what", "What", 30, lambda line, _: _quiet(line, line.summary), share=1),
+    ]
+
+
+def state(line: ApprovalLine) -> Cell:
+    """The status by glyph and word."""
+    return STATES.get(line.status, Cell(f"? {line.status}", "bad"))
+
+
+def left(line: ApprovalLine, now: datetime) -> Cell:
+    """How long until the clock rejects it, or ends what was approved."""
+    if line.status not in ("pending", "approved"):
+        return Cell("", "dim")
+    remaining = line.expires_at - now
+    return Cell(span(remaining), "bad" if remaining < SOON and line.status == "pending" else "")
+
+
+def span(remaining: timedelta) -> str:
+    """A time that is left: `3:59`, `12 min`, `40 s`."""
+    seconds = max(int(remaining.total_seconds()), 0)
+    if seconds >= 3600:
+        return f"{seconds // 3600}:{seconds % 3600 // 60:02}h"
+    return f"{seconds // 60} min" if seconds >= 60 else f"{seconds} s"
+
+
+def _quiet(line: ApprovalLine, text: str) -> Cell:
+    return Cell(text, "" if line.status in ("pending", "approved", "executing", "failed") else "dim")
+
+
+def approval_name(line: ApprovalLine) -> str:
+    """A request in a sentence: its action, without what all of them begin with."""
+    return line.action.removeprefix("system.").removeprefix("federation_").replace("_", " ")
+
+
+def approval_label(line: ApprovalLine) -> str:
+    """A request among others: all that will happen, and who asked."""
+    return f"{line.summary} (asked by {line.requested_by}, digest {line.digest[:8]})"
+
+
+def describe(line: ApprovalLine, now: datetime, _shared: Shared) -> Iterator[Paragraph]:
+    """The request in words: what will happen, who asked and why, and how long it waits."""
+    yield Paragraph("", line.summary, "strong")
+    yield Paragraph("", "")
+    yield Paragraph("State", *state(line))
+    if line.status in ("pending", "approved"):
+        ends = "the clock rejects it" if line.status == "pending" else "what was approved ends"
+        told = f"{span(line.expires_at - now)} until {ends} ({line.expires_at:%H:%M} UTC)"
+        yield Paragraph("Left", told, left(line, now).style)
+    if line.status in NEXT:
+        yield Paragraph("Next", NEXT[line.status])
+    yield Paragraph("Asked by", f"{line.requested_by}, {ago(line.requested_at, now)} ago, by {line.requested_origin}")
+    yield Paragraph("Why", line.reason or "no reason given", "" if line.reason else "dim")
+    if line.decided_by:
+        yield Paragraph("Decided by", f"{line.decided_by}: {line.decision_reason or 'no reason given'}")
+
+
+def describe_record(record: ApprovalRecord, now: datetime) -> Iterator[Paragraph]:
+    """What the line does not hold: before and after, the parameters, the target, and why it waits."""
+    shape = record.shape
+    if record.changed_since:
+        yield Paragraph("", "")
+        told = f"What it depends on has changed since it was asked for: {record.changed_since}."
+        yield Paragraph("", f"! {told} It can only be rejected, and asked for again.", "bad")
+    yield Paragraph("", "")
+    for number, change in enumerate(shape["changes"]):
+        before, after = change["before"] or "nothing", change["after"] or "nothing"
+        yield Paragraph("Changes" if number == 0 else " ", f"{change['what']}: {before} → {after}", "strong")
+    yield from _mapping("Parameters", shape["params"])
+    yield from _mapping("Target", shape["target"])
+    yield Paragraph("Digest", shape["digest"][:32] + "…")
+    if shape["status"] == "pending":
+        yield from _waiting(shape["waiting"], now)
+    if shape["error"]:
+        error = shape["error"]
+        yield Paragraph("Error", f"{error.get('problem', '')} {error.get('cause', '')}".strip(), "bad")
+    yield Paragraph("", "")
+    yield Paragraph("", f"{shape['action']}  {shape['id']}", "dim")
+
+
+def _waiting(waiting: Mapping[str, Any], now: datetime) -> Iterator[Paragraph]:
+    """Why it waits: who can decide it, who cannot, and what happens then."""
+    can = ", ".join(waiting["can_decide"])
+    yield Paragraph("", "")
+    yield Paragraph("Can decide", can or "nobody: :operators add, or a node of one operator", "" if can else "bad")
+    for number, (name, why) in enumerate(waiting["cannot_decide"].items()):
+        yield Paragraph("Cannot" if number == 0 else " ", f"{name}: {why}")
+    yield Paragraph("Then", *_then(waiting, now))
+
+
+def _then(waiting: Mapping[str, Any], now: datetime) -> tuple[str, str]:
+    if waiting["manager_status"] == "paused":
+        return "the manager is PAUSED: what is approved waits until it is resumed", "warn"
+    tick = waiting["next_tick_at"]
+    if tick is None:
+        return "the manager has never ticked: no daemon runs, or it has only begun", "warn"
+    late = now - tick
+    if late > timedelta(minutes=2):
+        return f"the manager has not ticked for {ago(tick, now)}: see that a daemon runs", "warn"
+    return f"the manager carries it out at its next tick ({tick:%H:%M:%S} UTC)", ""
+
+
+def _mapping(label: str, values: Mapping[str, Any]) -> Iterator[Paragraph]:
+    shown = [(key, value) for key, value in values.items() if value not in (None, "", [], {})]
+    for number, (key, value) in enumerate(shown):
+        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        yield Paragraph(label if number == 0 else " ", f"{key.replace('_', ' ')}: {text}")
