@@ -22,14 +22,22 @@ Wait = Annotated[bool, typer.Option("--wait", help="Wait for the decision and th
 @app.command("list")
 def list_(
     status: Annotated[str | None, typer.Option(help="Only these: pending, approved, executed, ...")] = None,
+    mine: Annotated[bool, typer.Option("--mine", help="Only your own, still open.")] = False,
+    for_me: Annotated[bool, typer.Option("--for-me", help="Only those that you can decide.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=MOST, help="At most this many.")] = 100,
 ) -> None:
     """Requests: open ones first, then the newest."""
     from fedtui.core.acts import shapes
-    from fedtui.core.control import approvals
+    from fedtui.core.control import approvals, queue
 
-    with viewing() as (_node, session):
-        rows = [shapes.approval(row) for row in approvals.listing(session, status=status, limit=limit)]
+    view = queue.MINE if mine else queue.FOR_ME if for_me else ""
+    with viewing() as (node, session):
+        if view:
+            here = queue.View(view, node.operator, node.clock.now())
+            found = [approvals.find(session, line.id) for line in queue.page(session, view=here, limit=limit)]
+        else:
+            found = approvals.listing(session, status=status, limit=limit)
+        rows = [shapes.approval(row) for row in found]
     columns = (
         ("id", "ID"),
         ("status", "STATUS"),
@@ -55,12 +63,13 @@ def show_(approval: ApprovalArgument) -> None:
 def approve(
     approval: ApprovalArgument,
     digest: Annotated[str, typer.Option(help="The digest that was shown, 8 characters or more.")],
+    reason: Annotated[str | None, typer.Option(help="Why, for the record; a critical act needs it.")] = None,
 ) -> None:
     """Approve exactly what was shown. The manager carries it out at its next tick."""
     from fedtui.core.acts import shapes
 
     with opened() as node:
-        row = node.approve(node.actor("cli"), approval, digest)
+        row = node.approve(node.actor("cli"), approval, digest, reason=reason)
         with node.read() as session:
             shape = shapes.approval_in_full(session, row, node, node.acts)
     show(

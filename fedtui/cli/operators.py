@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -92,9 +91,10 @@ def _read(key: Path) -> str:
 
 def _console(name: str) -> list[str]:
     """What a login of theirs runs, whatever it asks for: by full path, on this home, as this operator."""
-    program = shutil.which(sys.argv[0]) or shutil.which("fedtui") or sys.argv[0]
+    script = Path(sys.executable).with_name("fedtui")
+    program = [str(script)] if script.exists() else [sys.executable, "-m", "fedtui"]
     home = str(load_settings().home)
-    return [str(Path(program).absolute()), "console", "--operator", name, "--restricted", "--home", home]
+    return [*program, "console", "--operator", name, "--restricted", "--home", home]
 
 
 @operators_app.command("recover")

@@ -25,9 +25,9 @@ def environment(**more: str) -> dict[str, str]:
 
 
 class Terminal:
-    """A Python program whose controlling terminal this is. `text` is what it wrote so far."""
+    """A program, Python unless told otherwise, whose controlling terminal this is. `text` is what it wrote so far."""
 
-    def __init__(self, *arguments: str, environ: Mapping[str, str]) -> None:
+    def __init__(self, *arguments: str, environ: Mapping[str, str], program: str = sys.executable) -> None:
         self.master, slave = pty.openpty()
         termios.tcsetwinsize(slave, (ROWS, COLUMNS))
 
@@ -37,7 +37,7 @@ class Terminal:
 
         self.began = time.perf_counter()
         self.process = subprocess.Popen(
-            [sys.executable, *arguments],
+            [program, *arguments],
             stdin=slave,
             stdout=slave,
             stderr=slave,

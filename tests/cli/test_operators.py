@@ -1,0 +1,199 @@
+"""Operators on a shared host: keys bound to them, sessions that nothing can turn into another's, emergencies."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.terminal import Terminal, environment
+from tests.cli.conftest import Home, MakeHome, free_port, until
+
+SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
+needs_sshd = pytest.mark.skipif(
+    not SSHD or not shutil.which("ssh") or not shutil.which("ssh-keygen"), reason="OpenSSH is not installed"
+)
+PROPOSE = "system.federation_peer_propose"
+
+
+@pytest.fixture
+def home(make_home: MakeHome) -> Home:
+    """A node of ada and ben."""
+    home = make_home("alpha")
+    home.ok("operators", "add", "ben")
+    return home
+
+
+@pytest.fixture
+def restricted() -> Iterator[Callable[..., Terminal]]:
+    """Opens a restricted console on a terminal, in whatever environment."""
+    opened: list[Terminal] = []
+
+    def open_(*words: str, **more: str) -> Terminal:
+        opened.append(Terminal("-m", "fedtui", "console", *words, environ=environment(**more)))
+        return opened[-1]
+
+    yield open_
+    for one in opened:
+        one.close()
+
+
+def test_the_environment_changes_nothing_in_a_restricted_session(
+    home: Home, make_home: MakeHome, restricted: Callable[..., Terminal]
+) -> None:
+    """Operator and home are those of the forced command, whatever the environment says; the band says RESTRICTED."""
+    other = make_home("other")
+    console = restricted(
+        "--operator", "ben", "--restricted", "--home", str(home.path), "--read-only",
+        FEDTUI_HOME=str(other.path), FEDTUI_OPERATOR="ada", FEDTUI_DATABASE_URL="sqlite:////nowhere",
+        XDG_DATA_HOME=str(other.path),
+    )  # fmt: skip
+    console.await_text("operator ben")
+    console.await_text("RESTRICTED")
+    console.await_text("alpha")
+    console.press("q")
+    assert console.wait() == 0
+
+
+def test_a_restricted_session_of_nobody_shows_nothing(home: Home, restricted: Callable[..., Terminal]) -> None:
+    """One who is not, or no longer, an operator is told so and sees no data."""
+    console = restricted("--operator", "zoe", "--restricted", "--home", str(home.path))
+    console.await_text("zoe is not an operator of this node")
+    console.press("q")
+    assert console.wait() == 0
+
+
+def test_a_restricted_session_sets_no_node_up(tmp_path: Path, restricted: Callable[..., Terminal]) -> None:
+    """Where there is no node it ends with words; a first run is not for a session that is bound."""
+    console = restricted("--operator", "ben", "--restricted", "--home", str(tmp_path / "empty"))
+    console.await_text("fedtui init")
+    assert console.wait() != 0
+
+
+@pytest.fixture
+def sshd(tmp_path: Path) -> Iterator[tuple[int, Path]]:
+    """A real sshd on loopback that takes all of a client's environment; its port and authorized_keys."""
+    place = tmp_path / "ssh"
+    place.mkdir(mode=0o700)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", place / "host"], check=True)
+    port, keys = free_port(), place / "authorized_keys"
+    settings = {
+        "Port": str(port), "ListenAddress": "127.0.0.1", "HostKey": str(place / "host"),
+        "AuthorizedKeysFile": str(keys), "PidFile": str(place / "pid"), "StrictModes": "no", "UsePAM": "no", "PasswordAuthentication": "no",
+        "PermitRootLogin": "yes", "AcceptEnv": "*",
+    }  # fmt: skip
+    (place / "config").write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
+    assert SSHD is not None
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    server = subprocess.Popen([SSHD, "-D", "-f", place / "config", "-E", place / "log"])
+    try:
+        until(lambda: _listens(port), "sshd listens")
+        yield port, keys
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@needs_sshd
+def test_a_key_opens_one_operators_console_and_nothing_else(
+    home: Home, sshd: tuple[int, Path], tmp_path: Path, make_home: MakeHome
+) -> None:
+    """Through a real sshd: ben's key shows ben's console, takes no command, no other home, no other operator."""
+    port, keys = sshd
+    other = make_home("other")
+    key = tmp_path / "ben"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    home.ok("operators", "authorize", "ben", "--key", f"{key}.pub", "--file", str(keys))
+    words = [
+        "-p", str(port), "-i", str(key), "-tt", "-q", "-o", "StrictHostKeyChecking=no", "-o",
+        "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes", "-o", "SendEnv=FEDTUI_*", "127.0.0.1",
+    ]  # fmt: skip
+    for command in ([], ["sh", "-c", "id"], ["fedtui", "console", "--operator", "ada"]):
+        environ = environment(FEDTUI_OPERATOR="ada", FEDTUI_HOME=str(other.path))
+        session = Terminal(*words, *command, environ=environ, program="ssh")
+        try:
+            session.await_text("operator ben")
+            session.await_text("RESTRICTED")
+            assert b"uid=" not in session.text
+            session.press("q")
+            session.wait()
+        finally:
+            session.close()
+    assert home.ok("operators", "authorize", "ben", "--remove", "--file", str(keys))["removed"] == 1
+    gone = subprocess.run(["ssh", *words[:-1], "-o", "BatchMode=yes", "127.0.0.1", "true"], capture_output=True,
+                          timeout=30, check=False)  # fmt: skip
+    assert gone.returncode == 255
+
+
+def test_operators_from_the_command_line(home: Home, tmp_path: Path) -> None:
+    """Wrong keys and recoveries that are none are refused with words; the last approver stays."""
+    (tmp_path / "key").write_text("hello\n")
+    for words, code, error in (
+        (("operators", "authorize", "ben", "--key", str(tmp_path / "key")), 2, "ssh_key_invalid"),
+        (("operators", "authorize", "ben", "--key", "/nowhere"), 2, "ssh_key_invalid"),
+        (("operators", "authorize", "ben"), 2, "wrong_usage"),
+        (("operators", "recover", "--reason", "x"), 3, "not_locked_out"),
+    ):
+        assert home.ok(*words, code=code)["error"]["code"] == error
+    assert home.ok("operators", "acknowledge") == {"acknowledged": []}
+
+
+def test_a_policy_lowered_from_the_command_line(home: Home) -> None:
+    """It lets through at once, shows in the list, and what went through is there for review."""
+    words = ("policies", "lower", PROPOSE, "--to", "notify_and_proceed", "--for", "30m", "--reason", "fire")
+    assert home.ok(*words)["policy"] == "notify_and_proceed"
+    home.ok("peers", "propose", "https://c.example", "--reason", "urgent")
+    listed = {row["action"]: row for row in home.ok("policies", "list")}
+    assert (listed[PROPOSE]["policy"], bool(listed[PROPOSE]["lowered_until"])) == ("notify_and_proceed", True)
+    [lowered] = home.ok("policies", "lowered")
+    assert lowered["went_through"][0]["reason"] == "urgent"
+    home.ok("policies", "restore", PROPOSE, operator="ben")
+    home.ok("peers", "propose", "https://d.example", code=4)
+    assert home.ok(*words[:-4], "--for", "5h", "--reason", "x", code=2)["error"]["code"] == "duration_invalid"
+
+
+def test_the_queue_by_view_and_reason(home: Home) -> None:
+    """--mine and --for-me are each operator's own; a critical act takes the approver's reason."""
+    asked = home.ok("peers", "propose", "https://c.example", code=4)["approval"]
+    assert [row["id"] for row in home.ok("approvals", "list", "--mine")] == [asked["id"]]
+    assert home.ok("approvals", "list", "--for-me") == []
+    assert [row["id"] for row in home.ok("approvals", "list", "--for-me", operator="ben")] == [asked["id"]]
+    shown = home.ok("approvals", "show", asked["id"], operator="ben")
+    assert shown["changes"] == [{"what": "https://c.example", "before": "", "after": "proposed"}]
+    assert shown["waiting"]["can_decide"] == ["ben"]
+    home.ok("approvals", "approve", asked["id"], "--digest", asked["digest"][:8], operator="ben")
+    home.ok("manager", "tick")
+    revoke = home.ok("peers", "revoke", "https://c.example", "--reason", "over", code=4)["approval"]
+    words = ("approvals", "approve", revoke["id"], "--digest", revoke["digest"])
+    assert home.ok(*words, operator="ben", code=2)["error"]["code"] == "reason_missing"
+    assert home.ok(*words, "--reason", "agreed", operator="ben")["status"] == "approved"
+
+
+def test_a_daemon_tells_people_who_look_at_no_console(home: Home, tmp_path: Path) -> None:
+    """The configured command hears of a request within seconds, from the daemon, and a slow one slows nothing down."""
+    heard = tmp_path / "heard"
+    script = tmp_path / "tell"
+    script.write_text(f"#!/bin/sh\ncat >> {heard}\necho >> {heard}\nsleep 3\n")
+    script.chmod(0o755)
+    with (home.path / "config.toml").open("a") as config:
+        config.write(f'notify_command = "{script}"\nnotify_interval = "1s"\n')
+    home.serve()
+    began = time.monotonic()
+    asked = home.ok("peers", "propose", "https://c.example", code=4)["approval"]
+    assert time.monotonic() - began < 3, "asking does not wait for the command"
+    until(lambda: heard.exists() and asked["id"] in heard.read_text(), "the command hears of it")
+    said = [json.loads(line) for line in heard.read_text().splitlines() if line.strip()]
+    assert any(one["approval"] and one["approval"]["id"] == asked["id"] for one in said)

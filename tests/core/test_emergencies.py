@@ -1,0 +1,499 @@
+"""Emergencies: policies lowered as a lease, operators who leave, the break-glass, key lines, and notices."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedtui.core.acts import authorizing, gate, jobs, notifying
+from fedtui.core.acts.gate import Done, Pending
+from fedtui.core.control import approvals, key_lines, lowering, operators, policies, queue
+from fedtui.core.control.approvals import Approval
+from fedtui.core.errors import NotFound, Problem, Refused, WrongUsage
+from fedtui.core.node import Node, open_node
+from fedtui.core.record import notices
+from fedtui.core.record.events import emit, recent
+from fedtui.core.runtime.actor import Actor
+from tests.conftest import MakeNode, ManualClock
+from tests.core.test_peers import new_peer
+
+ADA, BEN, CLEO = Actor("operator", "ada"), Actor("operator", "ben"), Actor("operator", "cleo")
+PROPOSE, REVOKE = "system.federation_peer_propose", "system.federation_peer_revoke"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFNE4/YU/qcq5BQXyXT+y8OGdI4Mezfw3OwI2BrFhe3A"
+
+
+@pytest.fixture
+def two(node: Node) -> Node:
+    """A node with a second operator, ben."""
+    assert isinstance(node.request(ADA, "system.operator_add", {"name": "ben"}), Done)
+    return node
+
+
+def propose(node: Node, url: str = "https://b.example", actor: Actor = ADA) -> Approval:
+    outcome = node.request(actor, PROPOSE, {"url": url}, reason="why not")
+    assert isinstance(outcome, Pending)
+    return outcome.approval
+
+
+def lower(node: Node, action: str = PROPOSE, **other: Any) -> Mapping[str, Any]:
+    given = {"policy_action": action, "policy": "notify_and_proceed", "span": "30m", "reason": "fire", **other}
+    outcome = node.request(ADA, "system.policy_lower", given, reason="fire")
+    assert isinstance(outcome, Done)
+    return outcome.result
+
+
+def in_force(node: Node, action: str = PROPOSE) -> str:
+    with node.read() as session:
+        return policies.in_force(session, action, node.clock.now())
+
+
+def status(node: Node, approval: Approval) -> str:
+    with node.read() as session:
+        return approvals.find(session, approval.id).status
+
+
+def kinds(node: Node) -> list[str]:
+    with node.read() as session:
+        return [event.kind for event in reversed(recent(session, limit=500))]
+
+
+# --- lowering ----------------------------------------------------------------------------
+
+
+def test_a_lowered_policy_lets_through_and_ends_by_the_clock(two: Node, clock: ManualClock) -> None:
+    """While it is lowered the act runs at once; at its end it asks again, without anybody doing anything."""
+    lower(two)
+    assert isinstance(two.request(ADA, PROPOSE, {"url": "https://b.example"}), Done)
+    clock.advance(minutes=29, seconds=59)
+    assert in_force(two) == "notify_and_proceed"
+    clock.advance(seconds=1)
+    assert in_force(two) == "require_approval"
+    assert isinstance(two.request(ADA, PROPOSE, {"url": "https://c.example"}), Pending)
+
+
+def test_both_ends_are_announced_once_and_what_went_through_is_listed(two: Node, clock: ManualClock) -> None:
+    """An event of severity high at either end, however often the manager ticks; the acts between for review."""
+    lower(two)
+    two.request(ADA, PROPOSE, {"url": "https://b.example"}, reason="it burns")
+    clock.advance(minutes=31)
+    two.request(ADA, PROPOSE, {"url": "https://c.example"})
+    assert jobs.manager_tick(two, two.acts)["policies_restored"] == [PROPOSE]
+    assert jobs.manager_tick(two, two.acts)["policies_restored"] == []
+    assert [kind for kind in kinds(two) if kind.startswith("system.policy.")] == [
+        "system.policy.lowered", "system.policy.restored",
+    ]  # fmt: skip
+    with two.read() as session:
+        assert {one.severity for one in recent(session) if one.kind.startswith("system.policy.")} == {"high"}
+        [row] = lowering.history(session)
+        shape = lowering.shape(session, row)
+    assert [one["params"]["url"] for one in shape["went_through"]] == ["https://b.example"]
+    assert shape["went_through"][0]["reason"] == "it burns"
+    assert (shape["restored_by"], shape["before"]) == ("the clock", "require_approval")
+
+
+def test_a_lowering_ends_though_its_process_died(two: Node, clock: ManualClock) -> None:
+    """Another process that opens the node afterwards finds the policy restored, and announces it at its first tick."""
+    lower(two)
+    two.close()
+    clock.advance(hours=1)
+    again = open_node(two.settings, clock=clock)
+    try:
+        assert in_force(again) == "require_approval"
+        assert jobs.manager_tick(again, again.acts)["policies_restored"] == [PROPOSE]
+    finally:
+        again.close()
+
+
+def test_restored_before_its_time(two: Node) -> None:
+    """An operator can end a lowering; there is nothing to end twice."""
+    lower(two)
+    assert isinstance(two.request(BEN, "system.policy_restore", {"policy_action": PROPOSE}), Done)
+    assert in_force(two) == "require_approval"
+    with pytest.raises(Refused) as refused:
+        two.request(BEN, "system.policy_restore", {"policy_action": PROPOSE})
+    assert refused.value.code == "policy_not_lowered"
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"policy": "auto_approve"}, "policy_floor"),
+        ({"policy": "require_approval"}, "policy_not_lower"),
+        ({"policy": "blocked"}, "policy_not_lower"),
+        ({"policy": "open"}, "policy_unknown"),
+        ({"policy_action": "system.nothing"}, "policy_unknown"),
+        ({"span": "241m"}, "duration_invalid"),
+        ({"span": "0s"}, "duration_invalid"),
+        ({"span": "soon"}, "duration_invalid"),
+        ({"reason": " "}, "reason_missing"),
+    ],
+)
+def test_what_may_not_be_lowered(two: Node, given: Mapping[str, Any], code: str) -> None:
+    """Not below the floor, not to what is not lower, not for more than four hours, not without a reason."""
+    with pytest.raises(Problem) as refused:
+        lower(two, **given)
+    assert refused.value.code == code
+    assert in_force(two) == "require_approval"
+
+
+def test_one_lowering_at_a_time_and_none_out_of_a_lockdown(two: Node, make_node: MakeNode) -> None:
+    """A second lowering of the same action is refused; a blocked action is not opened by lowering it."""
+    lower(two)
+    with pytest.raises(Refused) as refused:
+        lower(two, span="4h")
+    assert refused.value.code == "policy_lowered"
+    alone = make_node("beta")
+    alone.request(ADA, "system.policy_set", {"policy_action": PROPOSE, "policy": "blocked"})
+    with pytest.raises(Refused) as refused:
+        lower(alone)
+    assert refused.value.code == "policy_blocked"
+    with pytest.raises(Refused) as blocked:
+        alone.request(ADA, PROPOSE, {"url": "https://b.example"})
+    assert blocked.value.code == "policy_blocked"
+
+
+@pytest.mark.parametrize("action", ["system.policy_set", "system.policy_lower", "system.policy_restore"])
+def test_the_ways_back_cannot_be_blocked(node: Node, action: str) -> None:
+    """Whatever is locked down, policies can be set, lowered and restored."""
+    with pytest.raises(Refused) as refused:
+        node.request(ADA, "system.policy_set", {"policy_action": action, "policy": "blocked"})
+    assert refused.value.code == "policy_floor"
+
+
+# --- the clock of the queue --------------------------------------------------------------
+
+
+def test_the_clock_rejects_exactly_once_though_nobody_ran(two: Node, clock: ManualClock) -> None:
+    """Past its time a request cannot be approved, is told as expired before any process noticed, and ends once."""
+    asked = propose(two)
+    clock.advance(hours=4)
+    with pytest.raises(Refused) as refused:
+        two.approve(BEN, asked.id, asked.digest)
+    assert refused.value.code == "approval_timed_out"
+    with two.read() as session:
+        line = queue.one(session, asked.id, now=clock.now())
+        assert line is not None
+        assert line.status == "expired"
+        assert queue.count(session, view=queue.View(queue.HISTORY, "ben", clock.now())) == 1
+        assert queue.count(session, view=queue.View(queue.FOR_ME, "ben", clock.now())) == 0
+    assert [jobs.manager_tick(two, two.acts)["expired"] for _ in range(3)] == [1, 0, 0]
+    assert kinds(two).count("system.approval.expired") == 1
+
+
+def test_a_second_before_the_end_it_can_still_be_approved(two: Node, clock: ManualClock) -> None:
+    """The boundary belongs to the clock: at four hours sharp it is over, a second before it is not."""
+    asked = propose(two)
+    clock.advance(hours=3, minutes=59, seconds=59)
+    assert two.approve(BEN, asked.id, asked.digest).status == "approved"
+
+
+def test_people_are_told_before_the_clock_rejects(two: Node, clock: ManualClock) -> None:
+    """Half an hour before, once; not of what has been decided."""
+    asked, decided = propose(two), propose(two, "https://c.example")
+    two.approve(BEN, decided.id, decided.digest)
+    two.request(ADA, "system.manager_pause", {})
+    clock.advance(hours=3, minutes=29)
+    assert jobs.manager_tick(two, two.acts)["about_to_expire"] == 0
+    clock.advance(minutes=1)
+    assert [jobs.manager_tick(two, two.acts)["about_to_expire"] for _ in range(2)] == [1, 0]
+    with two.read() as session:
+        [event] = [one for one in recent(session) if one.kind == "system.approval.expiring"]
+    assert event.payload["approval_id"] == asked.id
+
+
+def test_a_clock_that_jumps_neither_loses_nor_doubles(two: Node, clock: ManualClock) -> None:
+    """Back, a request waits longer; forward, it ends; an approved act is carried out once all the same."""
+    asked, approved = propose(two), propose(two, "https://c.example")
+    clock.advance(hours=-10)
+    assert jobs.manager_tick(two, two.acts)["expired"] == 0
+    two.approve(BEN, approved.id, approved.digest)
+    assert jobs.manager_tick(two, two.acts)["executed"] == 1
+    clock.advance(days=400)
+    assert jobs.manager_tick(two, two.acts) | {"probed": 0, "answered": 0} == {
+        "status": "active", "expired": 1, "about_to_expire": 0, "policies_restored": [], "executed": 0, "failed": 0,
+        "redelivered": 0, "probed": 0, "answered": 0,
+    }  # fmt: skip
+    assert (status(two, asked), status(two, approved)) == ("expired", "executed")
+
+
+def test_a_critical_act_takes_the_approvers_reason(two: Node) -> None:
+    """Revoking a peer cannot be undone: whoever approves it says why; a heartbeat meanwhile changes nothing."""
+    peer_id = new_peer(two)
+    outcome = two.request(ADA, REVOKE, {"peer": peer_id, "reason": "over"}, reason="over")
+    assert isinstance(outcome, Pending)
+    asked = outcome.approval
+    for reason in (None, "  "):
+        with pytest.raises(WrongUsage) as refused:
+            two.approve(BEN, asked.id, asked.digest, reason=reason)
+        assert refused.value.code == "reason_missing"
+    assert two.approve(BEN, asked.id, asked.digest, reason="I agree").decision_reason == "I agree"
+
+
+def test_a_stale_request_says_what_has_changed(two: Node) -> None:
+    """Approving what has changed since is refused, with the difference, and the record shows it beforehand."""
+    peer_id = new_peer(two)
+    outcome = two.request(ADA, REVOKE, {"peer": peer_id, "reason": "over"}, reason="over")
+    assert isinstance(outcome, Pending)
+    two.request(ADA, "system.federation_peer_edit", {"peer": peer_id, "url": "https://moved.example"})
+    record = two.approval_record(outcome.approval.id)
+    assert record is not None
+    assert "https://moved.example" in record.changed_since
+    with pytest.raises(Refused) as refused:
+        two.approve(BEN, outcome.approval.id, outcome.approval.digest, reason="I agree")
+    assert refused.value.code == "approval_stale"
+    assert "https://moved.example" in refused.value.cause
+    assert status(two, outcome.approval) == "stale"
+
+
+# --- the queue's views -------------------------------------------------------------------
+
+
+def test_the_views_of_the_queue(two: Node, clock: ManualClock) -> None:
+    """For me: what I can decide. Mine: what I asked for. Open, and history; each page agrees with its count."""
+    mine, bens = propose(two), propose(two, "https://c.example", BEN)
+    rejected = propose(two, "https://d.example")
+    two.decide(BEN, "reject", rejected.id, "no")
+
+    def seen(view: str, operator: str) -> list[str]:
+        here = queue.View(view, operator, clock.now())
+        with two.read() as session:
+            page = queue.page(session, view=here)
+            assert len(page) == queue.count(session, view=here)
+            for place, line in enumerate(page):
+                key = queue.key(line, "deadline")
+                assert queue.rank(session, key, view=here) == place
+                assert queue.page(session, view=here, after=key) == page[place + 1 :]
+                assert queue.page(session, view=here, before=key) == page[:place]
+        return [line.id for line in page]
+
+    assert seen(queue.FOR_ME, "ben") == [mine.id]
+    assert seen(queue.FOR_ME, "ada") == [bens.id]
+    assert seen(queue.FOR_ME, "nobody") == []
+    assert seen(queue.MINE, "ada") == [mine.id]
+    assert seen(queue.ALL_OPEN, "ada") == [mine.id, bens.id]
+    assert seen(queue.HISTORY, "ada") == [rejected.id]
+    assert two.approval_beside(mine.id, queue.ALL_OPEN, forwards=True) == bens.id
+    assert two.approval_beside(bens.id, queue.ALL_OPEN, forwards=False) == mine.id
+    assert two.approval_beside(bens.id, queue.ALL_OPEN, forwards=True) is None
+    two.decide(ADA, "reject", bens.id, "no")
+    assert two.approval_beside(mine.id, queue.ALL_OPEN, forwards=True) is None
+
+
+# --- operators ---------------------------------------------------------------------------
+
+
+def test_who_leaves_takes_requests_and_approvals_along(two: Node) -> None:
+    """A removed operator's requests are withdrawn, and what they approved waits for another's decision."""
+    two.approve(BEN, (cleo := pending_add(two, "cleo")).id, cleo.digest)
+    jobs.manager_tick(two, two.acts)
+    bens, approved = propose(two, "https://c.example", BEN), propose(two)
+    two.approve(BEN, approved.id, approved.digest)
+    leaving = two.request(ADA, "system.operator_remove", {"name": "ben"})
+    assert isinstance(leaving, Pending)
+    two.approve(CLEO, leaving.approval.id, leaving.approval.digest)
+    assert gate.execute(two, two.acts, leaving.approval.id) == "executed"
+    assert (status(two, bens), status(two, approved)) == ("withdrawn", "pending")
+    assert jobs.manager_tick(two, two.acts)["executed"] == 0
+    with pytest.raises(NotFound):
+        two.approve(BEN, approved.id, approved.digest)
+    two.approve(CLEO, approved.id, approved.digest)
+    assert jobs.manager_tick(two, two.acts)["executed"] == 1
+
+
+def pending_add(node: Node, name: str) -> Approval:
+    outcome = node.request(ADA, "system.operator_add", {"name": name})
+    assert isinstance(outcome, Pending)
+    return outcome.approval
+
+
+def test_an_approval_of_one_who_left_meanwhile_is_not_carried_out(two: Node) -> None:
+    """Also where the removal came between the manager's look and the act: it fails, and says why."""
+    asked = propose(two)
+    two.approve(BEN, asked.id, asked.digest)
+    with two.unit(ADA) as unit:
+        operators.remove(unit, "ben")
+    assert gate.execute(two, two.acts, asked.id) == "failed"
+    with two.read() as session:
+        assert (approvals.find(session, asked.id).error or {})["code"] == "operator_unknown"
+
+
+def test_the_glass_breaks_only_when_nobody_is_left(two: Node) -> None:
+    """While any operator could let anybody in it holds; then it opens loudly, and shows until another has seen it."""
+    with pytest.raises(Refused) as refused:
+        authorizing.recover(two, CLEO, "cleo", "locked out")
+    assert refused.value.code == "not_locked_out"
+    with two.unit(ADA) as unit:
+        for operator in operators.listing(unit.session):
+            operator.removed_at = unit.now
+    authorizing.recover(two, CLEO, "cleo", "everybody left")
+    assert two.overview().recovered == ("cleo",)
+    with two.read() as session:
+        [event] = [one for one in recent(session) if one.kind == "system.operator.recovered"]
+        assert (event.severity, event.payload["reason"]) == ("critical", "everybody left")
+        assert operators.require(session, "cleo", operators.MANAGE_OPERATORS)
+    two.request(CLEO, "system.operator_add", {"name": "dora"})
+    with pytest.raises(Refused) as own:
+        authorizing.acknowledge(two, CLEO)
+    assert own.value.code == "four_eyes"
+    assert authorizing.acknowledge(two, Actor("operator", "dora")) == ["cleo"]
+    assert two.overview().recovered == ()
+
+
+def test_a_lock_out_by_policy_is_one(node: Node) -> None:
+    """One operator, and every way to another asks for an approval that nobody can give: that is locked out, too."""
+    for action in ("system.operator_add", "system.settings_change", "system.policy_set"):
+        node.request(ADA, "system.policy_set", {"policy_action": action, "policy": "require_approval"})
+    assert isinstance(node.request(ADA, "system.operator_add", {"name": "ben"}), Pending)
+    assert authorizing.recover(node, ADA, "ben", "nobody can approve")["operator"] == "ben"
+
+
+# --- key lines ---------------------------------------------------------------------------
+
+
+def test_a_key_line_forces_one_operators_console(two: Node, tmp_path: Path) -> None:
+    """The line restricts, forces the command, and names the operator; written once, private, beside what is there."""
+    keys = tmp_path / ".ssh" / "authorized_keys"
+    keys.parent.mkdir()
+    keys.write_text("ssh-rsa AAAA admin@here\n")
+    command = ["/opt/fed tui/fedtui", "console", "--operator", "ben", "--restricted"]
+    for new in (True, False):
+        done = authorizing.authorize(two, ADA, "ben", f"{KEY} ben@laptop\n", keys, command)
+        assert done["new"] is new
+    lines = keys.read_text().splitlines()
+    assert lines[0] == "ssh-rsa AAAA admin@here"
+    assert lines[1:] == [
+        f"restrict,pty,command=\"'/opt/fed tui/fedtui' console --operator ben --restricted\" {KEY} fedtui:ben"
+    ]
+    assert keys.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(Refused) as taken:
+        authorizing.authorize(two, ADA, "ada", KEY, keys, command)
+    assert taken.value.code == "ssh_key_taken"
+    assert authorizing.deauthorize(two, ADA, "ben", keys)["removed"] == 1
+    assert keys.read_text() == "ssh-rsa AAAA admin@here\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "hello",
+        f'command="sh" {KEY}',
+        f"{KEY}\n{KEY}",
+        KEY[:40],
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----\n",
+    ],
+)
+def test_what_is_not_one_public_key_is_refused(text: str) -> None:
+    """Nothing but one line with one public key gets into authorized_keys; options of its own least of all."""
+    with pytest.raises(WrongUsage) as refused:
+        key_lines.key_of(text)
+    assert refused.value.code == "ssh_key_invalid"
+
+
+def test_only_an_operator_on_record_gets_a_key_line(two: Node, tmp_path: Path) -> None:
+    """A name that is none, or an actor who may not manage operators, writes nothing."""
+    with pytest.raises(NotFound):
+        authorizing.authorize(two, ADA, "zoe", KEY, tmp_path / "keys", ["x"])
+    with pytest.raises(NotFound):
+        authorizing.authorize(two, CLEO, "ben", KEY, tmp_path / "keys", ["x"])
+    assert not (tmp_path / "keys").exists()
+
+
+# --- notices -----------------------------------------------------------------------------
+
+TAKE = "import sys; open(sys.argv[1], 'ab').write(sys.stdin.buffer.read() + b'\\n')"
+
+
+def teller(make_node: MakeNode, command: str, **options: Any) -> Node:
+    return make_node("alpha", notify_command=command, **options)
+
+
+def test_what_is_grave_or_waits_is_told_with_all_one_needs(make_node: MakeNode, tmp_path: Path) -> None:
+    """A request, and an event of severity high, reach the command as JSON; what is neither does not."""
+    heard = tmp_path / "heard"
+    node = teller(make_node, f'{sys.executable} -c "{TAKE}" {heard}')
+    node.request(ADA, "system.operator_add", {"name": "ben"})
+    asked = propose(node)
+    lower(node)
+    assert notifying.deliver(node)["told"] == 3
+    assert notifying.deliver(node)["told"] == 0
+    said = [json.loads(line) for line in heard.read_text().splitlines()]
+    assert [one["event"]["kind"] for one in said] == [
+        "system.approval.requested", "system.policy.lowered", "system.act",
+    ]  # fmt: skip
+    assert said[0]["approval"]["id"] == asked.id
+    assert said[0]["approval"]["summary"].startswith("Propose to peer with")
+    assert {one["node"]["name"] for one in said} == {"alpha"}
+
+
+def test_a_command_that_fails_is_tried_again_later_and_seen(make_node: MakeNode, clock: ManualClock) -> None:
+    """Each attempt waits longer, the outage begins and ends with one event, and the overview shows it meanwhile."""
+    node = teller(make_node, f"{sys.executable} -c \"import sys; sys.exit('no such channel')\"")
+    node.request(ADA, "system.operator_add", {"name": "ben"})
+    propose(node)
+    propose(node, "https://c.example")
+    assert notifying.deliver(node)["failed"] == 2
+    assert notifying.deliver(node) == {"configured": True, "told": 0, "failed": 0}
+    clock.advance(seconds=15)
+    assert notifying.deliver(node)["failed"] == 2
+    clock.advance(seconds=15)
+    assert notifying.deliver(node)["failed"] == 0
+    assert node.overview().notices_failing == 2
+    with node.read() as session:
+        assert notices.failing(session)[1] == "exit 1: no such channel"
+    assert kinds(node).count("system.notice.failed") == 1
+    object.__setattr__(node.settings, "notify_command", f'{sys.executable} -c "pass"')
+    clock.advance(minutes=15)
+    assert notifying.deliver(node)["told"] == 2
+    assert kinds(node).count("system.notice.recovered") == 1
+    assert node.overview().notices_failing == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "said"), [("/nowhere/at/all", "could not be run"), ("sleep 30", "did not end within 1 s")]
+)
+def test_a_command_that_hangs_or_is_not_there_is_said_so(make_node: MakeNode, command: str, said: str) -> None:
+    """A missing command and one that does not end are failures with their own words, and end in their time."""
+    node = teller(make_node, command, notify_timeout="1s")
+    with node.unit(ADA) as unit:
+        emit(unit, "system.manager.paused", source="test")
+    assert notifying.deliver(node)["failed"] == 1
+    with node.read() as session:
+        assert said in (notices.failing(session)[1] or "")
+
+
+def test_a_notice_is_given_up_after_a_day(make_node: MakeNode, clock: ManualClock) -> None:
+    """What nobody takes for a day is not tried for ever."""
+    node = teller(make_node, "false")
+    with node.unit(ADA) as unit:
+        emit(unit, "system.manager.paused", source="test")
+    tried = 0
+    for _ in range(200):
+        tried += notifying.deliver(node)["failed"]
+        clock.advance(minutes=15)
+    assert 90 < tried < 110
+    assert node.overview().notices_failing == 0
+
+
+def test_without_a_command_nothing_piles_up(two: Node) -> None:
+    """Where nobody asked to be told, the outbox is emptied."""
+    propose(two)
+    assert notifying.deliver(two) == {"configured": False}
+    with two.read() as session:
+        assert session.query(notices.Notice).count() == 0
+
+
+def test_a_notice_is_written_with_its_event_or_not_at_all(two: Node) -> None:
+    """A unit that fails leaves neither."""
+    with pytest.raises(RuntimeError), two.unit(ADA) as unit:
+        emit(unit, "system.manager.paused", source="test")
+        raise RuntimeError
+    with two.read() as session:
+        assert session.query(notices.Notice).filter_by(kind="system.manager.paused").count() == 0
+    assert timedelta(hours=24) == notices.GIVE_UP_AFTER
