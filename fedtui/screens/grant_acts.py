@@ -41,7 +41,7 @@ def _list_field(key: str, label: str, column: str, entries: Sequence[str] = ()) 
         count = len(_entries(text))
         return f"{count} allowed" if count else "any: it does not restrict"
 
-    return Field(key, label, ", ".join(entries), check=wrong, tell=told, limit=MOST_LISTED)
+    return Field(key, label, ", ".join(entries), check=wrong, tell=told, limit=MOST_LISTED, append=True)
 
 
 def _lists(line: GrantLine | None = None) -> tuple[Field, ...]:

@@ -85,9 +85,9 @@ def sshd(tmp_path: Path) -> Iterator[tuple[int, Path]]:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", place / "host"], check=True)
     port, keys = free_port(), place / "authorized_keys"
     settings = {
-        "Port": str(port), "ListenAddress": "127.0.0.1", "HostKey": str(place / "host"),
-        "AuthorizedKeysFile": str(keys), "PidFile": str(place / "pid"), "StrictModes": "no", "UsePAM": "no", "PasswordAuthentication": "no",
-        "PermitRootLogin": "yes", "AcceptEnv": "*",
+        "Port": str(port), "ListenAddress": "127.0.0.1", "HostKey": str(place / "host"), "AcceptEnv": "*",
+        "AuthorizedKeysFile": str(keys), "PidFile": str(place / "pid"), "StrictModes": "no", "UsePAM": "no",
+        "PasswordAuthentication": "no", "PermitRootLogin": "yes",
     }  # fmt: skip
     (place / "config").write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
     assert SSHD is not None
@@ -174,6 +174,8 @@ def test_the_queue_by_view_and_reason(home: Home) -> None:
     shown = home.ok("approvals", "show", asked["id"], operator="ben")
     assert shown["changes"] == [{"what": "https://c.example", "before": "", "after": "proposed"}]
     assert shown["waiting"]["can_decide"] == ["ben"]
+    own = home.ok("approvals", "approve", asked["id"], "--digest", asked["digest"], code=3)
+    assert own["error"]["code"] == "four_eyes"
     home.ok("approvals", "approve", asked["id"], "--digest", asked["digest"][:8], operator="ben")
     home.ok("manager", "tick")
     revoke = home.ok("peers", "revoke", "https://c.example", "--reason", "over", code=4)["approval"]

@@ -17,11 +17,12 @@ from fedtui.core.control import approvals, key_lines, lowering, operators, polic
 from fedtui.core.control.approvals import Approval
 from fedtui.core.errors import NotFound, Problem, Refused, WrongUsage
 from fedtui.core.node import Node, open_node
+from fedtui.core.peering import peers
 from fedtui.core.record import notices
 from fedtui.core.record.events import emit, recent
 from fedtui.core.runtime.actor import Actor
 from tests.conftest import MakeNode, ManualClock
-from tests.core.test_peers import new_peer
+from tests.core.test_peers import new_peer, put_in
 
 ADA, BEN, CLEO = Actor("operator", "ada"), Actor("operator", "ben"), Actor("operator", "cleo")
 PROPOSE, REVOKE = "system.federation_peer_propose", "system.federation_peer_revoke"
@@ -497,3 +498,27 @@ def test_a_notice_is_written_with_its_event_or_not_at_all(two: Node) -> None:
     with two.read() as session:
         assert session.query(notices.Notice).filter_by(kind="system.manager.paused").count() == 0
     assert timedelta(hours=24) == notices.GIVE_UP_AFTER
+
+
+# --- the manager reconciles --------------------------------------------------------------
+
+
+def test_the_manager_probes_degraded_peers_and_no_others(two: Node, clock: ManualClock) -> None:
+    """Each tick calls the degraded that were not called lately; never the suspended; paused, nobody."""
+    found = {
+        status_: new_peer(two, f"https://{status_}.example")
+        for status_ in ("degraded", "suspended", "active", "revoked")
+    }
+    for status_, peer_id in found.items():
+        put_in(two, peer_id, status_)
+    outcome = jobs.manager_tick(two, two.acts)
+    assert (outcome["probed"], outcome["answered"]) == (1, 0)
+    with two.read() as session:
+        tried = {status_ for status_, peer_id in found.items() if peers.get(session, peer_id).last_outbound_attempt_at}
+    assert tried == {"degraded"}
+    assert jobs.manager_tick(two, two.acts)["probed"] == 0, "not again so soon"
+    clock.advance(minutes=1)
+    assert jobs.manager_tick(two, two.acts)["probed"] == 1
+    two.request(ADA, "system.manager_pause", {})
+    clock.advance(minutes=1)
+    assert "probed" not in jobs.manager_tick(two, two.acts)

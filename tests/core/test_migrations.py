@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import IntegrityError
 
+from fedtui.core.access.grants import Grant
 from fedtui.core.control import operators
 from fedtui.core.errors import Refused, Unusable, WrongUsage
 from fedtui.core.node import Node, init_node, open_node
@@ -53,6 +56,31 @@ def test_models_and_migrations_agree(tmp_path: Path) -> None:
     with database.reading() as session:
         context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_a_grant_of_the_first_schema_lives_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database of revision 0001 with a managed child's grant in it comes to the present one with the row whole."""
+    database = fresh(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(migrate, "HEAD", "0001")
+        migrate.upgrade(database)
+    issued, expires = "2026-03-01 12:00:00.000000", "2027-03-01 12:00:00.000000"
+    with database.engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO grants VALUES ('g-1', 'p-1', 'parent-operator@p-1', 'managed_child_operator', NULL,"
+                """ '["read", "write", "admin"]', '[]', '[]', '[]', :issued, :expires, NULL)"""
+            ),
+            {"issued": issued, "expires": expires},
+        )
+    assert migrate.upgrade(database) is True
+    with database.reading() as session:
+        grant = session.get_one(Grant, "g-1")
+        assert (grant.remote_subject, grant.permission_scopes) == ("parent-operator@p-1", ["read", "write", "admin"])
+        assert grant.expires_at - grant.issued_at == timedelta(seconds=grant.ttl_seconds) == timedelta(days=365)
+        assert (grant.renew_at, grant.archived_at, grant.issued_by) == (None, None, None)
+    with database.engine.begin() as connection, pytest.raises(IntegrityError):
+        connection.execute(text("INSERT INTO grants SELECT * FROM grants"))
 
 
 def test_keys_checks_and_partial_indexes_agree(tmp_path: Path) -> None:

@@ -62,6 +62,11 @@ class FakeNode:
         self.asked: list[tuple[str, dict[str, Any], str | None]] = []
         self.refuses: Exception | None = None
         self.heartbeat_fails: str | None = None
+        self.others: dict[str, dict[str, Any]] = {}
+        """Records of other places than peers, by place and id."""
+        self.records: dict[str, Any] = {}
+        self.cut: list[Any] = []
+        self.explained: Any = None
 
     def actor(self, origin: str) -> str:
         """Who acts."""
@@ -96,6 +101,22 @@ class FakeNode:
         """Send a heartbeat: None, or why it failed."""
         time.sleep(self.delay)
         return self.heartbeat_fails
+
+    def grant_record(self, grant_id: str) -> Any:
+        """A grant in full."""
+        return self.records.get(grant_id)
+
+    def approval_record(self, approval_id: str) -> Any:
+        """A request in full."""
+        return self.records.get(approval_id)
+
+    def cut_off(self, grant_id: str, edit: dict[str, Any] | None) -> list[Any]:
+        """What an edit would cut off: whatever the test says, where it restricts at all."""
+        return self.cut if edit and any(value for key, value in edit.items() if key != "auto_renew") else []
+
+    def explain(self, described: Any, **_options: Any) -> Any:
+        """Why a call is refused: as the test says."""
+        return self.explained
 
     def put(self, *lines: PeerLine) -> None:
         """Commit new or changed peers."""
@@ -221,10 +242,45 @@ class FakeSource:
             return [self.node.peers[id] for id in ids if id in self.node.peers]
 
 
+class OtherSource(FakeSource):
+    """A few records of another place, in the order in which the test put them."""
+
+    sorts: Sequence[str] = ("given",)
+
+    def __init__(self, node: NodeHandle, place: str) -> None:
+        super().__init__(node)
+        self.records = list(self.node.others.get(place, {}).values())
+
+    def key(self, query: Query, row: Any) -> Key:
+        return (self.records.index(row),)
+
+    def find(self, query: Query, id: str) -> Any:
+        return next(iter(self.lines([id])), None)
+
+    def page(
+        self, query: Query, *, after: Key | None = None, before: Key | None = None, offset: int = 0, limit: int
+    ) -> Sequence[Any]:
+        if before is not None:
+            return self.records[: before[0]][-limit:]  # type: ignore[misc]
+        start = offset if after is None else after[0] + 1  # type: ignore[operator]
+        return self.records[start : start + limit]
+
+    def rank(self, query: Query, key: Key) -> int:
+        return int(key[0])  # type: ignore[call-overload,no-any-return]
+
+    def count(self, query: Query) -> int:
+        return len(self.records)
+
+    def starting_with(self, beginning: str) -> Sequence[Any]:
+        return [line for line in self.records if line.id.startswith(beginning)][:2]
+
+    def lines(self, ids: Sequence[str]) -> Sequence[Any]:
+        return [line for id in ids for line in self.records if line.id == id]
+
+
 def fake_source(node: NodeHandle, place: str) -> FakeSource:
-    """The records of a place: peers are all that this node has."""
-    assert place == "peers"
-    return FakeSource(node)
+    """The records of a place."""
+    return FakeSource(node) if place == "peers" else OtherSource(node, place)
 
 
 def matches(line: PeerLine, query: Query) -> bool:

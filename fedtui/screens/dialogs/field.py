@@ -34,7 +34,8 @@ class Field:
 
     `tell` says in a few words what a right answer means. With `choices` one of them is
     chosen; else a text of at most `limit` characters is typed, and a digit in an empty one puts
-    in one of the `canned`.
+    in one of the `canned`. What is filled in is replaced by typing, unless `append` says that it
+    is gone on with.
     """
 
     key: str
@@ -45,6 +46,7 @@ class Field:
     tell: Callable[[str], str] = anything
     choices: Sequence[str] = ()
     canned: Sequence[str] = ()
+    append: bool = False
     limit: int = LIMIT
 
 
@@ -71,7 +73,7 @@ class Text(Input):
 
     def __init__(self, field: Field) -> None:
         value = harmless(field.value)
-        super().__init__(value, placeholder=field.hint, id=f"field-{field.key}")
+        super().__init__(value, placeholder=field.hint, id=f"field-{field.key}", select_on_focus=not field.append)
         self.cursor_blink = False
         self.field = field
         self.refused = ""
