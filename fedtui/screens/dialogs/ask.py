@@ -73,18 +73,22 @@ class Ask(Dialog[Answers]):
         yield Lines(id="title")
         with VerticalScroll(classes="body", can_focus=False):
             yield Lines(id="happens")
-        with VerticalScroll(classes="fields", can_focus=False):
-            for field in self._question.fields:
-                asked: Text | Choice = Choice(field) if field.choices else Text(field)
-                self._asking.append(asked)
-                yield Lines(id=f"label-{field.key}")
-                yield asked
+        if self._question.fields:
+            with VerticalScroll(classes="fields", can_focus=False):
+                yield from self._fields()
         if self._question.weigh is not None:
             yield Lines(id="weighed")
         with Horizontal(classes="buttons"):
             yield Lines(id="keys")
             yield Press("Cancel", id="cancel")
             yield Press(self._question.confirm, id="confirm")
+
+    def _fields(self) -> Iterator[Widget]:
+        for field in self._question.fields:
+            asked: Text | Choice = Choice(field) if field.choices else Text(field)
+            self._asking.append(asked)
+            yield Lines(id=f"label-{field.key}")
+            yield asked
 
     def on_mount(self) -> None:
         """Put the focus where it does no harm. (Textual calls the dialog's own `on_mount` itself.)"""
