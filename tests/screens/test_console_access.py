@@ -74,6 +74,7 @@ async def at_place(pilot: Pilot[None], place: str) -> None:
     await until(pilot, lambda: getattr(app.screen, "place", "").startswith(place))
     if "/" in place:
         await until(pilot, lambda: app.screen._look.record is not None)  # type: ignore[attr-defined]
+        await until(pilot, lambda: app.screen.update() or "Used by" in page(pilot) or "Digest" in page(pilot))  # type: ignore[attr-defined]
     else:
         await until(pilot, lambda: app.screen.query_one(Window).has_rows)
     app.screen.update()  # type: ignore[attr-defined]

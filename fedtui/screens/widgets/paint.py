@@ -121,8 +121,18 @@ class Lines(Painted):
 
     DEFAULT_CSS = "Lines { width: 1fr; height: 1; }"
 
+    _measured = -1
+    """How many lines the layout last made room for."""
+
+    def present(self, lines: Sequence[Line]) -> None:
+        """Show these lines; make room for them where there is none yet, also if the styles came later."""
+        super().present(lines)
+        if self.styles.is_auto_height and self._measured != len(lines):
+            self.refresh(layout=True)
+
     def get_content_height(self, container: object, viewport: object, width: int) -> int:
-        return len(self._lines)
+        self._measured = len(self._lines)
+        return self._measured
 
 
 def row(items: Iterable[tuple[str, str]], *, width: int, x: int = 1, gap: int = 2, base: str = "") -> Line:
