@@ -24,6 +24,7 @@ from fedtui.screens.widgets.clean import clean
 
 MOST_REMEMBERED = 10
 WRONG_USAGE = 2
+LEFT = "You are no longer an operator of this node."
 
 
 class Place(NamedTuple):
@@ -74,7 +75,7 @@ class Console(TerminalApp[None], inherit_bindings=False):
     ) -> None:
         super().__init__()
         self.shared = Shared(mode=mode, notice=notice or str, now=now, read_only=read_only, restricted=restricted)
-        self.shared.ring = self.bell
+        self.shared.ring, self.shared.leave = self.bell, partial(self.exit, message=LEFT)
         self.ahead = self.shared.ahead
         for name, place_ in self.PLACES.items():
             self.add_mode(name, partial(place_.records, self.shared))

@@ -142,6 +142,8 @@ class Shared:
     """Through which part of the queue one goes from request to request."""
     source_of: Callable[[NodeHandle, str], Records[Any]] = source_of
     overview: Overview | None = None
+    leave: Callable[[], object] = str
+    """Ends the console: the operator of a restricted session was removed."""
     ring: Callable[[], object] = str
     """Rings the terminal's bell: a request came that this operator can decide."""
     message: str = ""
@@ -225,6 +227,8 @@ class Shared:
         while True:
             try:
                 before, self.overview = self.overview, await self.aside.run(look) or self.overview
+                if self.restricted and self.overview is not None and not self.overview.permissions:
+                    self.leave()
                 if before is not None and self.overview is not None and self.overview.waiting > before.waiting:
                     self.ring()
                 self.pulse.beat(WATCH)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -217,10 +218,38 @@ async def test_the_bell_rings_once_for_a_request_that_one_can_decide() -> None:
         await settled(pilot)
         app.shared.ring = lambda: rung.append(1)
         for waiting in (1, 1, 0, 2):
-            node.seen = type(SEEN)(**{**{f: getattr(SEEN, f) for f in SEEN.__dataclass_fields__}, "waiting": waiting})
+            node.seen = replace(SEEN, waiting=waiting)
             node.version += 1
             await until(pilot, lambda: app.shared.overview is node.seen)
         assert len(rung) == 2
+
+
+@in_loop
+async def test_marked_grants_are_renewed_together() -> None:
+    """The dialog lists every target, also the one that it is not for, and each of the others is asked for."""
+    node = access_node()
+    app = console(node, place="grants")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at_place(pilot, "grants")
+        await pilot.press("space", "space", "G", "space", "n")
+        await until(pilot, lambda: isinstance(app.screen, Ask) and app.screen.ready)
+        assert "Renew 2 grants" in page(pilot)
+        assert "Left out, because of their state: gone@hotel" in page(pilot)
+        await pilot.press("y")
+        await until(pilot, lambda: len(node.asked) == 2)
+        assert {action for action, _, _ in node.asked} == {"system.federation_grant_renew"}
+
+
+@in_loop
+async def test_a_restricted_session_ends_with_its_operator() -> None:
+    """Removed while the console is open, the operator of a restricted session is shown out."""
+    node = access_node()
+    app = console(node, restricted=True)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        node.seen = replace(SEEN, permissions=frozenset())
+        node.version += 1
+        await until(pilot, lambda: app._exit)
 
 
 # --- on the real queue -------------------------------------------------------------------

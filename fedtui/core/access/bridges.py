@@ -9,9 +9,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.access import allowlists
-from fedtui.core.errors import NotFound, Refused
+from fedtui.core.errors import Refused
 from fedtui.core.record.events import emit
 from fedtui.core.runtime.database import Base
+from fedtui.core.runtime.lookup import by_beginning
 from fedtui.core.runtime.types import Id, Text_, Time, new_id
 from fedtui.core.runtime.unit import Unit
 
@@ -100,16 +101,7 @@ def refused(bridge: Bridge, to: str) -> Refused:
 
 def find(session: Session, wanted: str) -> Bridge:
     """By id or a unique beginning of one. Raises `NotFound`."""
-    query = select(Bridge).where(Bridge.id.startswith(wanted.strip().lower(), autoescape=True)).limit(2)
-    found = list(session.scalars(query)) if wanted.strip() else []
-    if len(found) != 1:
-        raise NotFound(
-            f"{'More than one' if found else 'No'} bridge has an id beginning {wanted[:60]!r}.",
-            cause="An id, or a unique beginning of one, is needed.",
-            fix="See them with: fedtui bridges list",
-            code="bridge_not_found",
-        )
-    return found[0]
+    return by_beginning(session, Bridge, wanted, noun="bridge", see="fedtui bridges list", code="bridge_not_found")
 
 
 def live(session: Session, peer_id: str, network: str) -> Bridge | None:

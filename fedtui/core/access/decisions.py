@@ -22,6 +22,7 @@ from fedtui.core.access.chain import Asked, Judgement
 from fedtui.core.errors import NotFound
 from fedtui.core.runtime.database import Base
 from fedtui.core.runtime.limits import Buckets, address_key
+from fedtui.core.runtime.lookup import by_beginning
 from fedtui.core.runtime.types import Id, Json, JsonObject, Text_, Time, new_id
 from fedtui.core.runtime.unit import Unit
 
@@ -128,16 +129,15 @@ def replay(decision: Decision) -> Asked:
 
 def find(session: Session, wanted: str) -> Decision:
     """By id or a unique beginning of one. Raises `NotFound`."""
-    query = select(Decision).where(Decision.id.startswith(wanted.strip().lower(), autoescape=True)).limit(2)
-    found = list(session.scalars(query)) if wanted.strip() else []
-    if len(found) != 1:
-        raise NotFound(
-            f"{'More than one' if found else 'No'} decision has an id beginning {wanted[:60]!r}.",
-            cause="Refusals are kept 90 days, a sample of what was allowed 7 days.",
-            fix="See them with: fedtui decisions list",
-            code="decision_not_found",
-        )
-    return found[0]
+    return by_beginning(
+        session,
+        Decision,
+        wanted,
+        noun="decision",
+        see="fedtui decisions list",
+        code="decision_not_found",
+        cause="Refusals are kept 90 days, a sample of what was allowed 7 days.",
+    )
 
 
 def listing(

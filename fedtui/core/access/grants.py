@@ -17,6 +17,7 @@ from fedtui.core.peering.peers import Peer
 from fedtui.core.record.events import emit
 from fedtui.core.runtime import durations
 from fedtui.core.runtime.database import Base
+from fedtui.core.runtime.lookup import by_beginning
 from fedtui.core.runtime.types import Id, JsonList, Text_, Time, new_id
 from fedtui.core.runtime.unit import Unit
 
@@ -304,16 +305,15 @@ def as_if(grant: Grant, changes: Mapping[str, Any]) -> Grant:
 def find(session: Session, wanted: str) -> Grant:
     """By id, a unique beginning of one, or the bearer `fg-<id>`. Raises `NotFound`."""
     beginning = wanted.strip().lower().removeprefix(BEARER)
-    query = select(Grant).where(Grant.id.startswith(beginning, autoescape=True)).limit(2)
-    found = list(session.scalars(query)) if beginning else []
-    if len(found) != 1:
-        raise NotFound(
-            f"{'More than one' if found else 'No'} grant has an id beginning {wanted[:60]!r}.",
-            cause="An id, a unique beginning of one, or the bearer is needed.",
-            fix="See them with: fedtui grants list",
-            code="grant_not_found",
-        )
-    return found[0]
+    return by_beginning(
+        session,
+        Grant,
+        beginning,
+        noun="grant",
+        see="fedtui grants list",
+        code="grant_not_found",
+        cause="An id, a unique beginning of one, or the bearer is needed.",
+    )
 
 
 def require_open(grant: Grant) -> None:

@@ -18,9 +18,10 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.control import node_settings, operators
 from fedtui.core.control.operators import CONTROL
-from fedtui.core.errors import NotFound, Refused, WrongUsage
+from fedtui.core.errors import Refused, WrongUsage
 from fedtui.core.record.events import emit
 from fedtui.core.runtime.database import Base
+from fedtui.core.runtime.lookup import by_beginning
 from fedtui.core.runtime.types import Id, Json, JsonObject, Text_, Time, new_id
 from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust import vault as vaults
@@ -124,16 +125,9 @@ def ask(
 
 def find(session: Session, wanted: str) -> Approval:
     """By id or a unique beginning of one. Raises `NotFound`."""
-    query = select(Approval).where(Approval.id.startswith(wanted.strip().lower(), autoescape=True)).limit(2)
-    found = list(session.scalars(query)) if wanted.strip() else []
-    if len(found) != 1:
-        raise NotFound(
-            f"{'More than one' if found else 'No'} approval request has an id beginning {wanted[:60]!r}.",
-            cause="An id, or a unique beginning of one, is needed.",
-            fix="See them with: fedtui approvals list",
-            code="approval_not_found",
-        )
-    return found[0]
+    return by_beginning(
+        session, Approval, wanted, noun="approval request", see="fedtui approvals list", code="approval_not_found"
+    )
 
 
 def approve(

@@ -106,47 +106,47 @@ def issue_for_peer(
 
     Nothing of the peer's CSR but its public key goes in.
     """
-    builder = _leaf(unit, authority, common_name=f"fed:{peer_id}", key=key, lifetime=lifetime)
-    certificate = (
-        builder.add_extension(
-            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(INSTANCE_URI + instance_id)]),
-            critical=False,
-        )
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-        .sign(authority.key, hashes.SHA256())
+    name = x509.UniformResourceIdentifier(INSTANCE_URI + instance_id)
+    return _client_certificate(
+        unit, authority, f"fed:{peer_id}", name, key, lifetime, subject_kind="federation_peer", peer_id=peer_id
     )
-    row = certificates.store(
-        unit,
-        certificate,
-        subject_kind="federation_peer",
-        direction="inbound",
-        issuer=authority.certificate,
-        chain_pem=to_pem(authority.certificate),
-        peer_id=peer_id,
-    )
-    emit(unit, "federation.certificate.issued", source="certificates", peer_id=peer_id, serial=row.serial)
-    return row
 
 
 def issue_for_proxy(
     unit: Unit, authority: Authority, *, name: str, key: CertificatePublicKeyTypes, lifetime: timedelta
 ) -> Certificate:
     """Sign what a reverse proxy in front of this node presents to it; it stands for no peer."""
+    dns = x509.DNSName(name)
+    return _client_certificate(unit, authority, f"proxy:{name}", dns, key, lifetime, subject_kind="instance")
+
+
+def _client_certificate(
+    unit: Unit,
+    authority: Authority,
+    common_name: str,
+    name: x509.GeneralName,
+    key: CertificatePublicKeyTypes,
+    lifetime: timedelta,
+    *,
+    subject_kind: str,
+    peer_id: str | None = None,
+) -> Certificate:
     certificate = (
-        _leaf(unit, authority, common_name=f"proxy:{name}", key=key, lifetime=lifetime)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        _leaf(unit, authority, common_name=common_name, key=key, lifetime=lifetime)
+        .add_extension(x509.SubjectAlternativeName([name]), critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
         .sign(authority.key, hashes.SHA256())
     )
     row = certificates.store(
         unit,
         certificate,
-        subject_kind="instance",
+        subject_kind=subject_kind,
         direction="inbound",
         issuer=authority.certificate,
         chain_pem=to_pem(authority.certificate),
+        peer_id=peer_id,
     )
-    emit(unit, "federation.certificate.issued", source="certificates", serial=row.serial, proxy=name)
+    emit(unit, "federation.certificate.issued", source="certificates", peer_id=peer_id, serial=row.serial)
     return row
 
 
