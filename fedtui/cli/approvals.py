@@ -63,7 +63,7 @@ def show_(approval: ApprovalArgument) -> None:
 def approve(
     approval: ApprovalArgument,
     digest: Annotated[str, typer.Option(help="The digest that was shown, 8 characters or more.")],
-    reason: Annotated[str | None, typer.Option(help="Why, for the record; a critical act needs it.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why, for the record.")] = None,
 ) -> None:
     """Approve exactly what was shown. The manager carries it out at its next tick."""
     from fedtui.core.acts import shapes

@@ -223,16 +223,18 @@ def test_a_clock_that_jumps_neither_loses_nor_doubles(two: Node, clock: ManualCl
     assert (status(two, asked), status(two, approved)) == ("expired", "executed")
 
 
-def test_a_critical_act_takes_the_approvers_reason(two: Node) -> None:
-    """Revoking a peer cannot be undone: whoever approves it says why; a heartbeat meanwhile changes nothing."""
+def test_a_critical_act_takes_a_reason_and_keeps_the_approvers(two: Node) -> None:
+    """Revoking a peer cannot be undone: it is asked for with a reason, and an approver's stays on record."""
     peer_id = new_peer(two)
+    with pytest.raises(WrongUsage) as refused:
+        two.request(ADA, REVOKE, {"peer": peer_id})
+    assert refused.value.code == "reason_missing"
     outcome = two.request(ADA, REVOKE, {"peer": peer_id, "reason": "over"}, reason="over")
     assert isinstance(outcome, Pending)
     asked = outcome.approval
-    for reason in (None, "  "):
-        with pytest.raises(WrongUsage) as refused:
-            two.approve(BEN, asked.id, asked.digest, reason=reason)
-        assert refused.value.code == "reason_missing"
+    record = two.approval_record(asked.id)
+    assert record is not None
+    assert record.critical
     assert two.approve(BEN, asked.id, asked.digest, reason="I agree").decision_reason == "I agree"
 
 

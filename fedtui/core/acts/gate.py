@@ -16,7 +16,7 @@ from typing import Any
 from fedtui.core.acts.table import Act, ActTable, Call, Result, Wanted
 from fedtui.core.control import approvals, operators, policies
 from fedtui.core.control.approvals import SECRET_PARAMS, Approval
-from fedtui.core.errors import Problem, Refused, WrongUsage
+from fedtui.core.errors import Problem, Refused
 from fedtui.core.record.events import emit
 from fedtui.core.runtime.actor import MANAGER, Actor
 from fedtui.core.runtime.unit import Unit
@@ -84,21 +84,11 @@ def request(
 def approve(
     site: Site, table: ActTable, actor: Actor, approval_id: str, digest: str, *, reason: str | None = None
 ) -> Approval:
-    """Approve what was shown. Raises `Refused`; a request whose target changed ends as stale.
-
-    A critical act takes the approver's reason, too: `WrongUsage` without one.
-    """
+    """Approve what was shown. Raises `Refused`; a request whose target changed ends as stale."""
     with site.unit(actor) as unit:
         approval = approvals.find(unit.session, approval_id)
         if approval.status == "pending":
             table[approval.action].precondition(approval.params, unit.now)
-        if policies.RULES[approval.action].critical and not (reason or "").strip():
-            raise WrongUsage(
-                "Approving this takes a reason.",
-                cause="It cannot be undone, and whoever looks later has nothing else to go by.",
-                fix="Give --reason TEXT.",
-                code="reason_missing",
-            )
         target = table[approval.action].target(unit.session, approval.params)
         before = approval.target
         decided = approvals.approve(unit, approval.id, digest, target_now=target, reason=reason)

@@ -30,7 +30,7 @@ class Rule:
     asks_once_two_can_approve: bool = False
     never_blocked: bool = False
     critical: bool = False
-    """Approving it takes a reason, as asking for it does."""
+    """It cannot be undone: asking for it takes a reason, and the console asks the approver for one, too."""
     severity: str | None = None
     """Of the event that says the act was made; None: medium where its policy announces it, else low."""
 

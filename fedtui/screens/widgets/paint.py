@@ -125,9 +125,9 @@ class Lines(Painted):
     """How many lines the layout last made room for."""
 
     def present(self, lines: Sequence[Line]) -> None:
-        """Show these lines; make room for them where there is none yet, also if the styles came later."""
+        """Show these lines; ask for room until there is, since a layout may be lost while a screen comes up."""
         super().present(lines)
-        if self.styles.is_auto_height and self._measured != len(lines):
+        if self.display and self.styles.is_auto_height and self._measured != len(lines):
             self.refresh(layout=True)
 
     def get_content_height(self, container: object, viewport: object, width: int) -> int:
