@@ -136,6 +136,8 @@ class Gatekeeper:
 
     async def _write(self) -> None:
         again, counts = self._recorder.take(), self._counts.take()
+        if dropped := self._recorder.take_dropped():
+            log.warning("[FederationApi] %d decisions came faster than they are kept", dropped)
         if not again and not counts:
             return
 

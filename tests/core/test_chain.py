@@ -224,7 +224,8 @@ def test_the_recorder_folds_and_bounds() -> None:
     assert recorder.repeated("x") is None
     assert sum(recorder.admits("a") for _ in range(100)) == decisions.PER_CALLER
     assert recorder.admits("b")
-    assert recorder.dropped == 100 - decisions.PER_CALLER
+    assert recorder.take_dropped() == 100 - decisions.PER_CALLER
+    assert recorder.take_dropped() == 0
     assert sum(recorder.admits(f"c{number}") for number in range(2 * decisions.PER_NODE)) < decisions.PER_NODE
 
 

@@ -181,8 +181,7 @@ class Recorder:
         self._callers = Buckets(PER_CALLER, PER_CALLER, clock=clock)
         self._node = Buckets(PER_NODE, PER_NODE, clock=clock)
         self._lock = threading.Lock()
-        self.dropped = 0
-        """Decisions that came faster than they are kept."""
+        self._dropped = 0
 
     def repeated(self, what: object) -> str | None:
         """The id under which the same was kept within the last minute; it is counted there."""
@@ -197,7 +196,7 @@ class Recorder:
         """Whether one more of this caller may be kept."""
         if self._callers.wait_for(caller) or self._node.wait_for(""):
             with self._lock:
-                self.dropped += 1
+                self._dropped += 1
             return False
         return True
 
@@ -208,6 +207,12 @@ class Recorder:
             self._recent.move_to_end(what)
             if len(self._recent) > MOST_REMEMBERED:
                 self._recent.popitem(last=False)
+
+    def take_dropped(self) -> int:
+        """How many came faster than they are kept since the last call."""
+        with self._lock:
+            dropped, self._dropped = self._dropped, 0
+            return dropped
 
     def take(self) -> Mapping[str, int]:
         """How often each was repeated since the last call, for `count`."""
