@@ -119,6 +119,12 @@ class EnrollBody(_Body):
     certificate: SignedCertificate
 
 
+class RenewBody(_Body):
+    """`POST renew`."""
+
+    csr_pem: Annotated[str, Field(min_length=1, max_length=PEM_LIMIT)]
+
+
 def declared(body: DeclaredBody) -> Declared:
     """The part of a body that describes the remote."""
     sent_at: datetime | None = getattr(body, "sent_at", None)

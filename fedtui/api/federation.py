@@ -10,13 +10,14 @@ from datetime import datetime
 from typing import Any
 
 from aiohttp import web
+from cryptography import x509
 
-from fedtui.api.bodies import AcceptBody, EnrollBody, HeartbeatBody, declared, document, parse
+from fedtui.api.bodies import AcceptBody, EnrollBody, HeartbeatBody, RenewBody, declared, document, parse
 from fedtui.api.gatekeeper import Gatekeeper
 from fedtui.api.rendering import TooMany, data, read_body, render_problems
 from fedtui.core.access.chain import RESOURCES
 from fedtui.core.access.resources import Expected
-from fedtui.core.acts import admitting, handshake, jobs, serving
+from fedtui.core.acts import admitting, handshake, jobs, renewing, serving
 from fedtui.core.acts.serving import Answer
 from fedtui.core.errors import Denied
 from fedtui.core.node import Node
@@ -54,6 +55,7 @@ class FederationApi:
         app.router.add_post(f"{PREFIX}/accept", self.accept)
         app.router.add_post(f"{PREFIX}/enroll", self.enroll)
         app.router.add_post(f"{PREFIX}/heartbeat", self.heartbeat)
+        app.router.add_post(f"{PREFIX}/renew", self.renew)
         app.router.add_get(RESOURCE_PATH, self.get_resource, allow_head=False)
         app.router.add_put(RESOURCE_PATH, self.put_resource)
         app.router.add_delete(RESOURCE_PATH, self.delete_resource)
@@ -89,19 +91,30 @@ class FederationApi:
             self._greeter.submit(handshake.greet, self._node, peer_id)
         return data({key: answer[key] for key in ("status", "serial")})
 
+    async def renew(self, request: web.Request) -> web.Response:
+        """The next certificate for a peer that proves itself with the present one."""
+        content = await read_body(request)
+        peer_id = await self._gate.admit(request, "renew")
+        wait = self._enrolls.wait_for(peer_id)
+        if wait:
+            raise TooMany(wait)
+        csr_pem = parse(RenewBody, content).csr_pem
+        return data(await _off(renewing.answer_renew, self._node, peer_id, csr_pem, _caller(request, peer_id)))
+
     async def heartbeat(self, request: web.Request) -> web.Response:
         """An authenticated sign of life, written with whatever else has queued."""
         content = await read_body(request)
 
         def work(unit: Unit) -> Mapping[str, Any]:
-            peer_id = serving.admit(
-                unit.session, self._gate.asked(unit.session, request, "heartbeat", unit.now), unit.now
-            )
+            asked = self._gate.asked(unit.session, request, "heartbeat", unit.now)
+            peer_id, first_used = serving.admit(unit.session, asked, unit.now)
             wait = self._heartbeats.wait_for(peer_id)
             if wait:
                 raise TooMany(wait)
             said = declared(parse(HeartbeatBody, content))
             unit.actor = _caller(request, peer_id)
+            if first_used is not None:
+                certificates.first_use(unit, first_used)
             return admitting.receive_heartbeat(unit, self._node, peer_id, said)
 
         return data(await self._gate.recording(asyncio.wrap_future(self._inbox.submit(work))))
@@ -140,9 +153,9 @@ class FederationApi:
         await self._gate.used(answer)
         return data(answer.shape, headers={"ETag": answer.etag} if answer.etag else None)
 
-    async def handshake_refused(self, address: str, reason: str) -> None:
+    async def handshake_refused(self, address: str, reason: str, presented: x509.Certificate | None) -> None:
         """The listener turned a client away in the TLS handshake."""
-        await self._gate.handshake_refused(address, reason)
+        await self._gate.handshake_refused(address, reason, presented)
 
     async def crl(self, _request: web.Request) -> web.Response:
         """Our CA's CRL in DER, signed anew each hour and at each revocation."""

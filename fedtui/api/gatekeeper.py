@@ -7,15 +7,17 @@ repetitions are counted in memory and written every few seconds.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from aiohttp import web
+from cryptography import x509
 
 from fedtui.core.access import allowlists, decisions, usage
 from fedtui.core.access.callers import FORWARDED, Caller, Headers
@@ -26,6 +28,8 @@ from fedtui.core.node import Node
 from fedtui.core.runtime.batch import GroupCommit
 from fedtui.core.runtime.limits import address_key
 from fedtui.core.runtime.unit import Unit
+from fedtui.core.trust import certificates
+from fedtui.core.trust.x509_reading import Described, described, read_der
 
 log = logging.getLogger(__name__)
 WRITE_SECONDS = 2.0
@@ -68,7 +72,9 @@ class Gatekeeper:
 
     def asked(self, session: Any, request: web.Request, call: str, now: datetime) -> Asked:
         """A request as the chain takes it. Needs a session: which proxies are trusted is on record."""
-        direct = Caller(fingerprint=fingerprint_of(request), source_ip=request.remote, network_id=self._network)
+        direct = Caller(source_ip=request.remote, network_id=self._network)
+        if (shown := presented_by(request)) is not None:
+            direct = replace(direct, **shown._asdict())
         caller = serving.caller_behind(session, direct, _forwarded(request), now)
         if call != RESOURCES:
             return Asked(call, caller)
@@ -78,13 +84,20 @@ class Gatekeeper:
     async def admit(self, request: web.Request, call: str) -> str:
         """The peer that makes a call which needs no grant. Raises `Turned`, recorded."""
 
-        def judge() -> str:
+        def judge() -> tuple[str, str | None]:
             now = self._node.clock.now()
             with self._node.read() as session:
                 return serving.admit(session, self.asked(session, request, call, now), now)
 
-        peer_id: str = await self.recording(asyncio.to_thread(judge))
-        return peer_id
+        peer_id, first_used = await self.recording(asyncio.to_thread(judge))
+        await self._used_first(first_used)
+        return str(peer_id)
+
+    async def _used_first(self, certificate_id: str | None) -> None:
+        """A certificate was presented for the first time: the ones before it are over."""
+        if certificate_id is not None:
+            write = self._inbox.submit(lambda unit: certificates.first_use(unit, certificate_id))
+            await asyncio.wrap_future(write)
 
     async def recording(self, work: Any) -> Any:
         """Await `work`; a refusal by the chain is recorded before it goes on, with the id it goes by."""
@@ -96,18 +109,21 @@ class Gatekeeper:
 
     async def used(self, answer: Answer) -> None:
         """An allowed call: count it, and keep a sample."""
+        await self._used_first(answer.judgement.first_used)
         self._counts.used(answer.judgement, answer.instance)
         await self._keep(answer.judgement)
 
-    async def handshake_refused(self, address: str, reason: str) -> None:
+    async def handshake_refused(self, address: str, reason: str, presented: x509.Certificate | None) -> None:
         """TLS turned a client away for its certificate: the reason stands here or nowhere."""
         code = next((code for words, code in HANDSHAKE_CODES if words in reason), None)
         if code is None:
             return
         await self._store(
-            (decisions.HANDSHAKE, code, address),
+            (decisions.HANDSHAKE, code, address, presented),
             address_key(address),
-            lambda unit: decisions.store_handshake(unit, code=code, detail=reason, source_ip=address),
+            lambda unit: decisions.store_handshake(
+                unit, code=code, detail=reason, source_ip=address, presented=presented
+            ),
         )
 
     async def _keep(self, judgement: Judgement) -> str | None:
@@ -151,11 +167,16 @@ class Gatekeeper:
             log.exception("[FederationApi] %d uses could not be counted", sum(counts.values()))
 
 
-def fingerprint_of(request: web.Request) -> str | None:
-    """The SHA-256 fingerprint of the verified client certificate, or None without one."""
+def presented_by(request: web.Request) -> Described | None:
+    """The verified client certificate, or None without one."""
     secured: ssl.SSLObject | None = request.get_extra_info("ssl_object")
     der = secured.getpeercert(binary_form=True) if secured is not None else None
-    return f"sha256:{hashlib.sha256(der).hexdigest()}" if der else None
+    return _described(der) if der else None
+
+
+@lru_cache(maxsize=4096)
+def _described(der: bytes) -> Described:
+    return described(read_der(der))
 
 
 def _forwarded(request: web.Request) -> Headers:

@@ -15,16 +15,18 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from cryptography import x509
 
 from fedtui.core.errors import Unusable
 from fedtui.core.runtime.limits import address_key
+from fedtui.core.trust.tls import presented_to_us
 
 log = logging.getLogger(__name__)
 HANDSHAKE_SECONDS = 10
 IDLE_SECONDS = 15
 BACKLOG = 512
-Refused = Callable[[str, str], Awaitable[None]]
-"""Told of a handshake that failed: the client's address, and the reason."""
+Refused = Callable[[str, str, x509.Certificate | None], Awaitable[None]]
+"""Told of a handshake that failed: the client's address, the reason, and the certificate where TLS gave it."""
 
 
 class _Counted(asyncio.Protocol):
@@ -142,7 +144,7 @@ class Listener:
             reason = getattr(error, "verify_message", None) or getattr(error, "reason", None) or str(error)
             log.info("[FederationApi] TLS handshake with %s failed: %s", address, reason or type(error).__name__)
             if self._refused is not None and isinstance(error, ssl.SSLError):
-                await self._refused(address, str(reason))
+                await self._refused(address, str(reason), presented_to_us(error))
 
     def _release(self, key: str) -> None:
         self._open[key] -= 1

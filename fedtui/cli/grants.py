@@ -223,7 +223,7 @@ def _decisions(rows: Sequence[Mapping[str, Any]]) -> str:
         {
             **row,
             "outcome": "allowed" if row["allowed"] else row["code"],
-            "source_ip": row["context"].get("source_ip") or row["context"].get("caller", {}).get("source_ip"),
+            "source_ip": row["context"].get("caller", row["context"]).get("source_ip"),
         }
         for row in rows
     ]

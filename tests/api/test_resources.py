@@ -282,7 +282,7 @@ def test_what_tls_refuses_is_recorded(place: Place) -> None:
     with place.node.read() as session:
         [kept] = [row for row in decisions.listing(session) if row.call == decisions.HANDSHAKE]
     assert kept.code in ("trust_chain_mismatch", "cert_chain_invalid")
-    assert kept.context["source_ip"] == "127.0.0.1"
+    assert kept.context["caller"]["source_ip"] == "127.0.0.1"
 
 
 def test_uses_are_counted_and_repetitions_folded(serve: Serve) -> None:

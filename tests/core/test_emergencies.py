@@ -216,10 +216,8 @@ def test_a_clock_that_jumps_neither_loses_nor_doubles(two: Node, clock: ManualCl
     two.approve(BEN, approved.id, approved.digest)
     assert jobs.manager_tick(two, two.acts)["executed"] == 1
     clock.advance(days=400)
-    assert jobs.manager_tick(two, two.acts) | {"probed": 0, "answered": 0} == {
-        "status": "active", "expired": 1, "about_to_expire": 0, "policies_restored": [], "executed": 0, "failed": 0,
-        "redelivered": 0, "probed": 0, "answered": 0,
-    }  # fmt: skip
+    after = jobs.manager_tick(two, two.acts)
+    assert (after["expired"], after["executed"], after["failed"]) == (1, 0, 0)
     assert (status(two, asked), status(two, approved)) == ("expired", "executed")
 
 

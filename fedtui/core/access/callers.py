@@ -20,7 +20,7 @@ from cryptography import x509
 from sqlalchemy.orm import Session
 
 from fedtui.core.trust import certificates
-from fedtui.core.trust.x509_reading import fingerprint
+from fedtui.core.trust.x509_reading import Described, described
 
 CLIENT_CERT, ESCAPED_CERT = "client-cert", "x-ssl-client-cert"
 INSTANCE, NETWORK, FORWARDED_FOR = "x-calling-instance", "x-sdwan-network", "x-forwarded-for"
@@ -38,7 +38,8 @@ Headers = Mapping[str, Sequence[str]]
 class Caller:
     """Who calls, as far as it may be believed.
 
-    `fingerprint` (`sha256:...`) is of the client certificate, None without one; `instance_id`
+    `fingerprint` (`sha256:...`), `subject` and `issuer` are of the client certificate, None and
+    empty without one; `instance_id`
     is what a proxy says, else the certificate does; `ignored` are headers that nobody may
     believe; `unreadable` says what a proxy forwarded that cannot be read; `proxy` is the
     fingerprint of the proxy. `peer_id` is set where a call is only described and no
@@ -54,6 +55,8 @@ class Caller:
     unreadable: str = ""
     described: bool = False
     peer_id: str | None = None
+    subject: str = ""
+    issuer: str = ""
 
 
 def is_trusted_proxy(session: Session, presented: str | None, configured: Collection[str], now: datetime) -> bool:
@@ -77,7 +80,9 @@ def believe(direct: Caller, headers: Headers, *, proxied: bool) -> Caller:
     found, unreadable = _certificate(headers)
     return replace(
         direct,
-        fingerprint=found,
+        fingerprint=found.fingerprint if found else None,
+        subject=found.subject if found else "",
+        issuer=found.issuer if found else "",
         source_ip=_last_hop(headers),
         instance_id=_only(headers, INSTANCE),
         network_id=_only(headers, NETWORK) or direct.network_id,
@@ -86,8 +91,8 @@ def believe(direct: Caller, headers: Headers, *, proxied: bool) -> Caller:
     )
 
 
-def _certificate(headers: Headers) -> tuple[str | None, str]:
-    """The fingerprint of the forwarded certificate; or what is wrong with it."""
+def _certificate(headers: Headers) -> tuple[Described | None, str]:
+    """Fingerprint, subject and issuer of the forwarded certificate; or what is wrong with it."""
     given = [name for name in (CLIENT_CERT, ESCAPED_CERT) if any(headers.get(name, ()))]
     if not given:
         return None, ""
@@ -95,7 +100,7 @@ def _certificate(headers: Headers) -> tuple[str | None, str]:
         return None, "more than one forwarded certificate"
     [name] = given
     try:
-        return fingerprint(_READERS[name](headers[name][0][:LONGEST])), ""
+        return described(_READERS[name](headers[name][0][:LONGEST])), ""
     except (ValueError, binascii.Error):
         return None, f"what {name} holds is no certificate"
 

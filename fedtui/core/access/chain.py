@@ -309,6 +309,8 @@ class Judgement:
     peer_id: str | None
     grant_id: str | None
     at: datetime
+    first_used: str | None = None
+    """The id of the certificate presented, where it had not been used before."""
 
     @property
     def refusal(self) -> Refusal | None:
@@ -335,7 +337,9 @@ def judge(session: Session, asked: Asked, *, now: datetime, supposed: Supposed |
     results = tuple(_result(check, seen) for check in checks)
     # For our own record the grant that was named, also where it is another peer's.
     named = seen.named_grant.id if asked.call == RESOURCES and seen.named_grant else None
-    return Judgement(asked, results, seen.peer.id if seen.peer else None, named, now)
+    row = seen.certificate
+    new = row.id if row is not None and row.first_used_at is None and all(one.passed for one in results[:2]) else None
+    return Judgement(asked, results, seen.peer.id if seen.peer else None, named, now, new)
 
 
 def _result(check: Check, seen: Seen) -> Result:

@@ -14,6 +14,7 @@ from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from cryptography import x509
 from sqlalchemy import Index, delete, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -25,6 +26,8 @@ from fedtui.core.runtime.limits import Buckets, address_key
 from fedtui.core.runtime.lookup import by_beginning
 from fedtui.core.runtime.types import Id, Json, JsonObject, Text_, Time, new_id
 from fedtui.core.runtime.unit import Unit
+from fedtui.core.trust import certificates
+from fedtui.core.trust.x509_reading import described
 
 KEPT_REFUSED, KEPT_ALLOWED = timedelta(days=90), timedelta(days=7)
 MOST_KEPT = 100_000
@@ -87,8 +90,15 @@ def store(unit: Unit, judgement: Judgement) -> str:
     return decision.id
 
 
-def store_handshake(unit: Unit, *, code: str, detail: str, source_ip: str) -> str:
-    """Keep what TLS refused: the remote saw a disconnect, and this is the only place where the reason stands."""
+def store_handshake(
+    unit: Unit, *, code: str, detail: str, source_ip: str, presented: x509.Certificate | None = None
+) -> str:
+    """Keep what TLS refused: the remote saw a disconnect, and this is the only place where the reason stands.
+
+    `presented` is the client's certificate, where TLS gave it; one that is on record names its peer.
+    """
+    shown = described(presented)._asdict() if presented is not None else {}
+    known = certificates.by_fingerprint(unit.session, shown["fingerprint"]) if shown else None
     decision = Decision(
         id=new_id(),
         at=unit.now,
@@ -97,7 +107,8 @@ def store_handshake(unit: Unit, *, code: str, detail: str, source_ip: str) -> st
         code=code,
         status=0,
         answered=None,
-        context={"source_ip": source_ip},
+        peer_id=known.peer_id if known is not None else None,
+        context={"caller": _plain({**shown, "source_ip": source_ip})},
         checks=[{"check": "client_certificate", "passed": False, "detail": _plain(detail)}],
         times=1,
         last_at=unit.now,

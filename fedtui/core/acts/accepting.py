@@ -179,7 +179,9 @@ def _pin(site: Site, call: Call, peer_id: str) -> None:
 def _call_accept(site: Site, call: Call, peer_id: str, csr_pem: str) -> Mapping[str, Any]:
     with site.read() as session:
         peer = peers.get(session, peer_id)
-        connection = client.connection_to(session, site.vault, peer, partial_mtls="refuse", anonymous=True)
+        connection = client.connection_to(
+            session, site.vault, peer, now=site.clock.now(), partial_mtls="refuse", anonymous=True
+        )
         declaration = heartbeats.own_declaration(site, session, site.clock.now())
     body = {
         **declaration,
@@ -245,7 +247,7 @@ def deliver(site: Site, peer_id: str, actor: Actor, correlation_id: str | None =
                 return None
             if row is None:
                 return "no certificate of ours is left to deliver"
-            connection = client.connection_to(session, site.vault, peer, partial_mtls="refuse")
+            connection = client.connection_to(session, site.vault, peer, now=site.clock.now(), partial_mtls="refuse")
         body = {"certificate": {"cert_pem": row.cert_pem, "ca_chain_pem": row.chain_pem}}
         client.call(connection, f"{client.PREFIX}/enroll", body, timeout=site.settings.outbound_timeout)
     except RemoteFailed as failure:

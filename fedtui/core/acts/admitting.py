@@ -22,7 +22,6 @@ from fedtui.core.runtime import urls
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust import anchors, certificates, credentials, signing
-from fedtui.core.trust.certificates import Certificate
 from fedtui.core.trust.site import Site
 from fedtui.core.trust.x509_reading import read_certificates
 
@@ -176,19 +175,10 @@ def _accepted(unit: Unit, site: Site, peer: Peer, asked: AcceptRequest, key: Any
         "contract_version_agreed": asked.contract_version,
         "accepted_at": unit.now.isoformat(),
         "handshake_at": unit.now.isoformat(),
-        "certificate": _certificate_fields(certificate) if certificate else None,
+        "certificate": handshake.certificate_fields(certificate) if certificate else None,
         "csr_pem": own_request,
         "ca_bundle_pem": certificates.own_ca(unit.session).cert_pem,
         "warnings": warnings,
-    }
-
-
-def _certificate_fields(row: Certificate) -> dict[str, Any]:
-    return {
-        "cert_pem": row.cert_pem,
-        "ca_chain_pem": row.chain_pem,
-        "serial": row.serial,
-        "not_after": row.not_after.isoformat(),
     }
 
 
@@ -215,9 +205,13 @@ def receive_heartbeat(unit: Unit, site: Site, peer_id: str, declared: Declared) 
     Works in the caller's unit, which it shares with other heartbeats. Raises `Refused`.
     """
     peer = heartbeats.record(unit, peer_id, declared)
+    waiting = credentials.pending(unit.session, peer_id)
+    # A request of ours that waits to be signed: the peer's operators can do so by one act.
+    offered = {"csr_pem": waiting.csr_pem} if waiting is not None else {}
     return {
         "status": peer.status,
         "last_heartbeat_at": peer.last_heartbeat_at,
         "our_endpoints": heartbeats.own_endpoints(site),
         "schema_compatibility": heartbeats.schema_compatibility(site.settings.platform_version, peer.platform_version),
+        **offered,
     }

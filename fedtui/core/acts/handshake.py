@@ -35,6 +35,16 @@ def sign_for(unit: Unit, site: Site, peer: Peer, key: Any, authority: signing.Au
     )
 
 
+def certificate_fields(row: Certificate) -> dict[str, Any]:
+    """A certificate as `accept` and `renew` answer it (contract, HTTP)."""
+    return {
+        "cert_pem": row.cert_pem,
+        "ca_chain_pem": row.chain_pem,
+        "serial": row.serial,
+        "not_after": row.not_after.isoformat(),
+    }
+
+
 def on_accepted(unit: Unit, peer: Peer) -> None:
     """What follows when a peer becomes accepted, on either side: the event, and a managed child's grant."""
     emit(unit, "federation.peer.accepted", source=SOURCE, peer_id=peer.id, url=peer.remote_instance_url)

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fedtui.core.access import decisions, grants, usage
-from fedtui.core.acts import accepting, gate, handshake
+from fedtui.core.acts import accepting, gate, handshake, renewing
 from fedtui.core.acts.table import ActTable
 from fedtui.core.control import approvals, lowering, manager_state, node_settings, operators
 from fedtui.core.peering import heartbeats, tokens
@@ -69,7 +69,7 @@ def federation_heartbeat(site: Site, held: Held | None = None) -> Mapping[str, A
 
 def manager_tick(site: Site, table: ActTable, held: Held | None = None) -> dict[str, Any]:
     """One tick of the SDWAN Manager: let the clock end what is over, carry out what was approved,
-    finish handshakes, probe the degraded.
+    finish handshakes, renew certificates, probe the degraded.
 
     Paused, it does only the first; approvals stay where they are.
     """
@@ -92,7 +92,7 @@ def manager_tick(site: Site, table: ActTable, held: Held | None = None) -> dict[
     outcome["executed"] = sum(status == "executed" for status in done)
     outcome["failed"] = sum(status in ("failed", "stale") for status in done)
     outcome["redelivered"] = _redeliver(site)
-    return {**outcome, **_probe(site)}
+    return {**outcome, **renewing.renew_due(site), **_probe(site)}
 
 
 def tick_by_hand(site: Site, table: ActTable, actor: Actor) -> dict[str, Any]:

@@ -59,12 +59,13 @@ def caller_behind(session: Session, direct: Caller, headers: Headers, now: datet
     return callers.believe(direct, headers, proxied=proxied)
 
 
-def admit(session: Session, asked: Asked, now: datetime) -> str:
-    """The id of the peer that makes a call which needs no grant. Raises `Turned`."""
+def admit(session: Session, asked: Asked, now: datetime) -> tuple[str, str | None]:
+    """The peer that makes a call which needs no grant, and its certificate's id where it is used for
+    the first time. Raises `Turned`."""
     judgement = chain.judge(session, asked, now=now)
     if judgement.refusal is not None or judgement.peer_id is None:
         raise Turned(judgement)
-    return judgement.peer_id
+    return judgement.peer_id, judgement.first_used
 
 
 def get(session: Session, asked: Asked, now: datetime) -> Answer:

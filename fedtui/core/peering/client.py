@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -22,32 +22,47 @@ from fedtui.core.errors import RemoteFailed, WrongUsage
 from fedtui.core.peering.peers import Peer
 from fedtui.core.runtime import urls
 from fedtui.core.runtime.deadline import within
-from fedtui.core.trust import anchors, credentials, tls
+from fedtui.core.trust import anchors, credentials, crls, tls
+from fedtui.core.trust.crls import Fetched
 from fedtui.core.trust.vault import Vault
+from fedtui.core.trust.x509_reading import read_der
 
 if TYPE_CHECKING:
     import httpx
 
 log = logging.getLogger(__name__)
 PREFIX = "/api/v1/system/federation_api"
+CRL_PATH = "/crl"
 ANSWER_LIMIT = 1024 * 1024
+HTTP_OK, HTTP_REDIRECTS = 200, 300
 OWN_PRIORITY = 100
 """Where `remote_instance_url` stands among endpoints that declare no priority."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Connection:
-    """What it takes to call a peer: URLs to try in order, anchors (None: public CAs), our pair."""
+    """What it takes to call a peer: URLs to try in order, anchors (None: public CAs), our pair, its CRL."""
 
     urls: tuple[str, ...]
     anchors_pem: tuple[str, ...] | None
     pair: tuple[str, bytes] | None
+    crl_pem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: HTTP status, body, `Retry-After`, and the server's certificate in DER."""
+
+    status: int
+    content: bytes
+    retry_after: str | None
+    server: bytes | None
 
 
 def connection_to(
-    session: Session, vault: Vault, peer: Peer, *, partial_mtls: str, anonymous: bool = False
+    session: Session, vault: Vault, peer: Peer, *, now: datetime, partial_mtls: str, anonymous: bool = False
 ) -> Connection:
-    """Gather a connection from the records.
+    """Gather a connection from the records, as they are `now`.
 
     `anonymous` presents no certificate (the bootstrap call). Raises `RemoteFailed` with code
     `partial_mtls` when one half of the pair is missing and the node refuses to call so, and
@@ -55,7 +70,8 @@ def connection_to(
     """
     known = tuple(anchor.pem for anchor in anchors.of_peer(session, peer.id))
     pair = None if anonymous else _pair(session, vault, peer, partial_mtls)
-    return Connection(endpoint_urls(peer), None if peer.public_ca else known, pair)
+    crl = crls.to_check_by(session, peer.id, now)
+    return Connection(endpoint_urls(peer), None if peer.public_ca else known, pair, crl)
 
 
 def endpoint_urls(peer: Peer) -> tuple[str, ...]:
@@ -89,15 +105,29 @@ def call(
     `timeout` bounds the whole call, from the first name look-up to the last byte, over all
     URLs. Raises `RemoteFailed` whose code tells what went wrong.
     """
+    return _answer(_fetch(connection, path, body, timeout, method))
+
+
+def fetch_crl(connection: Connection, *, timeout: timedelta) -> Fetched:
+    """The CRL of the peer's CA, and the certificate under which it came. Raises as `call`."""
+    answer = _fetch(connection, CRL_PATH, None, timeout, "GET")
+    if answer.status != HTTP_OK:
+        raise _rejected(answer.status, "", answer.retry_after)
+    return Fetched(answer.content, read_der(answer.server) if answer.server else None)
+
+
+def _fetch(
+    connection: Connection, path: str, body: Mapping[str, Any] | None, timeout: timedelta, method: str
+) -> Answer:
     try:
         return within(timeout, _call(connection, path, body, method))
     except TimeoutError as error:
         raise _timed_out() from error
 
 
-async def _call(connection: Connection, path: str, body: Mapping[str, Any] | None, method: str) -> Mapping[str, Any]:
+async def _call(connection: Connection, path: str, body: Mapping[str, Any] | None, method: str) -> Answer:
     try:
-        context = tls.client_context(connection.anchors_pem, connection.pair)
+        context = tls.client_context(connection.anchors_pem, connection.pair, connection.crl_pem)
     except ssl.SSLError as error:
         raise _own_pair_unusable(error) from error
     failure: RemoteFailed | None = None
@@ -111,9 +141,7 @@ async def _call(connection: Connection, path: str, body: Mapping[str, Any] | Non
     raise failure or _timed_out()
 
 
-async def _call_one(
-    url: str, body: Mapping[str, Any] | None, method: str, context: ssl.SSLContext
-) -> Mapping[str, Any]:
+async def _call_one(url: str, body: Mapping[str, Any] | None, method: str, context: ssl.SSLContext) -> Answer:
     import httpx  # here, not above: most commands never call a peer
 
     headers = {"Accept-Encoding": "identity"}  # what is packed small may unpack without end
@@ -122,10 +150,12 @@ async def _call_one(
             httpx.AsyncClient(verify=context, trust_env=False, timeout=None, headers=headers) as client,  # noqa: S113
             client.stream(method, url, json=body) as response,
         ):
+            secured = response.extensions["network_stream"].get_extra_info("ssl_object")
             content = await _read(response)
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         raise explain(error) from error
-    return _answer(response, content)
+    server = secured.getpeercert(binary_form=True) if secured is not None else None
+    return Answer(response.status_code, content, response.headers.get("Retry-After"), server)
 
 
 async def _read(response: httpx.Response) -> bytes:
@@ -152,24 +182,24 @@ def _own_pair_unusable(error: ssl.SSLError) -> RemoteFailed:
     return RemoteFailed(
         "What this node holds for the peer cannot be used for TLS.",
         cause=str(error.reason or error),
-        fix="Mint the certificates anew: revoke the peer and propose it again.",
+        fix="Ask for a new certificate: fedtui certs rotate PEER",
         code="partial_mtls",
     )
 
 
-def _answer(response: httpx.Response, content: bytes) -> Mapping[str, Any]:
+def _answer(answer: Answer) -> Mapping[str, Any]:
     try:
-        document = json.loads(content) if content else {}
+        document = json.loads(answer.content) if answer.content else {}
     except (ValueError, RecursionError):
         document = {}
     if not isinstance(document, dict):
         document = {}
-    if response.is_success:
+    if HTTP_OK <= answer.status < HTTP_REDIRECTS:
         data = document.get("data")
         if isinstance(data, dict):
             return data
-        raise _unusable(f"HTTP {response.status_code} without the JSON of a federation API.")
-    raise _rejected(response.status_code, str(document.get("error") or "")[:500], response.headers.get("Retry-After"))
+        raise _unusable(f"HTTP {answer.status} without the JSON of a federation API.")
+    raise _rejected(answer.status, str(document.get("error") or "")[:500], answer.retry_after)
 
 
 _BY_STATUS = {401: "remote_rejecting_auth", 403: "remote_rejecting_auth", 429: "remote_rate_limited"}
@@ -239,7 +269,7 @@ def _pair(session: Session, vault: Vault, peer: Peer, partial_mtls: str) -> tupl
     fallback = partial_mtls == "fallback"
     has_cert, has_key = pair.certificate is not None, pair.private_key_pem is not None
     log.warning(
-        "[PeerClient] partial mTLS config — cert_pem=%s, key_pem=%s; %s",
+        credentials.PARTIAL,
         str(has_cert).lower(),
         str(has_key).lower(),
         "falling back to plaintext" if fallback else "refusing to call without client authentication",
@@ -250,7 +280,7 @@ def _pair(session: Session, vault: Vault, peer: Peer, partial_mtls: str) -> tupl
         f"This node has only half of what it needs to call {peer.remote_instance_url}.",
         cause=f"Certificate there: {_word(has_cert)}; private key there: {_word(has_key)}; "
         f"they belong together: {_word(pair.state != 'mismatch')}.",
-        fix="Finish the handshake (the SDWAN Manager tries at each tick), or revoke and propose anew.",
+        fix=f"Ask for a new certificate: fedtui certs rotate {peer.id}",
         code="partial_mtls",
     )
 

@@ -10,14 +10,14 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, insert, literal, or_, select, text, update
 from sqlalchemy.orm import Session
 
-from fedtui.core.errors import Problem, Refused
+from fedtui.core.errors import Problem, Refused, WrongUsage
 from fedtui.core.peering import client, peers
 from fedtui.core.peering.peers import MAY_HEARTBEAT, SUPPORTED_CONTRACTS, Peer
 from fedtui.core.record.events import KINDS, Event, context, emit
@@ -26,8 +26,10 @@ from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.durations import show
 from fedtui.core.runtime.types import new_id
 from fedtui.core.runtime.unit import Unit
-from fedtui.core.trust import certificates
+from fedtui.core.trust import certificates, credentials, crls
+from fedtui.core.trust.crls import Fetched
 from fedtui.core.trust.site import Site
+from fedtui.core.trust.x509_reading import key_fingerprint, read_csr
 
 log = logging.getLogger(__name__)
 JOB = "federation_heartbeat"
@@ -201,40 +203,86 @@ def own_endpoints(site: Site) -> list[dict[str, Any]]:
     return [{"url": site.url, "scope": "wan", "priority": client.OWN_PRIORITY}]
 
 
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """How a call went: `error` says why it failed, `broken` what is wrong with our pair."""
+
+    error: str | None = None
+    broken: str | None = None
+    answer: Mapping[str, Any] = field(default_factory=dict)
+    crl: Fetched | None = None
+    crl_error: str | None = None
+
+
 def send(site: Site, peer_id: str, *, partial_mtls: str = "refuse", actor: Actor = JOB_ACTOR) -> str | None:
     """Send one heartbeat now and record how it went: None, or why it failed.
 
     Inbound liveness is not touched: a peer that hears us may still be silent.
     """
-    error = _attempt(site, peer_id, partial_mtls)
+    attempt = _attempt(site, peer_id, partial_mtls)
     with site.unit(actor) as unit:
-        _record_outbound(unit, peer_id, error)
-    return error
+        _record_outbound(unit, peer_id, attempt)
+    return attempt.error
 
 
-def _attempt(site: Site, peer_id: str, partial_mtls: str) -> str | None:
+def _attempt(site: Site, peer_id: str, partial_mtls: str) -> _Attempt:
+    now, timeout, broken = site.clock.now(), site.settings.outbound_timeout, None
     try:
         with site.read() as session:
             peer = peers.get(session, peer_id)
-            body = own_declaration(site, session, site.clock.now())
-            connection = client.connection_to(session, site.vault, peer, partial_mtls=partial_mtls)
-        client.call(connection, f"{client.PREFIX}/heartbeat", body, timeout=site.settings.outbound_timeout)
+            body = own_declaration(site, session, now)
+            broken = credentials.broken(session, site.vault, peer_id)
+            connection = client.connection_to(session, site.vault, peer, now=now, partial_mtls=partial_mtls)
+            wants_crl = crls.due(session, peer_id, now)
+        answer = client.call(connection, f"{client.PREFIX}/heartbeat", body, timeout=timeout)
     except Problem as problem:
-        return f"{problem.code}: {problem.problem} {problem.cause}".strip()
-    return None
+        return _Attempt(f"{problem.code}: {problem.problem} {problem.cause}".strip(), broken)
+    if not wants_crl:
+        return _Attempt(None, broken, answer)
+    try:
+        return _Attempt(None, broken, answer, client.fetch_crl(connection, timeout=timeout))
+    except Problem as problem:
+        return _Attempt(None, broken, answer, None, f"{problem.code}: {problem.problem}")
 
 
-def _record_outbound(unit: Unit, peer_id: str, error: str | None) -> None:
-    peer = peers.lock(unit, peer_id)
+def _record_outbound(unit: Unit, peer_id: str, attempt: _Attempt) -> None:
+    peer, error = peers.lock(unit, peer_id), attempt.error
     before, peer.last_outbound_error = peer.last_outbound_error, error
     peer.last_outbound_attempt_at = unit.now
     if error is None:
         peer.last_outbound_at = unit.now
+        peer.offered_csr_pem = _offered(attempt.answer)
+        peer.enroll_owed = peer.enroll_owed or _lacks_what_we_signed(unit, peer)
     unit.session.flush()
+    if attempt.crl is not None or attempt.crl_error is not None:
+        crls.keep(unit, peer_id, attempt.crl, error=attempt.crl_error)
+    if credentials.mark(unit, peer_id, attempt.broken):
+        kind = "federation.peer.pair_broken" if attempt.broken else "federation.peer.pair_mended"
+        emit(unit, kind, source=JOB, peer_id=peer_id, pair=attempt.broken or "complete")
     if error is not None and before is None:
         emit(unit, "federation.peer.outbound_failed", source=JOB, peer_id=peer_id, error=error)
     elif error is None and before is not None:
         emit(unit, "federation.peer.outbound_recovered", source=JOB, peer_id=peer_id)
+
+
+def _offered(answer: Mapping[str, Any]) -> str | None:
+    """The request that the remote wants signed; None where it has none, or none that can be read."""
+    given = answer.get("csr_pem")
+    if not isinstance(given, str):
+        return None
+    try:
+        read_csr(given)
+    except WrongUsage:
+        return None
+    return given
+
+
+def _lacks_what_we_signed(unit: Unit, peer: Peer) -> bool:
+    """The remote asks for a certificate that we signed already: it did not get, or lost, it."""
+    if peer.offered_csr_pem is None:
+        return False
+    wanted = key_fingerprint(read_csr(peer.offered_csr_pem).public_key())
+    return any(certificates.key_of(row) == wanted for row in certificates.awaiting_use(unit.session, peer.id, unit.now))
 
 
 def send_all(site: Site, *, partial_mtls: str = "refuse") -> dict[str, int]:

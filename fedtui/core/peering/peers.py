@@ -95,6 +95,8 @@ class Peer(Base):
     clock_skew_seconds: Mapped[float | None]
     enroll_owed: Mapped[bool]
     """We have signed the remote's request and not yet delivered the certificate (handshake, step 4)."""
+    offered_csr_pem: Mapped[str | None]
+    """What the remote asks to have signed, as it said in answer to our last heartbeat."""
     signed_at: Mapped[Time | None]
     last_handshake_at: Mapped[Time | None]
     last_heartbeat_at: Mapped[Time | None]

@@ -7,14 +7,18 @@ A credential begins as a sealed key with a signing request (`pending`) and becom
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from sqlalchemy import Index, select, update
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from sqlalchemy import Index, and_, select, text, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from fedtui.core.errors import Refused
+from fedtui.core.errors import Refused, WrongUsage
 from fedtui.core.runtime.database import Base
 from fedtui.core.runtime.types import Id, Text_, Time, new_id
 from fedtui.core.runtime.unit import Unit
@@ -22,15 +26,28 @@ from fedtui.core.trust import anchors, certificates
 from fedtui.core.trust import vault as vaults
 from fedtui.core.trust.certificates import Certificate
 from fedtui.core.trust.signing import PRIVATE_KEY, key_pem, new_key, signing_request
-from fedtui.core.trust.vault import Owner, Vault
+from fedtui.core.trust.vault import Owner, Vault, VaultUnreadable
 from fedtui.core.trust.x509_reading import chains_to, key_fingerprint, presentable, read_certificates, read_csr, to_pem
+
+log = logging.getLogger(__name__)
+PARTIAL = "[PeerClient] partial mTLS config — cert_pem=%s, key_pem=%s; %s"
+"""The line that operators search for (domain, section 4)."""
+PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 
 
 class Credential(Base):
-    """One key and, once signed, its certificate. `state`: `pending`, `current`, `retired`."""
+    """One key and, once signed, its certificate. `state`: `pending`, `current`, `retired`.
+
+    While a renewal does not come about, its pending credential counts the attempts, and says when
+    the next is due, why the last one failed, and how loudly (a severity) that was told.
+    """
 
     __tablename__ = "credentials"
-    __table_args__ = (Index("ix_credentials_peer_id_state", "peer_id", "state"),)
+    __table_args__ = (
+        Index("ix_credentials_peer_id_state", "peer_id", "state"),
+        Index("ix_credentials_unsigned", "created_at", "id",
+              sqlite_where=text("certificate_id IS NULL"), postgresql_where=text("certificate_id IS NULL")),
+    )  # fmt: skip
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     peer_id: Mapped[str] = mapped_column(Text_)
@@ -38,6 +55,10 @@ class Credential(Base):
     csr_pem: Mapped[str]
     key_fingerprint: Mapped[str]
     certificate_id: Mapped[str | None]
+    attempts: Mapped[int]
+    next_attempt_at: Mapped[Time | None]
+    last_error: Mapped[str | None]
+    alarm: Mapped[str | None]
     created_at: Mapped[Time]
 
 
@@ -54,32 +75,67 @@ class Pair:
 
 
 def prepare(unit: Unit, vault: Vault, peer_id: str, *, common_name: str) -> Credential:
-    """The peer's pending credential, made if there is none: key sealed before anything is sent."""
-    pending = _newest(unit.session, peer_id, "pending")
-    if pending is not None and PRIVATE_KEY in vaults.names(unit.session, Owner("credential", pending.id)):
-        return pending
+    """The peer's pending credential, made if there is none: key sealed before anything is sent.
+
+    One whose key is gone or does not open is of no use and is replaced.
+    """
+    waiting = pending(unit.session, peer_id)
+    if waiting is not None:
+        if _opens(unit.session, vault, waiting):
+            return waiting
+        waiting.state = "retired"
     key = new_key()
-    row = Credential(
-        id=new_id(),
-        peer_id=peer_id,
-        state="pending",
-        csr_pem=signing_request(key, common_name),
-        key_fingerprint=key_fingerprint(key.public_key()),
-        certificate_id=None,
-        created_at=unit.now,
-    )
-    unit.session.add(row)
-    unit.session.flush()
-    vault.seal(unit.session, Owner("credential", row.id), PRIVATE_KEY, key_pem(key), unit.now)
-    return row
+    return _add(unit, vault, peer_id, signing_request(key, common_name), key.public_key(), key_pem(key))
+
+
+def pending(session: Session, peer_id: str) -> Credential | None:
+    """The credential that waits for the peer to sign its request."""
+    return _newest(session, peer_id, "pending")
+
+
+def current(session: Session, peer_id: str) -> Credential | None:
+    """The credential in use."""
+    return _newest(session, peer_id, "current")
 
 
 def complete(unit: Unit, peer_id: str, cert_pem: str, chain_pem: str) -> Certificate:
-    """Store the certificate that the peer signed for our pending request; the pair becomes current.
+    """Store the certificate that the peer signed for a request of ours; the pair becomes current.
 
-    Raises `Refused` when it is for another key, or does not chain to the peer's CA. Storing
-    the same certificate twice is no error.
+    Raises `Refused` when it is for another key, when that key is gone, or when it does not chain
+    to the peer's CA. Storing the same certificate twice is no error.
     """
+    leaf, between, anchor = _usable_certificate(unit, peer_id, cert_pem, chain_pem)
+    credential = _with_key(unit.session, peer_id, key_fingerprint(leaf.public_key()))
+    if credential is None:
+        raise _refused("is not for the key of this node's signing request", "key_cert_mismatch")
+    if PRIVATE_KEY not in vaults.names(unit.session, Owner("credential", credential.id)):
+        log.warning(PARTIAL, "true", "false", "refusing to store half a pair")
+        raise _refused("is for a key that is no longer in this node's vault", "key_missing")
+    return _make_current(unit, credential, leaf, between, anchor)
+
+
+def supply(unit: Unit, vault: Vault, peer_id: str, cert_pem: str, chain_pem: str, private_pem: bytes) -> Certificate:
+    """Store a certificate and its key that were made elsewhere. Raises as `complete`, and for another's key."""
+    leaf, between, anchor = _usable_certificate(unit, peer_id, cert_pem, chain_pem)
+    key = read_private_key(private_pem)
+    if key_fingerprint(key.public_key()) != key_fingerprint(leaf.public_key()):
+        raise _refused("and the key do not belong together", "key_cert_mismatch")
+    known = _with_key(unit.session, peer_id, key_fingerprint(key.public_key()))
+    plain = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    if known is not None:
+        vault.seal(unit.session, Owner("credential", known.id), PRIVATE_KEY, plain, unit.now)
+        return _make_current(unit, known, leaf, between, anchor)
+    request = signing_request(key, leaf.subject.rfc4514_string())
+    credential = _add(unit, vault, peer_id, request, key.public_key(), plain)
+    return _make_current(unit, credential, leaf, between, anchor)
+
+
+def _usable_certificate(
+    unit: Unit, peer_id: str, cert_pem: str, chain_pem: str
+) -> tuple[x509.Certificate, list[x509.Certificate], x509.Certificate]:
+    """Leaf, what stands between, and the anchor; `Refused` where no call could use it."""
     leaf, *rest = read_certificates(cert_pem, field="certificate")
     between = rest + (read_certificates(chain_pem, field="ca_chain_pem") if chain_pem.strip() else [])
     anchor = chains_to(leaf, between, anchors.certificates_of(unit.session, peer_id))
@@ -87,9 +143,17 @@ def complete(unit: Unit, peer_id: str, cert_pem: str, chain_pem: str) -> Certifi
         raise _refused("is no client certificate that is valid now", "cert_wrong_kind")
     if anchor is None:
         raise _refused("does not chain to the CA this node knows the peer by", "trust_chain_mismatch")
-    credential = _with_key(unit.session, peer_id, key_fingerprint(leaf.public_key()))
-    if credential is None:
-        raise _refused("is not for the key of this node's signing request", "key_cert_mismatch")
+    return leaf, between, anchor
+
+
+def _make_current(
+    unit: Unit,
+    credential: Credential,
+    leaf: x509.Certificate,
+    between: list[x509.Certificate],
+    anchor: x509.Certificate,
+) -> Certificate:
+    peer_id = credential.peer_id
     # Written out again from what was read: nothing else of the remote's text may reach OpenSSL.
     chain = "".join(to_pem(one) for one in between if one != leaf)
     row = certificates.store_outbound(unit, leaf, peer_id=peer_id, issuer=anchor, chain_pem=chain)
@@ -99,8 +163,14 @@ def complete(unit: Unit, peer_id: str, cert_pem: str, chain_pem: str) -> Certifi
         .values(state="retired")
     )
     unit.session.execute(
-        update(Credential).where(Credential.id == credential.id).values(state="current", certificate_id=row.id)
+        update(Credential)
+        .where(Credential.id == credential.id)
+        .values(state="current", certificate_id=row.id, attempts=0, next_attempt_at=None, last_error=None, alarm=None)
     )
+    ours = and_(Certificate.peer_id == peer_id, Certificate.direction == "outbound")
+    certificates.retire(unit, ours & (Certificate.id != row.id))
+    row.superseded_at, row.problem = None, None
+    unit.session.flush()
     return row
 
 
@@ -115,7 +185,7 @@ def pair_state(session: Session, peer_id: str) -> str:
         return "cert_missing" if has_key else "none"
     if not has_key:
         return "key_missing"
-    return "complete" if _certified_key(certificate) == credential.key_fingerprint else "mismatch"
+    return "complete" if certificates.key_of(certificate) == credential.key_fingerprint else "mismatch"
 
 
 def pair(session: Session, vault: Vault, peer_id: str) -> Pair:
@@ -129,7 +199,7 @@ def pair(session: Session, vault: Vault, peer_id: str) -> Pair:
         missing = "none" if key is None and certificate is None else "key_missing" if key is None else "cert_missing"
         return Pair(missing, certificate, key)
     loaded = serialization.load_pem_private_key(key, password=None)
-    same = key_fingerprint(loaded.public_key()) == _certified_key(certificate)  # type: ignore[arg-type]
+    same = key_fingerprint(loaded.public_key()) == certificates.key_of(certificate)  # type: ignore[arg-type]
     return Pair("complete" if same else "mismatch", certificate, key)
 
 
@@ -139,17 +209,81 @@ def request_key_fingerprint(csr_pem: str) -> tuple[x509.CertificateSigningReques
     return csr, key_fingerprint(csr.public_key())
 
 
+def broken(session: Session, vault: Vault, peer_id: str) -> str | None:
+    """What is wrong with the pair (`key_missing`, `cert_missing`, `mismatch`, `vault_unreadable`), or None."""
+    try:
+        state = pair(session, vault, peer_id).state
+    except VaultUnreadable:
+        return "vault_unreadable"
+    return None if state in ("complete", "none") else state
+
+
+def mark(unit: Unit, peer_id: str, problem: str | None) -> bool:
+    """Remember beside the certificate what is wrong with its pair; whether that is news."""
+    credential = current(unit.session, peer_id)
+    row = _certificate_of(unit.session, credential) if credential is not None else None
+    if row is None or row.problem == problem:
+        return False
+    row.problem = problem
+    unit.session.flush()
+    return True
+
+
+def read_private_key(pem: bytes) -> PrivateKey:
+    """An unencrypted private key of a kind that is taken. Raises `WrongUsage`, never with the key in it."""
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
+        raise _no_key("It is encrypted." if isinstance(error, TypeError) else "It is no PEM private key.") from None
+    if not isinstance(key, PrivateKey):
+        raise _no_key("Its kind is not taken.")
+    return key
+
+
+def _no_key(why: str) -> WrongUsage:
+    return WrongUsage(
+        "The private key cannot be used.",
+        cause=why,
+        fix="Give an unencrypted PEM key: P-256/384/521, Ed25519 or RSA.",
+        code="key_invalid",
+    )
+
+
+def _add(
+    unit: Unit, vault: Vault, peer_id: str, csr_pem: str, public: CertificatePublicKeyTypes, private_pem: bytes
+) -> Credential:
+    row = Credential(
+        id=new_id(),
+        peer_id=peer_id,
+        state="pending",
+        csr_pem=csr_pem,
+        key_fingerprint=key_fingerprint(public),
+        certificate_id=None,
+        attempts=0,
+        next_attempt_at=None,
+        last_error=None,
+        alarm=None,
+        created_at=unit.now,
+    )
+    unit.session.add(row)
+    unit.session.flush()
+    vault.seal(unit.session, Owner("credential", row.id), PRIVATE_KEY, private_pem, unit.now)
+    return row
+
+
+def _opens(session: Session, vault: Vault, credential: Credential) -> bool:
+    try:
+        return vault.open(session, Owner("credential", credential.id), PRIVATE_KEY) is not None
+    except VaultUnreadable:
+        return False
+
+
 def _usable(session: Session, peer_id: str) -> Credential | None:
     return _newest(session, peer_id, "current") or _newest(session, peer_id, "pending")
 
 
 def _certificate_of(session: Session, credential: Credential) -> Certificate | None:
     return session.get(Certificate, credential.certificate_id) if credential.certificate_id else None
-
-
-def _certified_key(certificate: Certificate) -> str:
-    leaf = read_certificates(certificate.cert_pem, field="certificate")[0]
-    return key_fingerprint(leaf.public_key())
 
 
 def _newest(session: Session, peer_id: str, state: str) -> Credential | None:
@@ -170,6 +304,6 @@ def _refused(why: str, code: str) -> Refused:
     return Refused(
         f"The certificate {why}.",
         cause="Storing it would leave a pair that no call could use.",
-        fix="Have the peer sign this node's request again; the runbook's way is to revoke and propose anew.",
+        fix="Have the peer sign this node's present request: fedtui certs csr PEER here, fedtui certs issue there.",
         code=code,
     )

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from sqlalchemy import select
@@ -188,6 +188,8 @@ def renew_server_if_due(unit: Unit, vault: Vault, *, hosts: list[str], lifetime:
         # Another daemon of this node may be reached by the names of the present one.
         hosts = [*hosts, *sorted(known - wanted)]
     fresh = issue_for_server(unit, vault, hosts=hosts, lifetime=lifetime)
+    if row is not None:
+        certificates.retire(unit, (Certificate.subject_kind == "server") & (Certificate.id < fresh.id))
     emit(unit, "federation.server_certificate.renewed", source="maintenance", serial=fresh.serial, hosts=hosts)
     return True
 
@@ -212,18 +214,23 @@ def revocation_list(session: Session, vault: Vault, now: datetime) -> bytes:
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
     )
     for row in session.scalars(query.order_by(Certificate.revoked_at)):
-        builder = builder.add_revoked_certificate(
+        entry = (
             x509.RevokedCertificateBuilder()
             .serial_number(int(row.serial, 16))
             .revocation_date(_whole_seconds(row.revoked_at or now))
-            .build()
         )
+        if row.superseded_at is not None:
+            entry = entry.add_extension(x509.CRLReason(x509.ReasonFlags.superseded), critical=False)
+        builder = builder.add_revoked_certificate(entry.build())
     return builder.sign(authority.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
-def signing_request(key: ec.EllipticCurvePrivateKey, common_name: str) -> str:
+def signing_request(
+    key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey, common_name: str
+) -> str:
     """A PEM CSR for `key`. The signer decides names and usages; the name only helps people."""
-    csr = x509.CertificateSigningRequestBuilder().subject_name(_named(common_name)).sign(key, hashes.SHA256())
+    digest = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    csr = x509.CertificateSigningRequestBuilder().subject_name(_named(common_name)).sign(key, digest)
     return csr.public_bytes(serialization.Encoding.PEM).decode()
 
 

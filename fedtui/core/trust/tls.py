@@ -10,9 +10,11 @@ import asyncio
 import os
 import ssl
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -32,18 +34,77 @@ def server_context(chain_pem: str, key_pem: bytes, client_anchors_pem: str) -> s
     context.verify_mode = ssl.CERT_OPTIONAL
     context.load_verify_locations(cadata=client_anchors_pem)
     _load_pair(context, chain_pem, key_pem)
+    _note_presented(context)
     return context
 
 
-def client_context(anchors_pem: Sequence[str] | None, pair: tuple[str, bytes] | None = None) -> ssl.SSLContext:
+class _NotingSSLObject(ssl.SSLObject):
+    """Keeps what the client presented, so that a refused handshake can say what it refused."""
+
+    presented: bytes | None = None
+
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except ssl.SSLError as error:
+            error.presented = self.presented  # type: ignore[attr-defined]
+            raise
+
+
+def presented_to_us(error: BaseException) -> x509.Certificate | None:
+    """The client certificate of a handshake that our server context refused, where TLS gave it."""
+    der: bytes | None = getattr(error, "presented", None)
+    try:
+        return read_der(der) if der else None
+    except UNREADABLE:
+        return None
+
+
+def _note_presented(context: ssl.SSLContext) -> None:
+    """OpenSSL forgets a client certificate that it refuses. The message it came in passes here first.
+
+    `_msg_callback` is CPython's own hook for debugging TLS; without it the record has the reason alone.
+    """
+    if not hasattr(context, "_msg_callback"):
+        return
+
+    def note(secured: Any, direction: str, version: Any, _content: Any, kind: Any, message: bytes) -> None:
+        if direction == "read" and kind == _CERTIFICATE_MESSAGE and isinstance(secured, _NotingSSLObject):
+            secured.presented = _first_certificate(message, with_context=version == ssl.TLSVersion.TLSv1_3)
+
+    context.sslobject_class = _NotingSSLObject
+    context._msg_callback = note
+
+
+_CERTIFICATE_MESSAGE = 11
+
+
+def _first_certificate(message: bytes, *, with_context: bool) -> bytes | None:
+    """The leaf in a Certificate message: RFC 8446 section 4.4.2 with a context, RFC 5246 section 7.4.2 without."""
+    at = 4
+    if with_context:
+        at += 1 + (message[at] if len(message) > at else 0)
+    at += 3
+    size = int.from_bytes(message[at : at + 3])
+    return message[at + 3 : at + 3 + size] or None
+
+
+def client_context(
+    anchors_pem: Sequence[str] | None, pair: tuple[str, bytes] | None = None, crl_pem: str | None = None
+) -> ssl.SSLContext:
     """For calls to a peer: trusts `anchors_pem` alone, or the machine's public CAs for None;
-    presents `pair` (certificate chain PEM, key PEM) where given. Host names are checked."""
+    presents `pair` (certificate chain PEM, key PEM) where given, and refuses a server that
+    `crl_pem` names. Host names are checked."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     _harden(context)
     if anchors_pem is None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     elif anchors_pem:
         context.load_verify_locations(cadata="\n".join(anchors_pem))
+    if crl_pem is not None:
+        with _in_a_file(crl_pem.encode()) as file:
+            context.load_verify_locations(cafile=file)
+        context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
     if pair is not None:
         _load_pair(context, *pair)
     return context
@@ -128,15 +189,10 @@ def _no_password() -> bytes:
 
 
 def _load_pair(context: ssl.SSLContext, chain_pem: str, key_pem: bytes) -> None:
-    """OpenSSL takes a pair only from a file: give it one that has no name, where there is memfd,
-    and an encrypted one, gone at once, elsewhere."""
+    """OpenSSL takes a pair only from a file: where that has a name, the key in it is encrypted."""
     if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("pair", os.MFD_CLOEXEC)
-        try:
-            os.write(descriptor, chain_pem.encode() + b"\n" + key_pem)
-            context.load_cert_chain(f"/proc/self/fd/{descriptor}", password=_no_password)
-        finally:
-            os.close(descriptor)
+        with _in_a_file(chain_pem.encode() + b"\n" + key_pem) as file:
+            context.load_cert_chain(file, password=_no_password)
         return
     password = os.urandom(32).hex()
     encrypted = serialization.load_pem_private_key(key_pem, password=None).private_bytes(
@@ -144,7 +200,23 @@ def _load_pair(context: ssl.SSLContext, chain_pem: str, key_pem: bytes) -> None:
         serialization.PrivateFormat.PKCS8,
         serialization.BestAvailableEncryption(password.encode()),
     )
-    with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory) / "pair.pem"
-        file.write_bytes(chain_pem.encode() + b"\n" + encrypted)
+    with _in_a_file(chain_pem.encode() + b"\n" + encrypted) as file:
         context.load_cert_chain(file, password=password)
+
+
+@contextmanager
+def _in_a_file(content: bytes) -> Iterator[str]:
+    """A path under which OpenSSL reads `content`: one without a name where there is memfd, else
+    one that is gone at once."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("tls", os.MFD_CLOEXEC)
+        try:
+            os.write(descriptor, content)
+            yield f"/proc/self/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "tls.pem"
+        file.write_bytes(content)
+        yield str(file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -40,6 +41,20 @@ def key_fingerprint(key: CertificatePublicKeyTypes) -> str:
     digest = hashes.Hash(hashes.SHA256())
     digest.update(key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo))
     return digest.finalize().hex()
+
+
+class Described(NamedTuple):
+    """What tells one certificate from another in a record."""
+
+    fingerprint: str
+    subject: str
+    issuer: str
+
+
+def described(certificate: x509.Certificate) -> Described:
+    """Fingerprint, subject and issuer of a certificate."""
+    subject, issuer = certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
+    return Described(fingerprint(certificate), subject, issuer)
 
 
 def to_pem(certificate: x509.Certificate) -> str:
