@@ -1,20 +1,16 @@
-"""Commands on the record: events, certificates, the CA, and the sweep."""
+"""Commands on the record: events, and the sweep."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fedtui.cli.common import MOST, ask, group, opened, viewing
-from fedtui.cli.output import fields, show, table
+from fedtui.cli.common import MOST, opened, viewing
+from fedtui.cli.output import show, table
 from fedtui.core.errors import WrongUsage
 
-certs_app = group("Certificates, ours and theirs.")
-PEM_LIMIT = 64 * 1024
-ca_app = group("This node's own CA.")
 Limit = Annotated[int, typer.Option(min=1, max=MOST, help="At most this many.")]
 
 
@@ -56,70 +52,6 @@ def sweep() -> None:
         swept = jobs.sweep(node, node.actor("cli"))
     held = " (held back: this node's own API has not been listening for a whole stale window)"
     show(swept, f"{swept['swept']} degraded{held if swept['held_back'] else ''}")
-
-
-@certs_app.command("list")
-def certs_list(limit: Limit = 100) -> None:
-    """Every certificate, what expires first on top."""
-    from fedtui.core.acts import shapes
-    from fedtui.core.trust import certificates
-
-    with viewing() as (_node, session):
-        rows = [shapes.certificate(session, row) for row in certificates.listing(session, limit=limit)]
-    columns = (
-        ("serial", "SERIAL"),
-        ("direction", "DIRECTION"),
-        ("subject_kind", "KIND"),
-        ("subject", "SUBJECT"),
-        ("not_after", "UNTIL"),
-        ("revoked_at", "REVOKED"),
-    )
-    show(rows, lambda: table(rows, columns, empty="No certificates."))
-
-
-@certs_app.command("show")
-def certs_show(serial: str) -> None:
-    """One certificate, with its PEM."""
-    from fedtui.core.acts import shapes
-    from fedtui.core.trust import certificates
-
-    with viewing() as (_node, session):
-        row = certificates.find(session, serial)
-        shape = {**shapes.certificate(session, row), "cert_pem": row.cert_pem, "chain_pem": row.chain_pem}
-    show(shape, lambda: fields(shape, [key for key in shape if not key.endswith("_pem")]) + "\n\n" + row.cert_pem)
-
-
-@certs_app.command("proxy")
-def certs_proxy(
-    name: str,
-    csr: Annotated[Path, typer.Option(help="The proxy's signing request, PEM.")],
-    reason: Annotated[str | None, typer.Option(help="Why, for the record and the approver.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the decision and the outcome.")] = False,
-) -> None:
-    """Sign a client certificate for a reverse proxy; trusted once `settings set trusted_proxies` names it."""
-    try:
-        csr_pem = csr.read_text()[:PEM_LIMIT]
-    except (OSError, UnicodeDecodeError) as error:
-        raise WrongUsage(
-            f"{csr} cannot be read.", cause=str(error), fix="Make one with: openssl req -new ... -out proxy.csr"
-        ) from error
-    ask("system.federation_certificate_mint", {"proxy": name, "csr_pem": csr_pem}, reason=reason, wait=wait)
-
-
-@ca_app.command("show")
-def ca_show() -> None:
-    """The CA's fingerprint, for the other side to compare, and its certificate."""
-    from fedtui.core.trust import certificates
-
-    with viewing() as (_node, session):
-        row = certificates.own_ca(session)
-    shape = {
-        "subject": row.subject,
-        "fingerprint": row.fingerprint,
-        "not_after": row.not_after,
-        "cert_pem": row.cert_pem,
-    }
-    show(shape, lambda: fields(shape, ["subject", "fingerprint", "not_after"]) + "\n\n" + row.cert_pem)
 
 
 def _since(text: str, now: datetime) -> datetime:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +28,14 @@ from fedtui.core.acts import (
 )
 from fedtui.core.acts import overview as overviews
 from fedtui.core.acts.gate import Done, Pending
-from fedtui.core.acts.overview import ApprovalRecord, GrantRecord, Overview, PeerRecord
+from fedtui.core.acts.overview import ApprovalRecord, CertificateRecord, GrantRecord, Overview, PeerRecord
 from fedtui.core.acts.table import ActTable, join
 from fedtui.core.acts.what_if import Described
 from fedtui.core.control import node_settings, operators, queue
 from fedtui.core.control.approvals import Approval
 from fedtui.core.errors import Refused, WrongUsage
-from fedtui.core.peering import heartbeats
+from fedtui.core.peering import heartbeats, probing
+from fedtui.core.peering.probing import Report, Step
 from fedtui.core.record.changes import Changes
 from fedtui.core.record.events import emit
 from fedtui.core.runtime import daemons, home, identity, migrate, urls
@@ -94,6 +95,15 @@ class Node(Site):
         """One grant in full, or None."""
         with self.read() as session:
             return overviews.grant_record(session, self, grant_id)
+
+    def certificate_record(self, id: str) -> CertificateRecord | None:
+        """One certificate, or request that waits for one, in full, or None."""
+        with self.read() as session:
+            return overviews.certificate_record(session, self, id)
+
+    def probe(self, wanted: str, tell: Callable[[Step], object]) -> Report:
+        """Look at a peer's TLS (`peering/probing.py`)."""
+        return probing.probe(self, wanted, tell)
 
     def approval_record(self, approval_id: str) -> ApprovalRecord | None:
         """One request in full, or None."""

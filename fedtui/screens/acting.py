@@ -41,6 +41,15 @@ class Acting(Frame, Generic[L]):
         """The ids of the records that a command acts on."""
         return []
 
+    async def line_of(self, id: str) -> L | None:
+        """The record's line as it is now, or None."""
+
+        def read() -> L | None:
+            source: Records[L] = self.shared.source_of(self.shared.opened_node(), self.kind.place)
+            return next(iter(source.lines([id])), None)
+
+        return await self.shared.aside.run(read)
+
     def action_run(self, name: str) -> None:
         """Run a command; acts on records go the way of their table."""
         if name not in self.kind.acts:

@@ -17,9 +17,10 @@ Target = Literal["", "row", "marks"]
 
 ALWAYS, EVERYWHERE, TABLE, DETAIL, PEERS, PEER = "always", "everywhere", "table", "detail", "peers", "peer"
 GRANTS, GRANT, APPROVALS, APPROVAL = "grants", "grant", "approvals", "approval"
+CERTS, CERT = "certs", "cert"
 """Places: in the whole program, on every screen, in every table, in every detail, then screens by name."""
 ASK, TOLD, SECRET, WAITING, PROMPT, CHOICE, PRESS = "ask", "told", "secret", "waiting", "prompt", "choice", "press"
-CHECKS = "checks"
+CHECKS, PROBING, TEXT = "checks", "probing", "text"
 """Places in dialogs: the kinds of dialog, and what stands in one."""
 MANAGE_PEERS, MANAGE_GRANTS = "system.federation_peers.manage", "system.federation_grants.manage"
 CONTROL = "system.infra_tasks.control"
@@ -73,6 +74,15 @@ COMMANDS: tuple[Command, ...] = (
             MANAGE_GRANTS, "dangerous", "marks", footer="revoke"),
     Command("why", "w", "Why: put a call through every check, or replay the last refusal", (GRANTS, GRANT),
             target="row", footer="why"),
+    Command("probe", "P", "Probe: look at the peer's TLS step by step, and say what is wrong",
+            (CERTS, CERT, PEERS, PEER), target="row", footer="probe"),
+    Command("renew-cert", "n", "Renew now: ask the peer for the next certificate", (CERTS, CERT), MANAGE_PEERS,
+            "changes", "marks", footer="renew"),
+    Command("mint", "M", "Mint again: sign the peer another certificate, and deliver it", (CERTS, CERT), MANAGE_PEERS,
+            "changes", "row", footer="mint"),
+    Command("revoke-cert", "X", "Revoke a certificate that this node signed, for good", (CERTS, CERT), MANAGE_PEERS,
+            "dangerous", "row", footer="revoke"),
+    Command("export", "x", "Show the public parts, to copy", (CERTS, CERT), target="row", footer="export"),
     Command("approve", "A", "Approve exactly what is shown", (APPROVALS, APPROVAL), CONTROL, "dangerous", "marks",
             footer="approve"),
     Command("reject", "D", "Reject (deny), with a reason", (APPROVALS, APPROVAL), CONTROL, "dangerous", "marks",
@@ -85,7 +95,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("next-one", "right_square_bracket", "The next request", (APPROVAL,), footer="next"),
     Command("one-before", "left_square_bracket", "The request before", (APPROVAL,), footer="previous"),
     Command("filter", "slash", "Show only rows with a text; !text: only those without", (TABLE,), footer="filter"),
-    Command("sort", "s", "Take the next order", (PEERS, GRANTS), footer="sort"),
+    Command("sort", "s", "Take the next order", (PEERS, GRANTS, CERTS), footer="sort"),
     Command("mark", "space", "Mark or unmark; acts then apply to the marks", (TABLE,), target="row", footer="mark",
             action="mark"),
     Command("unmark", "u", "Take away every mark", (TABLE,), action="unmark"),
@@ -105,13 +115,14 @@ COMMANDS: tuple[Command, ...] = (
     Command("peers", "1", "The peers; with an id, that peer", (EVERYWHERE,), place="peers"),
     Command("grants", "2", "The grants; with an id, that grant", (EVERYWHERE,), place="grants"),
     Command("approvals", "3", "The approval queue; with an id, that request", (EVERYWHERE,), place="approvals"),
+    Command("certs", "4", "mTLS: every certificate; with an id or serial, that one", (EVERYWHERE,), place="certs"),
     Command("refresh", "r", "Read again now; open the node again", (EVERYWHERE,)),
     Command("leave", "ctrl+q,ctrl+c", "Quit, also from a dialog", (ALWAYS,), action="quit"),
 
     Command("next", "tab,down", "Next field or button", (ASK,), footer="next", action="app.focus_next"),
     Command("before", "shift+tab,up", "Field or button before", (ASK,), action="app.focus_previous"),
-    Command("text-down", "pagedown", "Scroll the text", (ASK, TOLD, CHECKS), action="scroll(1)"),
-    Command("text-up", "pageup", "Scroll the text back", (ASK, TOLD, CHECKS), action="scroll(-1)"),
+    Command("text-down", "pagedown", "Scroll the text", (ASK, TOLD, CHECKS, PROBING, TEXT), action="scroll(1)"),
+    Command("text-up", "pageup", "Scroll the text back", (ASK, TOLD, CHECKS, PROBING, TEXT), action="scroll(-1)"),
     Command("cancel", "escape", "Cancel", (ASK,), footer="cancel", action="close"),
     Command("confirm", "y", "Confirm, where nothing is being typed", (ASK,), footer="yes", action="confirm"),
     Command("turn", "right,space", "Next choice", (CHOICE,), action="turn(1)"),
@@ -123,6 +134,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("fix", "f", "Do what helps", (TOLD,), footer="fix", action="fix"),
     Command("do-fix", "f", "Do what helps", (CHECKS,), footer="do what helps", action="fix"),
     Command("close-checks", "escape,enter,q", "Close", (CHECKS,), footer="close", action="close"),
+    Command("close-probe", "escape,enter,q", "Close", (PROBING,), footer="close", action="close"),
+    Command("copy-text", "c", "Copy to the terminal's clipboard", (TEXT,), footer="copy", action="copy"),
+    Command("close-text", "escape,enter,q", "Close", (TEXT,), footer="close", action="close"),
     Command("close", "escape,enter,q", "Close", (TOLD,), footer="close", action="close"),
     Command("copy", "c", "Copy to the terminal's clipboard", (SECRET,), footer="copy", action="copy"),
     Command("done", "escape", "Close; it is not shown again", (SECRET,), footer="close", action="close"),

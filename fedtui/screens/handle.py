@@ -17,7 +17,7 @@ from fedtui.screens.typeahead import TypeAhead
 from fedtui.screens.widgets.reading import HasId, Source
 
 if TYPE_CHECKING:
-    from fedtui.core.acts.overview import ApprovalRecord, GrantRecord, Overview, PeerRecord
+    from fedtui.core.acts.overview import ApprovalRecord, CertificateRecord, GrantRecord, Overview, PeerRecord
 
 L = TypeVar("L", bound=HasId)
 MESSAGE_SECONDS = 8.0
@@ -69,6 +69,12 @@ class NodeHandle(Protocol):
 
     def grant_record(self, grant_id: str) -> GrantRecord | None:
         """One grant in full."""
+
+    def certificate_record(self, id: str) -> CertificateRecord | None:
+        """One certificate, or request that waits for one, in full."""
+
+    def probe(self, wanted: str, tell: Callable[[Any], object]) -> Any:
+        """Look at a peer's TLS, step by step; `tell` is called with each, in this thread."""
 
     def cut_off(self, grant_id: str, edit: Mapping[str, Any] | None) -> Sequence[Any]:
         """What an edit of a grant would cut off."""

@@ -10,6 +10,7 @@ from fedtui.screens.commands import BY_NAME, DETAIL, EVERYWHERE, PEER, PEERS, TA
 from fedtui.screens.list_screen import ListScreen
 from fedtui.screens.peer_acts import PEER_ACTS, peer_label, takes_heartbeats
 from fedtui.screens.peer_words import describe_record
+from fedtui.screens.probes import show_probe
 from fedtui.screens.record_screen import RecordScreen
 from fedtui.screens.records import ORIGIN, Kind
 from fedtui.screens.trouble import Trouble
@@ -71,6 +72,18 @@ async def _heartbeat(screen: Acting[PeerLine], peer_id: str) -> None:
     await screen.tell_trouble(None, Trouble("The heartbeat did not arrive.", said or failure, fix))
 
 
+def _probe(screen: Acting[PeerLine]) -> None:
+    """Look at the TLS of the peer that the screen is about."""
+    [peer_id] = screen.selected(BY_NAME["probe"])
+
+    async def show() -> None:
+        line = await screen.line_of(peer_id)
+        if line is not None:
+            await show_probe(screen, peer_id, address(line.remote_instance_url))
+
+    screen.app.run_worker(show(), group="act", exit_on_error=False)
+
+
 class PeersScreen(ListScreen["PeerLine"]):
     """The live table of peers."""
 
@@ -80,6 +93,10 @@ class PeersScreen(ListScreen["PeerLine"]):
     def do_heartbeat(self) -> None:
         """Send a heartbeat now."""
         _send_heartbeat(self)
+
+    def do_probe(self) -> None:
+        """Look at the peer's TLS."""
+        _probe(self)
 
 
 class PeerScreen(RecordScreen["PeerLine"]):
@@ -91,3 +108,7 @@ class PeerScreen(RecordScreen["PeerLine"]):
     def do_heartbeat(self) -> None:
         """Send a heartbeat now."""
         _send_heartbeat(self)
+
+    def do_probe(self) -> None:
+        """Look at the peer's TLS."""
+        _probe(self)

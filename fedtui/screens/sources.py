@@ -14,6 +14,7 @@ from typing import Any
 
 from fedtui.core.access import listing as grants
 from fedtui.core.control import queue as approvals
+from fedtui.core.peering import certificate_listing as certificates
 from fedtui.core.peering import listing as peers
 from fedtui.screens.handle import NodeHandle
 from fedtui.screens.widgets.reading import Key, Query, Reading
@@ -41,6 +42,7 @@ class Listing:
 LISTINGS: Mapping[str, Listing] = {
     "peers": Listing(peers),
     "grants": Listing(grants, always=lambda node, _: {"now": node.clock.now()}),
+    "certs": Listing(certificates),
     "approvals": Listing(
         approvals,
         always=lambda node, query: {} if query else {"now": node.clock.now()},

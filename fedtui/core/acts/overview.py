@@ -21,8 +21,12 @@ from fedtui.core.peering import peers, tokens
 from fedtui.core.peering.client import endpoint_urls
 from fedtui.core.record import events, notices
 from fedtui.core.runtime import daemons
+from fedtui.core.trust import anchors, credentials, crls
 from fedtui.core.trust.certificates import Certificate
+from fedtui.core.trust.credentials import Credential
+from fedtui.core.trust.looking import key_words
 from fedtui.core.trust.site import Site
+from fedtui.core.trust.x509_reading import fingerprint, issued_by, read_certificates
 
 RECENT_EVENTS = 8
 
@@ -64,6 +68,25 @@ class GrantRecord:
     shape: dict[str, Any]
     used: list[dict[str, Any]]
     decisions: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRecord:
+    """One certificate in full. `shape` is None for a request that waits to be signed.
+
+    `chain` is leaf first, `broken` what is wrong with its pair (`credentials.broken`), `renewal` how a
+    failing one stands, `crl` what is kept of the peer's, `refused` the newest calls turned away for a
+    certificate of the peer; `public_pem` is what may be given away.
+    """
+
+    shape: dict[str, Any] | None
+    chain: list[dict[str, Any]]
+    broken: str | None
+    renewal: dict[str, Any] | None
+    crl: dict[str, Any] | None
+    refused: list[dict[str, Any]]
+    public_pem: str
+    offered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,3 +170,69 @@ def approval_record(session: Session, site: Site, table: ActTable, approval_id: 
         changed_since=gate.differences(row.target, target) if waits and target != row.target else "",
         critical=policies.RULES[row.action].critical,
     )
+
+
+def certificate_record(session: Session, site: Site, id: str) -> CertificateRecord | None:
+    """Everything about one certificate, or a request that waits for one; None if it is not there."""
+    row = session.get(Certificate, id)
+    credential = None if row is not None else session.get(Credential, id)
+    if row is None and credential is None:
+        return None
+    peer_id = row.peer_id if row is not None else credential.peer_id if credential is not None else None
+    outbound = row is None or (row.direction == "outbound" and not row.over)
+    crl = crls.of_peer(session, peer_id) if peer_id is not None else None
+    peer = session.get(peers.Peer, peer_id) if peer_id is not None else None
+    return CertificateRecord(
+        shape=shapes.certificate(session, row) if row is not None else None,
+        chain=_chain(session, row) if row is not None else [],
+        broken=credentials.broken(session, site.vault, peer_id) if outbound and peer_id is not None else None,
+        renewal=_renewal(credentials.pending(session, peer_id)) if outbound and peer_id is not None else None,
+        crl=None
+        if crl is None
+        else {
+            "this_update": crl.this_update,
+            "next_update": crl.next_update,
+            "revoked": crl.revoked,
+            "covers": crl.covers,
+            "error": crl.error,
+        },
+        refused=_turned_away(session, peer_id) if peer_id is not None else [],
+        public_pem=row.cert_pem + row.chain_pem if row is not None else credential.csr_pem if credential else "",
+        offered=peer is not None and peer.offered_csr_pem is not None,
+    )
+
+
+def _chain(session: Session, row: Certificate) -> list[dict[str, Any]]:
+    """From the leaf to its anchor, as far as it is on record."""
+    known = read_certificates(row.cert_pem + row.chain_pem, field="certificate")
+    if row.peer_id is not None and row.direction == "outbound":
+        known += anchors.certificates_of(session, row.peer_id)
+    path = [known[0]]
+    while (above := next((one for one in known if one not in path and issued_by(path[-1], one)), None)) is not None:
+        path.append(above)
+    return [
+        {
+            "subject": one.subject.rfc4514_string(),
+            "fingerprint": fingerprint(one),
+            "not_before": one.not_valid_before_utc,
+            "not_after": one.not_valid_after_utc,
+            "key": key_words(one),
+        }
+        for one in path
+    ]
+
+
+def _renewal(pending: Credential | None) -> dict[str, Any] | None:
+    if pending is None:
+        return None
+    return {
+        "attempts": pending.attempts,
+        "next_attempt_at": pending.next_attempt_at,
+        "last_error": pending.last_error,
+        "since": pending.created_at,
+    }
+
+
+def _turned_away(session: Session, peer_id: str) -> list[dict[str, Any]]:
+    found = decisions.listing(session, peer_id=peer_id, refused_only=True, limit=RECENT_EVENTS)
+    return [shapes.decision(one) for one in found if (one.code or "").startswith(("cert_", "trust_"))]

@@ -171,7 +171,7 @@ def event(row: Event) -> Shape:
 
 def certificate(session: Session, row: Certificate) -> Shape:
     """A certificate; `pair` says which halves of the outbound pair to its peer are there."""
-    outbound = row.direction == "outbound" and row.peer_id
+    outbound = row.direction == "outbound" and row.peer_id and not row.over
     return {
         "id": row.id,
         "serial": row.serial,
@@ -184,6 +184,9 @@ def certificate(session: Session, row: Certificate) -> Shape:
         "not_after": row.not_after,
         "revoked_at": row.revoked_at,
         "revocation_reason": row.revocation_reason,
+        "superseded_at": row.superseded_at,
+        "first_used_at": row.first_used_at,
+        "renew_at": row.renew_at,
         "direction": row.direction,
         "pair": credentials.pair_state(session, row.peer_id) if outbound and row.peer_id else "none",
     }

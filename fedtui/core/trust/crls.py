@@ -13,7 +13,7 @@ from fedtui.core.runtime.database import Base
 from fedtui.core.runtime.types import Text_, Time
 from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust import anchors
-from fedtui.core.trust.x509_reading import UNREADABLE, fingerprint
+from fedtui.core.trust.x509_reading import UNREADABLE, fingerprint, issued_by
 
 FETCH_EVERY = timedelta(hours=1)
 LARGEST = 1024 * 1024
@@ -80,7 +80,7 @@ def _take(unit: Unit, row: PeerCrl, fetched: Fetched) -> str | None:
         return f"it is older than the one of {row.this_update:%F %H:%M} UTC"
     row.issuer_fingerprint = fingerprint(issuer)
     row.der, row.this_update, row.next_update, row.revoked = fetched.content, this_update, next_update, revoked
-    row.covers = fetched.server is not None and _issued(fetched.server, issuer)
+    row.covers = fetched.server is not None and issued_by(fetched.server, issuer)
     row.fetched_at = unit.now
     return None
 
@@ -114,9 +114,3 @@ def revoked_in(row: PeerCrl | None, certificate: x509.Certificate) -> bool:
 
 def _signed(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
     return crl.issuer == issuer.subject and crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
-
-
-def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    from fedtui.core.trust.x509_reading import chains_to
-
-    return chains_to(certificate, (), [issuer]) is not None

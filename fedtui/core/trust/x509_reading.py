@@ -119,9 +119,9 @@ def chains_to(
     current = leaf
     for _ in range(CHAIN_DEPTH):
         for anchor in anchors:
-            if _issued_by(current, anchor):
+            if issued_by(current, anchor):
                 return anchor
-        step = next((one for one in middle if one != current and is_ca(one) and _issued_by(current, one)), None)
+        step = next((one for one in middle if one != current and is_ca(one) and issued_by(current, one)), None)
         if step is None:
             return None
         current = step
@@ -147,7 +147,8 @@ def presentable(certificate: x509.Certificate, now: datetime) -> bool:
     return for_clients and valid and not is_ca(certificate)
 
 
-def _issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether `issuer` signed `certificate`: names and signature."""
     try:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
-from fedtui.screens.commands import SECRET, TOLD, Command
+from fedtui.screens.commands import SECRET, TEXT, TOLD, Command
 from fedtui.screens.dialogs.box import LEAST_WIDTH, Dialog
 from fedtui.screens.trouble import Trouble
 from fedtui.screens.widgets.paint import Lines
@@ -49,24 +49,21 @@ class Told(Dialog[bool]):
             self.end(True)
 
 
-class Secret(Dialog[None]):
-    """Something that is shown this once. Copies it by OSC 52; only Esc closes it."""
+class _Copied(Dialog[None]):
+    """A text that `c` copies by OSC 52. Subclasses say what is told around it."""
 
-    places: ClassVar[tuple[str, ...]] = (SECRET,)
-
-    def __init__(self, title: str, secret: str, *, remarks: tuple[str, ...]) -> None:
+    def __init__(self, title: str, text: str) -> None:
         super().__init__()
         self._title = title
-        self._secret = secret
-        self._remarks = remarks
+        self._text = text
         self._copied = ""
 
     def __repr__(self) -> str:
-        return f"Secret({self._title!r})"
+        return f"{type(self).__name__}({self._title!r})"
 
     def action_copy(self) -> None:
         """Send it to the terminal's clipboard."""
-        sequence = clipboard_sequence(self._secret, os.environ)
+        sequence = clipboard_sequence(self._text, os.environ)
         if sequence is None or self.app._driver is None:
             self._copied = "Too long for the terminal's clipboard: select it with the mouse."
         else:
@@ -74,10 +71,20 @@ class Secret(Dialog[None]):
             self._copied = "Sent to terminal. If nothing can be pasted, it does not take OSC 52."
         self.show()
 
+
+class Secret(_Copied):
+    """Something that is shown this once. Only Esc closes it."""
+
+    places: ClassVar[tuple[str, ...]] = (SECRET,)
+
+    def __init__(self, title: str, secret: str, *, remarks: tuple[str, ...]) -> None:
+        super().__init__(title, secret)
+        self._remarks = remarks
+
     def told(self) -> list[tuple[str, str]]:
         """The secret in full, however narrow the terminal."""
         width = max(self.query_one("#told", Lines).size.width, LEAST_WIDTH)
-        pieces = [self._secret[at : at + width] for at in range(0, len(self._secret), width)]
+        pieces = [self._text[at : at + width] for at in range(0, len(self._text), width)]
         return [
             (self._title, "strong"),
             ("It is shown this once: nobody can read it again, here or anywhere.", "warn"),
@@ -87,6 +94,16 @@ class Secret(Dialog[None]):
             *((remark, "") for remark in self._remarks),
             (self._copied, "notice"),
         ]
+
+
+class Shown(_Copied):
+    """A text to read and to copy."""
+
+    places: ClassVar[tuple[str, ...]] = (TEXT,)
+
+    def told(self) -> list[tuple[str, str]]:
+        """What was copied, and the text line by line."""
+        return [(self._title, "strong"), (self._copied, "notice"), *((line, "") for line in self._text.splitlines())]
 
 
 def clipboard_sequence(text: str, environ: Mapping[str, str]) -> str | None:

@@ -1,0 +1,292 @@
+"""The probe: from the name to the answer of a federation API, step by step, and every reason why not.
+
+Tells apart what a failed call lumps together: dns, refused, timeout, not TLS, the many faults of
+a certificate, and whether the other side takes ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from cryptography import x509
+from sqlalchemy.orm import Session
+
+from fedtui.core.errors import NotFound, RemoteFailed
+from fedtui.core.peering import client, peers
+from fedtui.core.peering.client import Connection
+from fedtui.core.runtime import urls
+from fedtui.core.runtime.deadline import within
+from fedtui.core.trust import anchors, certificates, credentials, crls, looking
+from fedtui.core.trust.looking import Fault, Sight, Trusted
+from fedtui.core.trust.site import Site
+from fedtui.core.trust.x509_reading import chains_to, fingerprint, is_ca, read_certificates, serial_text
+
+DIAGNOSIS = f"{client.PREFIX}/diagnosis"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: `ok` is None where it was not taken."""
+
+    name: str
+    ok: bool | None
+    said: str
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a probe came to. `chain` is what the server presented, leaf first."""
+
+    url: str
+    peer_id: str | None
+    steps: tuple[Step, ...] = ()
+    sight: Sight = field(default_factory=Sight)
+    anchor: str | None = None
+    accepts_ours: bool | None = None
+    faults: tuple[Fault, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found."""
+        return not self.faults
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to look, and by what to judge it. `connection` is how this node would call it."""
+
+    url: str
+    peer_id: str | None
+    trusted: Trusted
+    connection: Connection
+    no_pair: str
+
+
+Tell = Callable[[Step], object]
+
+
+def target(session: Session, site: Site, wanted: str) -> Target:
+    """What to probe: a peer (id, beginning of one, URL), or a URL of no peer, judged by every CA known here.
+
+    Raises `NotFound`, `WrongUsage`.
+    """
+    now = site.clock.now()
+    try:
+        peer = peers.find(session, wanted)
+    except NotFound:
+        if "://" not in wanted:
+            raise
+        url = urls.normalize(wanted)
+        known = [*looking.public_anchors(), *_read(certificates.own_ca(session).cert_pem)]
+        return Target(url, None, Trusted(known), Connection((url,), None, None), "it is no peer of this node")
+    connection, no_pair = _connection(session, site, peer, now)
+    known = looking.public_anchors() if peer.public_ca else anchors.certificates_of(session, peer.id)
+    return Target(connection.urls[0], peer.id, Trusted(known, crls.of_peer(session, peer.id)), connection, no_pair)
+
+
+def _connection(session: Session, site: Site, peer: peers.Peer, now: datetime) -> tuple[Connection, str]:
+    """How the peer is called; without our pair, and why, where that is not whole."""
+    broken = credentials.broken(session, site.vault, peer.id)
+    anonymous = client.connection_to(session, site.vault, peer, now=now, partial_mtls="refuse", anonymous=True)
+    if broken is not None:
+        return anonymous, f"this node's pair is not whole: {broken.replace('_', ' ')}"
+    found = client.connection_to(session, site.vault, peer, now=now, partial_mtls="refuse")
+    return found, "" if found.pair else "this node has no certificate for it yet"
+
+
+def probe(site: Site, wanted: str, tell: Tell = lambda _step: None) -> Report:
+    """Look at a peer or URL; `tell` is called with each step as it ends. Changes nothing."""
+    with site.read() as session:
+        found = target(session, site, wanted)
+    return run(found, site.clock.now(), site.settings.outbound_timeout, tell)
+
+
+def run(wanted: Target, now: datetime, timeout: timedelta, tell: Tell) -> Report:
+    """Take the steps, each bounded by `timeout`, until one leaves nothing to look at."""
+    report = Report(wanted.url, wanted.peer_id)
+    for take in (_dns, _tcp_and_tls, _certificate, _client_certificate):
+        report, over = take(wanted, report, now, timeout)
+        tell(report.steps[-1])
+        if over:
+            break
+    return report
+
+
+def _dns(wanted: Target, report: Report, _now: datetime, timeout: timedelta) -> tuple[Report, bool]:
+    host, port = urls.host_port(wanted.url)
+
+    async def resolve() -> list[str]:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return list(dict.fromkeys(str(one[4][0]) for one in found))
+
+    addresses, seconds, error = _timed(timeout, resolve())
+    if addresses is None:
+        words = f"{host} has no address: {error or 'the name servers did not answer in time'}."
+        said = Fault("dns", words, "See the URL for a mistyped name, and the name server of this machine.")
+        return _failed(report, "dns", said, seconds), True
+    return _passed(report, "dns", f"{host} is {', '.join(addresses[:4])}", seconds), False
+
+
+def _tcp_and_tls(wanted: Target, report: Report, _now: datetime, timeout: timedelta) -> tuple[Report, bool]:
+    host, port = urls.host_port(wanted.url)
+    if not wanted.url.startswith("https://"):
+        words = "The URL says http: nothing there is encrypted, and no one proves who they are."
+        return _failed(report, "tls", Fault("not_tls", words, looking.FIXES["not_tls"]), 0.0), True
+
+    async def connect() -> Sight:
+        reader, writer = await asyncio.open_connection(host, port)
+        try:
+            return await looking.look(reader, writer, host)
+        finally:
+            writer.transport.abort()
+
+    sight, seconds, error = _timed(timeout, connect())
+    if sight is None:
+        return _failed(report, "connect", _connect_fault(error, host, port, timeout), seconds), True
+    report = replace(report, sight=sight)
+    if sight.fault is not None:
+        return _failed(report, "tls", sight.fault, seconds), not sight.chain
+    asks = "asks for a client certificate" if sight.asks else "asks for no client certificate"
+    named = f" of {', '.join(sight.names)}" if sight.names else ""
+    return _passed(report, "tls", f"{sight.protocol}, {sight.cipher}; it {asks}{named}", seconds), False
+
+
+def _connect_fault(error: OSError | None, host: str, port: int, timeout: timedelta) -> Fault:
+    at = f"{host}:{port}"
+    if error is None or isinstance(error, TimeoutError):
+        words = f"Nothing comes back from {at} within {timeout.total_seconds():g} s."
+        return Fault("timeout", words, "See firewalls and routes on the way, and whether the machine is up.")
+    if isinstance(error, ConnectionRefusedError):
+        return Fault("refused", f"Nothing listens at {at}.", "See that its daemon runs: fedtui serve, there.")
+    if isinstance(error, ConnectionResetError):
+        return looking.fault("disconnected", f"{at} hangs up: {error.strerror}.")
+    return Fault("unreachable", f"There is no way to {at}: {error}.", "See this machine's network and routes.")
+
+
+def _certificate(wanted: Target, report: Report, now: datetime, _timeout: timedelta) -> tuple[Report, bool]:
+    host, _ = urls.host_port(wanted.url)
+    chain, trusted = report.sight.chain, wanted.trusted
+    found = looking.faults(chain, host, trusted, now)
+    anchor = chains_to(chain[0], chain[1:], trusted.anchors) if chain else None
+    report = replace(report, anchor=fingerprint(anchor) if anchor is not None else None)
+    if found:
+        report = replace(report, faults=(*report.faults, *found))
+        return _step(report, "certificate", False, " ".join(one.words for one in found), 0.0), True
+    until = chain[0].not_valid_after_utc
+    said = f"{chain[0].subject.rfc4514_string()}, until {until:%F}, chains to {report.anchor}"
+    return _passed(report, "certificate", said, 0.0), report.sight.fault is not None
+
+
+def _client_certificate(wanted: Target, report: Report, _now: datetime, timeout: timedelta) -> tuple[Report, bool]:
+    """Present our certificate to the real API, and tell by a call without it whether it was that which failed."""
+    connection = wanted.connection
+    if connection.pair is None:
+        return _step(report, "client_certificate", None, f"Not tried: {wanted.no_pair}.", 0.0), True
+    began = time.monotonic()
+    one = replace(connection, urls=connection.urls[:1])
+    try:
+        client.call(one, DIAGNOSIS, None, timeout=timeout, method="GET")
+    except RemoteFailed as failure:
+        return _judged(report, failure, one, timeout, time.monotonic() - began), True
+    report = replace(report, accepts_ours=True)
+    return _passed(
+        report, "client_certificate", "It takes our certificate and answers.", time.monotonic() - began
+    ), True
+
+
+def _judged(
+    report: Report, failure: RemoteFailed, connection: Connection, timeout: timedelta, seconds: float
+) -> Report:
+    name = "client_certificate"
+    if failure.code == "remote_rejecting_auth":
+        words = f"TLS takes our certificate, the API does not: {failure.problem}"
+        rejected = Fault("own_certificate_rejected", words, f"Ask for a new one: fedtui certs rotate {report.peer_id}")
+        return _failed(replace(report, accepts_ours=False), name, rejected, seconds)
+    if failure.code in ("remote_rejecting", "remote_rate_limited", "remote_failing"):
+        # Whatever it says, it says so to a caller whose certificate it has taken.
+        return _passed(replace(report, accepts_ours=True), name, failure.problem, seconds)
+    if _answers(replace(connection, pair=None), timeout):
+        words = (
+            f"With our certificate it ends the connection ({failure.cause or failure.problem}); without, it answers."
+        )
+        fix = f"See their record of it (fedtui decisions list), then: fedtui certs rotate {report.peer_id}"
+        rejected = Fault("own_certificate_rejected", words, fix)
+        return _failed(replace(report, accepts_ours=False), name, rejected, seconds)
+    broke = Fault("disconnected", f"{failure.problem} {failure.cause}".strip(), failure.fix)
+    return _failed(report, name, broke, seconds)
+
+
+def _answers(connection: Connection, timeout: timedelta) -> bool:
+    try:
+        client.call(connection, DIAGNOSIS, None, timeout=timeout, method="GET")
+    except RemoteFailed as failure:
+        return failure.code in ("remote_rejecting_auth", "remote_rejecting", "remote_rate_limited", "remote_failing")
+    return True
+
+
+def _timed(timeout: timedelta, work: Any) -> tuple[Any, float, OSError | None]:
+    """What `work` came to, or None; how long it took; and the error, None for a time-out."""
+    began = time.monotonic()
+    try:
+        return within(timeout, work), time.monotonic() - began, None
+    except TimeoutError:
+        return None, time.monotonic() - began, None
+    except OSError as error:
+        return None, time.monotonic() - began, error
+
+
+def _step(report: Report, name: str, ok: bool | None, said: str, seconds: float) -> Report:
+    return replace(report, steps=(*report.steps, Step(name, ok, said, round(seconds, 3))))
+
+
+def _passed(report: Report, name: str, said: str, seconds: float) -> Report:
+    return _step(report, name, True, said, seconds)
+
+
+def _failed(report: Report, name: str, fault: Fault, seconds: float) -> Report:
+    return _step(replace(report, faults=(*report.faults, fault)), name, False, fault.words, seconds)
+
+
+def _read(pem: str) -> list[x509.Certificate]:
+    return read_certificates(pem, field="certificate")
+
+
+def shape(report: Report) -> dict[str, Any]:
+    """A report as JSON."""
+    sight = report.sight
+    return {
+        "ok": report.ok,
+        "url": report.url,
+        "peer_id": report.peer_id,
+        "steps": [{"step": one.name, "ok": one.ok, "detail": one.said, "seconds": one.seconds} for one in report.steps],
+        "protocol": sight.protocol or None,
+        "cipher": sight.cipher or None,
+        "chain": [_certificate_shape(one) for one in sight.chain],
+        "anchor": report.anchor,
+        "asks_for_client_certificate": sight.asks,
+        "client_cas": list(sight.names),
+        "accepts_our_certificate": report.accepts_ours,
+        "faults": [{"code": one.code, "problem": one.words, "fix": one.fix} for one in report.faults],
+    }
+
+
+def _certificate_shape(certificate: x509.Certificate) -> dict[str, Any]:
+    return {
+        "subject": certificate.subject.rfc4514_string(),
+        "issuer": certificate.issuer.rfc4514_string(),
+        "serial": serial_text(certificate),
+        "fingerprint": fingerprint(certificate),
+        "names": looking.names_of(certificate),
+        "key": looking.key_words(certificate),
+        "ca": is_ca(certificate),
+        "not_before": certificate.not_valid_before_utc,
+        "not_after": certificate.not_valid_after_utc,
+    }
