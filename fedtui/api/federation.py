@@ -13,11 +13,11 @@ from aiohttp import web
 from cryptography import x509
 
 from fedtui.api.bodies import AcceptBody, EnrollBody, HeartbeatBody, RenewBody, declared, document, parse
-from fedtui.api.gatekeeper import Gatekeeper
+from fedtui.api.gatekeeper import Gatekeeper, presented_by
 from fedtui.api.rendering import TooMany, data, read_body, render_problems
 from fedtui.core.access.chain import RESOURCES
 from fedtui.core.access.resources import Expected
-from fedtui.core.acts import admitting, handshake, jobs, renewing, serving
+from fedtui.core.acts import admitting, diagnosing, handshake, jobs, renewing, serving
 from fedtui.core.acts.serving import Answer
 from fedtui.core.errors import Denied
 from fedtui.core.node import Node
@@ -56,6 +56,7 @@ class FederationApi:
         app.router.add_post(f"{PREFIX}/enroll", self.enroll)
         app.router.add_post(f"{PREFIX}/heartbeat", self.heartbeat)
         app.router.add_post(f"{PREFIX}/renew", self.renew)
+        app.router.add_get(f"{PREFIX}/diagnosis", self.diagnosis, allow_head=False)
         app.router.add_get(RESOURCE_PATH, self.get_resource, allow_head=False)
         app.router.add_put(RESOURCE_PATH, self.put_resource)
         app.router.add_delete(RESOURCE_PATH, self.delete_resource)
@@ -100,6 +101,15 @@ class FederationApi:
             raise TooMany(wait)
         csr_pem = parse(RenewBody, content).csr_pem
         return data(await _off(renewing.answer_renew, self._node, peer_id, csr_pem, _caller(request, peer_id)))
+
+    async def diagnosis(self, request: web.Request) -> web.Response:
+        """What this node sees of the caller; nothing about others."""
+        peer_id = await self._gate.admit(request, "diagnosis")
+        wait = self._enrolls.wait_for(peer_id)
+        if wait:
+            raise TooMany(wait)
+        shown = presented_by(request)
+        return data(await _off(diagnosing.view_of, self._node, peer_id, shown.fingerprint if shown else None))
 
     async def heartbeat(self, request: web.Request) -> web.Response:
         """An authenticated sign of life, written with whatever else has queued."""

@@ -49,7 +49,7 @@ def columns(_shared: Shared) -> list[Column[CertificateLine]]:
         Column("left", "Left", 8, left, right=True),
         Column("bar", "Lifetime", BAR, bar, priority=1),
         Column("spent", "Spent", 5, spent, right=True, priority=2),
-        Column("pair", "Pair", 8, pair),
+        Column("pair", "Pair", 9, pair),
         Column("last", "Last call", 9, last, priority=3),
     ]
 
@@ -120,12 +120,12 @@ def pair(line: CertificateLine, _now: datetime) -> Cell:
     """Whether what this node presents is whole."""
     if line.direction != "outbound" or line.over:
         return Cell("-", "dim")
-    return Cell("complete") if line.problem is None else Cell(f"! {SHORT.get(line.problem, '?')}"[:8], "bad")
+    return Cell("complete") if line.problem is None else Cell(f"! {SHORT.get(line.problem, '?')}", "bad")
 
 
 def last(line: CertificateLine, _now: datetime) -> Cell:
     """How the last call with it went."""
-    if line.direction != "outbound" or line.over:
+    if line.direction != "outbound" or line.over or line.not_after is None:
         return Cell("-", "dim")
     return Cell("ok") if line.last_outbound_error is None else Cell("▲ failing", "bad")
 
@@ -175,7 +175,7 @@ def describe(line: CertificateLine, now: datetime, _shared: Shared) -> Iterator[
 
 def describe_record(record: CertificateRecord, now: datetime) -> Iterator[Paragraph]:
     """What the table's line does not hold: the chain as a tree, renewal, CRL, what was turned away."""
-    if record.broken is not None:
+    if record.broken is not None and (record.shape or {}).get("problem") != record.broken:
         yield Paragraph("", "")
         yield Paragraph("Vault", PROBLEMS.get(record.broken, record.broken), "bad")
     if record.chain:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,10 +15,13 @@ import pytest
 from fedtui import daemon
 from fedtui.api.federation import FederationApi
 from fedtui.api.listener import Listener, bind
+from fedtui.core.acts import gate
 from fedtui.core.acts.gate import Done
+from fedtui.core.control import approvals
 from fedtui.core.node import Node
-from fedtui.core.peering import peers
+from fedtui.core.peering import heartbeats, peers
 from fedtui.core.peering.client import PREFIX
+from fedtui.core.runtime.actor import Actor
 from fedtui.core.trust import certificates, signing, tls
 from tests.conftest import MakeNode, ManualClock
 
@@ -123,3 +126,50 @@ def joined(served: Served, url: str = "https://b.example") -> tuple[str, tuple[s
     body = accept_body(token, url, csr_pem=signing.signing_request(key, "b"))
     answer = served.post("accept", body).json()["data"]
     return peer_id, (answer["certificate"]["cert_pem"], signing.key_pem(key))
+
+
+ADA, BEN = Actor("operator", "ada", origin="test"), Actor("operator", "ben", origin="test")
+
+
+def act(node: Node, action: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What an act by ada came to; one that has to be approved is, by ben, and carried out."""
+    outcome = node.request(ADA, f"system.{action}", params, reason="test")
+    if isinstance(outcome, Done):
+        return outcome.result
+    approval = outcome.approval
+    node.approve(BEN, approval.id, approval.digest, reason="test")
+    assert gate.execute(node, node.acts, approval.id) == "executed", approval.id
+    with node.read() as session:
+        return approvals.find(session, approval.id).result or {}
+
+
+@dataclass
+class Federated:
+    """Two nodes that are active with each other. `at_a` is beta's id at alpha, `at_b` alpha's at beta."""
+
+    a: Served
+    b: Served
+    at_a: str
+    at_b: str
+
+
+@pytest.fixture
+def federated(serve: Serve) -> Federated:
+    """Alpha and beta, by the whole handshake over real sockets; ben approves on both."""
+    return federate(serve("alpha"), serve("beta"))
+
+
+def federate(a: Served, b: Served) -> Federated:
+    """Let b accept a's invite."""
+    for one in (a, b):
+        one.node.request(ADA, "system.operator_add", {"name": "ben"})
+    at_a = str(act(a.node, "federation_peer_propose", {"url": b.node.url})["peer_id"])
+    outcome = a.node.request(ADA, "system.federation_peer_token", {"peer": at_a})
+    assert isinstance(outcome, Done)
+    at_b = str(act(b.node, "federation_peer_accept", {"invite": outcome.result["invite"]})["peer_id"])
+    found = Federated(a, b, at_a, at_b)
+    assert heartbeats.send(a.node, at_a) is None
+    for node, peer_id in ((a.node, at_a), (b.node, at_b)):
+        with node.read() as session:
+            assert peers.get(session, peer_id).status == "active"
+    return found

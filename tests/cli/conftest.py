@@ -17,6 +17,12 @@ from typing import Any
 
 import pytest
 
+from fedtui.core.acts import gate
+from fedtui.core.acts.gate import Done
+from fedtui.core.control import approvals
+from fedtui.core.node import open_node
+from fedtui.core.runtime import settings
+
 PATIENCE_SECONDS = 30
 
 
@@ -128,3 +134,47 @@ def make_home(tmp_path: Path) -> Iterator[MakeHome]:
                 daemon.stdout.close()
             if daemon.stdin is not None:
                 daemon.stdin.close()
+
+
+QUICK = {"heartbeat_interval": "1s", "manager_interval": "1s", "lease_ttl": "3s", "outbound_timeout": "3s"}
+
+
+@pytest.fixture
+def two(make_home: MakeHome) -> tuple[Home, Home]:
+    """Two nodes of one operator each, their daemons running, active with each other."""
+    return federate(make_home)
+
+
+def federate(make_home: MakeHome, **config: str) -> tuple[Home, Home]:
+    """The handshake between two new homes, from inside, which is quicker than by commands."""
+    a, b = (make_home(name, "--single-operator", **{**QUICK, **config}) for name in ("alpha", "beta"))
+    a.serve()
+    b.serve()
+    acted(a, "federation_peer_propose", {"url": b.url})
+    invite = acted(a, "federation_peer_token", {"peer": b.url})["invite"]
+    acted(b, "federation_peer_accept", {"invite": invite})
+    until(lambda: {one.ok("peers", "list")[0]["status"] for one in (a, b)} == {"active"}, "both sides active")
+    return a, b
+
+
+def acted(home: Home, action: str, params: dict[str, Any]) -> Any:
+    """What an act came to, approved by the single operator where it must be, in this process."""
+    node = open_node(settings.load({"FEDTUI_HOME": str(home.path), "FEDTUI_OPERATOR": "ada"}))
+    try:
+        ada = node.actor("test")
+        outcome = node.request(ada, f"system.{action}", params, reason="test")
+        if isinstance(outcome, Done):
+            return outcome.result
+        approval = outcome.approval
+        node.approve(ada, approval.id, approval.digest, reason="test")
+        gate.execute(node, node.acts, approval.id)  # or the daemon's manager was first
+
+        def ended() -> Any:
+            with node.read() as session:
+                row = approvals.find(session, approval.id)
+            assert row.status in ("approved", "executing", "executed"), row.error
+            return row if row.status == "executed" else None
+
+        return until(ended, "the act was carried out").result
+    finally:
+        node.close()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sqlite3
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
 from fedtui.core.access.grants import Grant
@@ -23,6 +23,8 @@ from fedtui.core.runtime import migrate, settings
 from fedtui.core.runtime.database import Base, Database
 from fedtui.core.runtime.settings import Settings
 from fedtui.core.trust import certificates, signing
+from fedtui.core.trust.certificates import Certificate
+from fedtui.core.trust.credentials import Credential
 
 
 def fresh(tmp_path: Path) -> Database:
@@ -81,6 +83,50 @@ def test_a_grant_of_the_first_schema_lives_on(tmp_path: Path, monkeypatch: pytes
         assert (grant.renew_at, grant.archived_at, grant.issued_by) == (None, None, None)
     with database.engine.begin() as connection, pytest.raises(IntegrityError):
         connection.execute(text("INSERT INTO grants SELECT * FROM grants"))
+
+
+def test_certificates_of_an_older_schema_live_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was replaced is over, what a peer signed is due at 75 % of its lifetime, the rest is as it was."""
+    database = Database(f"sqlite:///{tmp_path / 'old.db'}")
+    with monkeypatch.context() as patch:
+        patch.setattr(migrate, "HEAD", "0003")
+        migrate.upgrade(database)
+    start, end = "2026-01-01 00:00:00.000000", "2026-04-11 00:00:00.000000"
+    with database.writing() as session:
+        peer = "federation_peer"
+        for id, kind, direction in (
+            ("1", "server", "own"),
+            ("2", "server", "own"),
+            ("3", peer, "outbound"),
+            ("4", peer, "outbound"),
+            ("5", peer, "inbound"),
+        ):
+            session.execute(
+                text(
+                    "INSERT INTO certificates (id, serial, subject, subject_kind, direction, fingerprint, "
+                    "issuer_fingerprint, cert_pem, chain_pem, not_before, not_after, created_at) "
+                    "VALUES (:id, :id, 's', :kind, :direction, :id, 'x', '', '', :start, :end, :start)"
+                ),
+                {"id": id, "kind": kind, "direction": direction, "start": start, "end": end},
+            )
+        for id, state, certificate in (("a", "retired", "3"), ("b", "current", "4")):
+            session.execute(
+                text(
+                    "INSERT INTO credentials "
+                    "(id, peer_id, state, csr_pem, key_fingerprint, certificate_id, created_at) "
+                    "VALUES (:id, 'p', :state, '', '', :certificate, :start)"
+                ),
+                {"id": id, "state": state, "certificate": certificate, "start": start},
+            )
+    assert migrate.upgrade(database)
+    with database.reading() as session:
+        rows = {row.id: row for row in session.scalars(select(Certificate))}
+        tried = {row.id: row.attempts for row in session.scalars(select(Credential))}
+    database.close()
+    assert [id for id, row in sorted(rows.items()) if row.over] == ["1", "3"]
+    due = datetime(2026, 3, 17, tzinfo=UTC)
+    assert [rows[id].renew_at for id in "345"] == [due, due, None]
+    assert tried == {"a": 0, "b": 0}
 
 
 def test_keys_checks_and_partial_indexes_agree(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ class FakeNode:
         self.records: dict[str, Any] = {}
         self.cut: list[Any] = []
         self.explained: Any = None
+        self.probed: Any = None
 
     def actor(self, origin: str) -> str:
         """Who acts."""
@@ -109,6 +110,19 @@ class FakeNode:
     def approval_record(self, approval_id: str) -> Any:
         """A request in full."""
         return self.records.get(approval_id)
+
+    def certificate_record(self, id: str) -> Any:
+        """A certificate in full."""
+        return self.records.get(id)
+
+    def probe(self, wanted: str, tell: Callable[[Any], object]) -> Any:
+        """A probe: the steps of the report that the test gives, told one by one."""
+        time.sleep(self.delay)
+        if isinstance(self.probed, Exception):
+            raise self.probed
+        for step in self.probed.steps:
+            tell(step)
+        return self.probed
 
     def cut_off(self, grant_id: str, edit: dict[str, Any] | None) -> list[Any]:
         """What an edit would cut off: whatever the test says, where it restricts at all."""

@@ -187,6 +187,7 @@ def certificate(session: Session, row: Certificate) -> Shape:
         "superseded_at": row.superseded_at,
         "first_used_at": row.first_used_at,
         "renew_at": row.renew_at,
+        "problem": row.problem,
         "direction": row.direction,
         "pair": credentials.pair_state(session, row.peer_id) if outbound and row.peer_id else "none",
     }

@@ -126,18 +126,23 @@ def _fetch(
 
 
 async def _call(connection: Connection, path: str, body: Mapping[str, Any] | None, method: str) -> Answer:
-    try:
-        context = tls.client_context(connection.anchors_pem, connection.pair, connection.crl_pem)
-    except ssl.SSLError as error:
-        raise _own_pair_unusable(error) from error
     failure: RemoteFailed | None = None
-    for url in connection.urls:
+    # Among CAs of one name OpenSSL may take the wrong one: then each is tried by itself. A server that is
+    # not trusted gets no request, so that trying again sends nothing twice.
+    for anchors_pem in tls.without_namesakes(connection.anchors_pem):
         try:
-            return await _call_one(url + path, body, method, context)
-        except RemoteFailed as error:
-            failure = error
-            if error.code not in ("remote_dns", "remote_refused", "remote_timeout"):
-                break
+            context = tls.client_context(anchors_pem, connection.pair, connection.crl_pem)
+        except ssl.SSLError as error:
+            raise _own_pair_unusable(error) from error
+        for url in connection.urls:
+            try:
+                return await _call_one(url + path, body, method, context)
+            except RemoteFailed as error:
+                failure = error
+                if error.code not in ("remote_dns", "remote_refused", "remote_timeout"):
+                    break
+        if failure is not None and failure.code != "remote_tls_failed":
+            break
     raise failure or _timed_out()
 
 

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from fedtui.core.errors import RemoteFailed
 from fedtui.core.runtime.deadline import within
-from fedtui.core.trust.x509_reading import UNREADABLE, fingerprint, is_ca, read_der
+from fedtui.core.trust.x509_reading import UNREADABLE, fingerprint, is_ca, read_certificates, read_der
 
 
 def server_context(chain_pem: str, key_pem: bytes, client_anchors_pem: str) -> ssl.SSLContext:
@@ -108,6 +108,16 @@ def client_context(
     if pair is not None:
         _load_pair(context, *pair)
     return context
+
+
+def without_namesakes(anchors_pem: Sequence[str] | None) -> list[Sequence[str] | None]:
+    """The anchors in groups of which none holds two CAs of the same name; mostly that is one group."""
+    if anchors_pem is None or len(anchors_pem) < 2:
+        return [anchors_pem]
+    named = [(read_certificates(pem, field="anchor")[0].subject, pem) for pem in anchors_pem]
+    shared = [name for name, _ in named if sum(name == other for other, _ in named) > 1]
+    alone = [pem for name, pem in named if name not in shared]
+    return [[*alone, pem] for name, pem in named if name in shared] or [anchors_pem]
 
 
 def presented_chain(host: str, port: int, *, timeout: float) -> list[x509.Certificate]:

@@ -1,0 +1,64 @@
+"""What this node tells a peer of how it sees that peer, for a diagnosis from both sides; nothing about others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fedtui.core.access import decisions
+from fedtui.core.peering import peers
+from fedtui.core.trust import anchors, certificates, credentials
+from fedtui.core.trust.certificates import Certificate
+from fedtui.core.trust.site import Site
+
+MOST_REFUSALS = 10
+
+
+def view_of(site: Site, peer_id: str, presented: str | None) -> Mapping[str, Any]:
+    """The caller as this node sees it. `presented` is the fingerprint of the certificate it came with."""
+    with site.read() as session:
+        peer = peers.get(session, peer_id)
+        current = credentials.current(session, peer_id)
+        ours = session.get(Certificate, current.certificate_id) if current and current.certificate_id else None
+        return {
+            "now": site.clock.now(),
+            "status": peer.status,
+            "contract_version_agreed": peer.contract_version_agreed,
+            "signed_at": peer.signed_at,
+            "last_handshake_at": peer.last_handshake_at,
+            "last_heartbeat_at": peer.last_heartbeat_at,
+            "stale_after_seconds": site.settings.stale_after.total_seconds(),
+            "last_outbound_at": peer.last_outbound_at,
+            "last_outbound_code": _code(peer.last_outbound_error),
+            "clock_skew_seconds": peer.clock_skew_seconds,
+            "presented": presented,
+            "signed_for_you": _certificate(certificates.current_inbound(session, peer_id)),
+            "presented_to_you": _certificate(ours),
+            "pair": credentials.broken(session, site.vault, peer_id) or credentials.pair_state(session, peer_id),
+            "enroll_owed": peer.enroll_owed,
+            "csr_waits": credentials.pending(session, peer_id) is not None,
+            "ca_fingerprint": certificates.own_ca(session).fingerprint,
+            "trusted_of_you": [one.fingerprint for one in anchors.of_peer(session, peer_id)],
+            "refused": [
+                {"decision_id": one.id, "call": one.call, "status": one.status, "answered": one.answered,
+                 "code": one.code, "times": one.times, "last_at": one.last_at}
+                for one in decisions.listing(session, peer_id=peer_id, refused_only=True, limit=MOST_REFUSALS)
+            ],
+        }  # fmt: skip
+
+
+def _code(error: str | None) -> str | None:
+    """The cause code of an error as it is kept: what comes before the colon."""
+    return error.partition(":")[0] if error else None
+
+
+def _certificate(row: Certificate | None) -> Mapping[str, Any] | None:
+    if row is None:
+        return None
+    return {
+        "serial": row.serial,
+        "fingerprint": row.fingerprint,
+        "not_before": row.not_before,
+        "not_after": row.not_after,
+        "revoked": row.revoked_at is not None,
+    }
