@@ -181,7 +181,7 @@ async def test_a_real_invite_is_shown_and_read(
         await settled(pilot)
         await pilot.press("t", "enter", "enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, Secret) and pilot.app.screen.ready)
-        invite = pilot.app.screen._secret  # type: ignore[attr-defined]
+        invite = pilot.app.screen._text  # type: ignore[attr-defined]
         await pilot.press("escape")
     app.shared.close()
     bravo = make_node("bravo")
