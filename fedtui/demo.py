@@ -11,99 +11,28 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-import tomli_w
-
-from fedtui.child import ChildDaemon
-from fedtui.core.acts.gate import Done, Pending
-from fedtui.core.control import approvals
-from fedtui.core.errors import CheckFailed, Refused, Unusable, WrongUsage
-from fedtui.core.node import Node, init_node, open_node
-from fedtui.core.peering import listing
+from fedtui.core.errors import Refused, WrongUsage
+from fedtui.core.faults.catalogue import BY_NAME, FAULTS
+from fedtui.core.faults.model import Fault
+from fedtui.core.node import open_node
 from fedtui.core.runtime import home as homes
-from fedtui.core.runtime import settings
+from fedtui.practice.nodes import CLOCKS, NAMES, PROPOSER, DemoNode, Federation, await_active, build, plan
+from fedtui.practice.range import staged
 
-NAMES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta")
-PROPOSER, APPROVER = "ada", "ben"
-CLOCKS = {
-    "heartbeat_interval": "2s",
-    "stale_after": "8s",
-    "manager_interval": "1s",
-    "lease_ttl": "3s",
-    "outbound_timeout": "3s",
-    "maintenance_interval": "60s",
-}
 PREFIX = "fedtui-demo-"
 MARKER = "demo.json"
-ACTIVE_WITHIN_SECONDS = 60
 CALM_SECONDS = 12
 OUTAGE_SECONDS = 16
-POLL_SECONDS = 0.1
-Say = Callable[[str], None]
 
 
-@dataclass(slots=True)
-class DemoNode:
-    """One node of the demo: where it is, and its daemon."""
-
-    name: str
-    url: str
-    home: Path
-    daemon: ChildDaemon = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.daemon = ChildDaemon(self.home, self.home / "serve.log")
-
-    def settings(self, operator: str) -> settings.Settings:
-        """This node's settings, for an operator."""
-        return settings.load({"FEDTUI_HOME": str(self.home), "FEDTUI_OPERATOR": operator})
-
-    @contextmanager
-    def opened(self, operator: str) -> Iterator[Node]:
-        """The node, as an operator of it."""
-        node = open_node(self.settings(operator))
-        try:
-            yield node
-        finally:
-            node.close()
-
-
-@dataclass(slots=True)
-class Federation:
-    """The demo's nodes; the first peers with each of the others."""
-
-    nodes: list[DemoNode] = field(default_factory=list)
-
-    def statuses(self) -> list[dict[str, Any]]:
-        """Each node with its peers and their states, as the contract has it."""
-        found = []
-        for member in self.nodes:
-            with member.opened(PROPOSER) as node, node.read() as session:
-                peers = [
-                    {"remote_instance_url": line.remote_instance_url, "status": line.status}
-                    for line in listing.page(session, sort="url")
-                ]
-            found.append({"name": member.name, "url": member.url, "home": str(member.home), "peers": peers})
-        return found
-
-    def all_active(self) -> bool:
-        """Whether every peering is active on both sides."""
-        counts = [[peer["status"] for peer in member["peers"]] for member in self.statuses()]
-        expected = [len(self.nodes) - 1] + [1] * (len(self.nodes) - 1)
-        return [len(one) for one in counts] == expected and all(status == "active" for one in counts for status in one)
-
-
-def run(*, nodes: int, keep: Path | None, headless: bool, exit_when_active: bool) -> int:
+def run(*, nodes: int, keep: Path | None, headless: bool, exit_when_active: bool, fault: str | None = None) -> int:
     """Build the federation, then show it. The exit code; everything is cleaned up on the way out."""
     if not 2 <= nodes <= len(NAMES):
         raise WrongUsage(
@@ -111,135 +40,58 @@ def run(*, nodes: int, keep: Path | None, headless: bool, exit_when_active: bool
             cause="The first of them peers with each of the others.",
             fix="Give --nodes 2.",
         )
+    practised = _fault(fault) if fault is not None else None
     started = time.monotonic()
     with ExitStack() as stack:
         _leave_on_signals(stack)
         directory = _directory(stack, keep)
-        federation = Federation(_plan(directory, nodes))
+        federation = Federation(plan(directory, nodes))
         for member in federation.nodes:
             stack.callback(member.daemon.stop)
-        _build(federation, _say)
-        _await_active(federation, started)
+        build(federation, _say)
+        await_active(federation, started)
         seconds = round(time.monotonic() - started, 1)
         _say(f"All peerings are active on both sides, {seconds} s after the start.")
+        if practised is not None:
+            _say(f"Staging a fault: {practised.told}")
+            stack.enter_context(staged(federation, practised, _say))
+            home = federation.nodes[0].home
+            _say(f"It is staged. Find it with: FEDTUI_HOME={home} FEDTUI_OPERATOR={PROPOSER} fedtui doctor")
         if exit_when_active:
             print(json.dumps({"nodes": federation.statuses(), "seconds": seconds}))  # noqa: T201 - the contract
             return 0
         if headless:
             _say("Running until Ctrl-C. Look in with: FEDTUI_HOME=" + str(federation.nodes[0].home) + " fedtui")
             signal.pause()
-        return _console(federation, keep)
+        return _console(federation, keep, practised)
 
 
-def _plan(directory: Path, count: int) -> list[DemoNode]:
-    """Names, homes, and URLs on ports that are free at this moment."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        ports = [one.getsockname()[1] for one in sockets]
-    return [
-        DemoNode(name, f"https://127.0.0.1:{port}", directory / name) for name, port in zip(NAMES, ports, strict=False)
-    ]
-
-
-def _build(federation: Federation, say: Say) -> None:
-    for member in federation.nodes:
-        _set_up(member, say)
-    for member in federation.nodes:
-        member.daemon.start()
-    for member in federation.nodes:
-        _await_listening(member)
-        say(f"{member.name} serves on {member.url} (its own database, CA, vault and operators)")
-    first, *others = federation.nodes
-    for other in others:
-        _peer(first, other, say)
-
-
-def _set_up(member: DemoNode, say: Say) -> None:
-    homes.make(member.home)
-    config = {"listen": member.url.removeprefix("https://"), **CLOCKS}
-    homes.write_private(member.home / settings.CONFIG_FILE, tomli_w.dumps(config).encode())
-    say(f"{member.name}$ fedtui init --name {member.name} --url {member.url}")
-    node = init_node(member.settings(PROPOSER), name=member.name, url=member.url)
-    try:
-        say(f"{member.name}$ fedtui operators add {APPROVER}")
-        node.request(node.actor("demo"), "system.operator_add", {"name": APPROVER})
-    finally:
-        node.close()
-
-
-def _peer(first: DemoNode, other: DemoNode, say: Say) -> None:
-    """Propose, approve, hand over the invite, accept, approve: each by the operator whose part it is."""
-    say(f"{first.name}$ fedtui peers propose {other.url}")
-    reason = "to show how two platforms federate"
-    proposed = _approved(first, "system.federation_peer_propose", {"url": other.url}, reason, say)
-    say(f"{first.name}$ fedtui peers token {other.url} --ttl 1h")
-    with first.opened(PROPOSER) as node:
-        made = node.request(node.actor("demo"), "system.federation_peer_token", {"peer": proposed["peer_id"]})
-    if not isinstance(made, Done):
-        raise Refused("The demo's token needs approval.", cause="Its policies were changed.")
-    say(f"The invite goes from {first.name} to {other.name}, out of band.")
-    say(f"{other.name}$ fedtui peers accept --invite -")
-    _approved(other, "system.federation_peer_accept", {"invite": made.result["invite"]}, reason, say)
-
-
-def _approved(member: DemoNode, action: str, params: Mapping[str, Any], reason: str, say: Say) -> Mapping[str, Any]:
-    """Ask as one operator, approve as the other, wait for the manager; the result."""
-    with member.opened(PROPOSER) as node:
-        asked = node.request(node.actor("demo"), action, params, reason=reason)
-        if not isinstance(asked, Pending):
-            return asked.result
-        approval = asked.approval
-    say(f"{member.name}: {PROPOSER} asks, {APPROVER} approves (digest {approval.digest[:8]})")
-    with member.opened(APPROVER) as node:
-        node.approve(node.actor("demo"), approval.id, approval.digest)
-        row = _until(lambda: _ended(node, approval.id), ACTIVE_WITHIN_SECONDS)
-    if row is None or row.status != "executed":
-        error = (row.error if row else None) or {"problem": "the manager did not take it up"}
-        raise CheckFailed(f"{member.name}: the approved request was not carried out.", cause=str(error["problem"]))
-    say(f"{member.name}: the SDWAN Manager carried it out")
-    return row.result or {}
-
-
-def _ended(node: Node, approval_id: str) -> approvals.Approval | None:
-    with node.read() as session:
-        row = approvals.find(session, approval_id)
-    return row if row.status not in ("pending", "approved", "executing") else None
-
-
-def _await_listening(member: DemoNode) -> None:
-    log = member.daemon.log
-
-    def listening() -> bool | None:
-        if member.daemon.ended:
-            raise Unusable(f"{member.name} did not start.", cause=log.read_text()[-500:], fix=f"See {log}.")
-        return b"listening on" in log.read_bytes() or None
-
-    if _until(listening, ACTIVE_WITHIN_SECONDS) is None:
-        raise Unusable(f"{member.name} did not start in time.", cause=log.read_text()[-500:], fix=f"See {log}.")
-
-
-def _await_active(federation: Federation, started: float) -> None:
-    left = ACTIVE_WITHIN_SECONDS - (time.monotonic() - started)
-    if _until(lambda: federation.all_active() or None, left) is None:
-        states = json.dumps([{one["name"]: one["peers"]} for one in federation.statuses()])
-        raise CheckFailed(
-            f"Not all peerings became active within {ACTIVE_WITHIN_SECONDS} s.",
-            cause=states,
-            fix="Run it again with --keep DIR and see each node's serve.log.",
-            code="demo_not_active",
+def _fault(name: str) -> Fault:
+    if name not in BY_NAME:
+        raise WrongUsage(
+            f"There is no fault {name[:60]!r}.",
+            cause=f"It is one of: {', '.join(BY_NAME)}.",
+            fix="See them with: fedtui demo --list-faults",
+            code="fault_unknown",
         )
+    return BY_NAME[name]
 
 
-def _console(federation: Federation, keep: Path | None) -> int:
+def faults() -> list[dict[str, object]]:
+    """Every fault that can be staged: its name, and what is broken."""
+    return [{"name": one.name, "told": one.told} for one in FAULTS]
+
+
+def _console(federation: Federation, keep: Path | None, fault: Fault | None) -> int:
     from fedtui.app import run_console
 
     first = federation.nodes[0]
     weather = Weather(federation.nodes[-1])
-    weather.start()
+    notice = weather.notice if fault is None else lambda: "Practice: something is wrong here. Find it: :doctor"
+    if fault is None:
+        weather.start()
     try:
-        return run_console(lambda: open_node(first.settings(PROPOSER)), mode="DEMO", notice=weather.notice)
+        return run_console(lambda: open_node(first.settings(PROPOSER)), mode="DEMO", notice=notice)
     finally:
         weather.end()
         if keep is not None:
@@ -262,7 +114,8 @@ class Weather:
     def end(self) -> None:
         """Stop wherever it is."""
         self._over.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def notice(self) -> str:
         """What the console should say about it now."""
@@ -324,14 +177,6 @@ def _leave_on_signals(stack: ExitStack) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         before = signal.signal(number, leave)
         stack.callback(signal.signal, number, before)
-
-
-def _until(look: Callable[[], Any], seconds: float) -> Any:
-    """What `look` gives, as soon as it gives anything; None when time is up."""
-    deadline = time.monotonic() + seconds
-    while (found := look()) is None and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-    return found
 
 
 def _say(text: str) -> None:

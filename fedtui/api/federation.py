@@ -62,6 +62,7 @@ class FederationApi:
         app.router.add_delete(RESOURCE_PATH, self.delete_resource)
         app.router.add_get("/crl", self.crl)
         app.router.add_post(SWEEP_PATH, self.sweep)
+        app.router.add_get(SWEEP_PATH, self.sweep, allow_head=False)
         app.on_startup.append(self._gate.start)
         app.on_cleanup.append(self._gate.stop)
         app.on_cleanup.append(self._close)
@@ -173,10 +174,12 @@ class FederationApi:
         return web.Response(body=content, content_type="application/pkix-crl")
 
     async def sweep(self, request: web.Request) -> web.Response:
-        """The worker's call: one sweep, for whoever holds the worker token."""
+        """The worker's call: one sweep, for whoever holds the worker token. GET only says that the token is right."""
         expected, given = self._node.settings.worker_token, request.headers.get("X-Worker-Token", "")
         if not expected or not secrets.compare_digest(expected.encode(), given.encode("utf-8", "surrogateescape")):
             raise Denied(401, "worker token required", code="worker_unauthorized")
+        if request.method == "GET":
+            return data({"authorized": True})
         swept = await _off(jobs.sweep, self._node)
         return data({key: swept[key] for key in ("swept", "degraded_ids", "ran_at")})
 

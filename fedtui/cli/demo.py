@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from fedtui.cli.output import show, table
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
@@ -19,13 +21,23 @@ def demo(
     exit_when_active: Annotated[
         bool, typer.Option("--exit-when-active", help="Print the outcome as JSON and leave. Implies --headless.")
     ] = False,
+    fault: Annotated[str | None, typer.Option(help="Break something, to practise; see --list-faults.")] = None,
+    list_faults: Annotated[bool, typer.Option("--list-faults", help="What can be broken, and leave.")] = False,
     keep: Annotated[Path | None, typer.Option(help="Make the nodes in this directory and leave them there.")] = None,
 ) -> None:
     """Run real nodes on this machine, federate them, and open the console on the first."""
     from fedtui import demo as demonstration
 
+    if list_faults:
+        rows = demonstration.faults()
+        show(rows, lambda: table(rows, (("name", "FAULT"), ("told", "WHAT IS BROKEN")), empty="None."))
+        return
     raise typer.Exit(
         demonstration.run(
-            nodes=nodes, keep=keep, headless=headless or exit_when_active, exit_when_active=exit_when_active
+            nodes=nodes,
+            keep=keep,
+            headless=headless or exit_when_active,
+            exit_when_active=exit_when_active,
+            fault=fault,
         )
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import Abort, TyperException
 
-from fedtui.cli import access, approvals, certs, demo, grants, node, operators, peers, record
+from fedtui.cli import access, approvals, certs, demo, doctor, grants, node, operators, peers, record
 from fedtui.cli.common import group
 from fedtui.cli.console import open_console
 from fedtui.cli.guard import INTERRUPTED, guarded
@@ -31,6 +31,7 @@ app.add_typer(access.inventory_app, name="inventory")
 app.add_typer(access.resources_app, name="resources")
 app.add_typer(grants.decisions_app, name="decisions")
 record.register(app)
+doctor.register(app)
 
 
 @app.callback(invoke_without_command=True)

@@ -141,7 +141,8 @@ class Node(Site):
     def jobs(self) -> Sequence[Job]:
         """The schedule."""
         settings = self.settings
-        return (
+        off = {name.strip() for name in settings.jobs_off.split(",")}
+        table = (
             Job(
                 heartbeats.JOB,
                 settings.heartbeat_interval,
@@ -155,6 +156,7 @@ class Node(Site):
             Job(notifying.JOB, settings.notify_interval, lambda held: notifying.deliver(self, held)),
             Job(jobs.MAINTENANCE_JOB, settings.maintenance_interval, lambda held: jobs.maintenance(self, held)),
         )
+        return tuple(job for job in table if job.name not in off)
 
     def start_schedule(self, *, url: str, operations_url: str | None) -> Scheduler:
         """Record that this process listens at `url`, and run the jobs under the lease until stopped."""
@@ -200,7 +202,7 @@ def open_node(settings: Settings, *, clock: Clock | None = None, migrate_first: 
     except BaseException:
         database.close()
         raise
-    return _node(settings, clock or SystemClock(), database, vault, known)
+    return _node(settings, clock or SystemClock(settings.clock_offset), database, vault, known)
 
 
 def init_node(
@@ -231,7 +233,15 @@ def init_node(
     database = Database(settings.resolved_database_url)
     try:
         migrate.upgrade(database)
-        return _write_node(settings, clock or SystemClock(), database, shown_name, own_url, single_operator, drill_mode)
+        return _write_node(
+            settings,
+            clock or SystemClock(settings.clock_offset),
+            database,
+            shown_name,
+            own_url,
+            single_operator,
+            drill_mode,
+        )
     except BaseException:
         database.close()
         raise

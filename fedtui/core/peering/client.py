@@ -99,13 +99,14 @@ def call(
     *,
     timeout: timedelta,
     method: str = "POST",
+    headers: Mapping[str, str] | None = None,
 ) -> Mapping[str, Any]:
     """Call `path` at the first URL that can be reached; the answer's `data`.
 
     `timeout` bounds the whole call, from the first name look-up to the last byte, over all
     URLs. Raises `RemoteFailed` whose code tells what went wrong.
     """
-    return _answer(_fetch(connection, path, body, timeout, method))
+    return _answer(_fetch(connection, path, body, timeout, method, headers))
 
 
 def fetch_crl(connection: Connection, *, timeout: timedelta) -> Fetched:
@@ -117,15 +118,22 @@ def fetch_crl(connection: Connection, *, timeout: timedelta) -> Fetched:
 
 
 def _fetch(
-    connection: Connection, path: str, body: Mapping[str, Any] | None, timeout: timedelta, method: str
+    connection: Connection,
+    path: str,
+    body: Mapping[str, Any] | None,
+    timeout: timedelta,
+    method: str,
+    headers: Mapping[str, str] | None = None,
 ) -> Answer:
     try:
-        return within(timeout, _call(connection, path, body, method))
+        return within(timeout, _call(connection, path, body, method, headers or {}))
     except TimeoutError as error:
         raise _timed_out() from error
 
 
-async def _call(connection: Connection, path: str, body: Mapping[str, Any] | None, method: str) -> Answer:
+async def _call(
+    connection: Connection, path: str, body: Mapping[str, Any] | None, method: str, headers: Mapping[str, str]
+) -> Answer:
     failure: RemoteFailed | None = None
     # Among CAs of one name OpenSSL may take the wrong one: then each is tried by itself. A server that is
     # not trusted gets no request, so that trying again sends nothing twice.
@@ -136,7 +144,7 @@ async def _call(connection: Connection, path: str, body: Mapping[str, Any] | Non
             raise _own_pair_unusable(error) from error
         for url in connection.urls:
             try:
-                return await _call_one(url + path, body, method, context)
+                return await _call_one(url + path, body, method, context, headers)
             except RemoteFailed as error:
                 failure = error
                 if error.code not in ("remote_dns", "remote_refused", "remote_timeout"):
@@ -146,10 +154,12 @@ async def _call(connection: Connection, path: str, body: Mapping[str, Any] | Non
     raise failure or _timed_out()
 
 
-async def _call_one(url: str, body: Mapping[str, Any] | None, method: str, context: ssl.SSLContext) -> Answer:
+async def _call_one(
+    url: str, body: Mapping[str, Any] | None, method: str, context: ssl.SSLContext, more: Mapping[str, str]
+) -> Answer:
     import httpx  # here, not above: most commands never call a peer
 
-    headers = {"Accept-Encoding": "identity"}  # what is packed small may unpack without end
+    headers = {"Accept-Encoding": "identity", **more}  # what is packed small may unpack without end
     try:
         async with (
             httpx.AsyncClient(verify=context, trust_env=False, timeout=None, headers=headers) as client,  # noqa: S113

@@ -65,6 +65,9 @@ class Settings:
     outbound_concurrency: int = _setting(128, "heartbeats under way at once", least=1)
     leaf_lifetime: timedelta = _setting(timedelta(days=90), "of the certificates this node signs", least=3600)
 
+    jobs_off: str = _setting("", "jobs that this daemon leaves out, separated by commas; for maintenance")
+    clock_offset: int = _setting(0, "seconds by which this process's clock is off; for drills, never in production")
+
     accepts_per_minute: int = _setting(120, "accept calls from one address", least=1)
     accepts_burst: int = _setting(120, "accept calls from one address at once", least=1)
     heartbeats_per_minute: int = _setting(30, "heartbeats from one peer", least=1)

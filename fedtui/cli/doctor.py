@@ -1,0 +1,78 @@
+"""`fedtui doctor`: all of the playbook, or one symptom, without a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fedtui.cli.common import opened, secret
+from fedtui.cli.output import MODE, narrate, show
+from fedtui.core.errors import WrongUsage
+
+if TYPE_CHECKING:
+    from fedtui.core.playbook.engine import Seen
+
+FOUND = 1
+SEVERITIES = ("low", "medium", "high", "critical")
+MARKS = {"ok": "ok      ", "bad": "FAILED  ", "unknown": "unknown ", "skipped": "-       "}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command()(doctor)
+
+
+def doctor(
+    symptom: Annotated[
+        str | None, typer.Argument(help="One symptom, like stuck_accepted; without: everything.")
+    ] = None,
+    peer: Annotated[str | None, typer.Option(help="Only this peer.")] = None,
+    token: Annotated[str | None, typer.Option(help="What became of a token; - reads it from standard input.")] = None,
+    decision: Annotated[str | None, typer.Option(help="Why this call was turned away.")] = None,
+    approval: Annotated[str | None, typer.Option(help="Why this request is stuck.")] = None,
+    fail_on: Annotated[str, typer.Option(help="Exit 1 from this severity on: low, medium, high, critical.")] = "low",
+) -> None:
+    """Run the playbook's checks, name the causes, and say what helps. Exit 1 if something is wrong."""
+    from fedtui.core.control import operators
+    from fedtui.core.playbook import engine
+    from fedtui.core.playbook.survey import Wanted
+
+    if fail_on not in SEVERITIES:
+        raise WrongUsage(
+            f"--fail-on cannot be {fail_on[:40]!r}.",
+            cause=f"It is one of: {', '.join(SEVERITIES)}.",
+            fix="Leave it out to hear of everything.",
+        )
+    wanted = Wanted(symptom, peer, decision, approval, secret(token))
+    with opened() as node:
+        with node.read() as session:
+            operators.require(session, node.operator)
+        found = engine.diagnose(node, node.acts, wanted, (lambda _seen: None) if MODE.json else _tell)
+    shape = engine.shape(found, fail_on=fail_on)
+    show(shape, lambda: _in_words(shape))
+    if not shape["ok"]:
+        raise typer.Exit(FOUND)
+
+
+def _tell(seen: Seen) -> None:
+    """A check as it ends."""
+    whose = "" if seen.subject.scope == "node" else f"  [{seen.subject.label}]"
+    narrate(f"{MARKS[seen.outcome.state]}{seen.check.title}: {seen.outcome.said}{whose}")
+
+
+def _in_words(shape: dict[str, Any]) -> str:
+    lines = []
+    for one in shape["findings"]:
+        lines += ["", f"{one['severity'].upper()}  {one['cause']}  ({one['subject']})", f"  {one['explanation']}"]
+        for number, fix in enumerate([one["fix"], *one["other_fixes"]] if one["fix"] else []):
+            where = " (on the other side)" if fix["where"] == "there" else ""
+            waits = " (needs approval)" if fix["needs_approval"] else ""
+            command = f": {fix['command']}" if fix["command"] else ""
+            lines.append(f"  {'fix' if number == 0 else 'or '}: {fix['title']}{where}{waits}{command}")
+        lines.append(f"  it could also be: {one['could_be']}")
+    count = len(shape["findings"])
+    if shape["not_looked_at"]:
+        lines += ["", f"{shape['not_looked_at']} more peers are not as they should be; the most urgent were looked at."]
+    end = f"{count} found" if count else "Nothing is wrong"
+    return "\n".join([*lines, "", f"{end}, in {shape['duration_ms']} ms."]).strip()

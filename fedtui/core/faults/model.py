@@ -1,0 +1,86 @@
+"""What a fault is: how it is staged on two federated nodes, and which causes the doctor must name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from fedtui.core.errors import Refused
+
+MARKER = "practice.json"
+"""In the home of every node that the demo makes. A home without it is somebody's own."""
+Node = Any
+"""An open node (`core/node.py`), which stands above this package."""
+HERE, THERE = "alpha", "beta"
+"""The node that is diagnosed, and its peer."""
+
+
+class Range(Protocol):
+    """Two nodes that are active with each other, as a fault may handle them."""
+
+    def home(self, name: str) -> Path: ...
+    def url(self, name: str) -> str: ...
+    def opened(self, name: str, operator: str = "") -> AbstractContextManager[Node]:
+        """The node, as its first operator unless told otherwise."""
+
+    def act(self, name: str, action: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """An act through the gate, approved by the other operator where it must be; its result."""
+
+    def start(self, name: str) -> None:
+        """Start the daemon, and wait until it listens."""
+
+    def stop(self, name: str) -> None:
+        """Stop the daemon."""
+
+    def configure(self, name: str, **values: Any) -> None:
+        """Set keys of config.toml; None takes one out. A running daemon does not see it."""
+
+    def until(self, what: str, look: Callable[[], Any]) -> Any:
+        """What `look` gives as soon as it gives anything."""
+
+    def post(
+        self,
+        name: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        *,
+        peer: bool = False,
+        method: str = "POST",
+        bearer: str = "",
+    ) -> int:
+        """A call to a node's API, as a stranger or with the other node's pair; the status."""
+
+    def beside(self, program: str, *words: str) -> None:
+        """Run a Python program beside the nodes until the range ends, or `stop_beside`."""
+
+    def stop_beside(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A row: what is broken, in words for the one who practises, and how.
+
+    `causes` is what `doctor` names at alpha, exactly, asked for `symptom` where one is given; `stage` returns
+    further options of the doctor. `mend` is what a person does where the fix is no act of the gate.
+    """
+
+    name: str
+    told: str
+    causes: tuple[str, ...]
+    stage: Callable[[Range], Mapping[str, str] | None]
+    symptom: str | None = None
+    mend: Callable[[Range], None] | None = None
+
+
+def require_practice(home: Path) -> None:
+    """Raise `Refused` for a home that the demo did not make."""
+    if not (home / MARKER).is_file():
+        raise Refused(
+            f"{home} was not made by the demo.",
+            cause="Faults are staged on practice nodes only.",
+            fix="Run: fedtui demo --fault NAME",
+            code="not_for_practice",
+        )

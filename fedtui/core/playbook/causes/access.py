@@ -1,0 +1,85 @@
+"""Calls that are turned away: for the certificate, or for what the grant allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fedtui.core.playbook.model import Case, Cause, Fix, Sense
+
+SCOPE, IDENTITY = "grant_scope_mismatch", "unauthorized_with_grant"
+ANOTHER_HELPS = ("cert_expired", "cert_revoked", "cert_unknown")
+ALIKE = {"cert_not_yet_valid": "cert_chain_invalid"}
+"""Codes of the record that the catalogue has under another name."""
+
+
+def _fixes(case: Case) -> tuple[Fix, ...]:
+    """For a certificate that is of no use any more, another; else what explain would change, smallest first."""
+    peer, code = case.fact("decision_peer"), case.fact("code")
+    changes = [Fix(one.title, one.command, one.action, one.params) for one in case.fact("changes", ())]
+    found = sorted(changes, key=lambda fix: not fix.action)
+    if code in ANOTHER_HELPS and peer is not None:
+        mint = Fix("Sign it another certificate, and deliver it", f"fedtui certs issue {peer.id}",
+                   "system.federation_certificate_mint", {"peer": peer.id})  # fmt: skip
+        ask = Fix("Have its operator ask for a new certificate, which makes the request",
+                  f"fedtui certs rotate {case.site.url}", where="there")  # fmt: skip
+        return (ask, mint, *found) if code == "cert_unknown" else (mint, *found)
+    elsewhere = Fix("Have the caller present the certificate that this node signed for it",
+                    f"fedtui certs probe {case.site.url}", where="there")  # fmt: skip
+    return tuple(found) or (elsewhere,)
+
+
+def _turned_away(code: str) -> Callable[[Case], Sense | None]:
+    def holds(case: Case) -> Sense | None:
+        found = case.fact("code")
+        return Sense(case.outcomes["decision"].said, fixes=_fixes(case)) if ALIKE.get(found, found) == code else None
+
+    return holds
+
+
+def _scope(code: str, means: str, could_be: str) -> Cause:
+    return Cause(code, SCOPE, "decision", "medium", 5, means, could_be, "scope-mismatch", _turned_away(code))
+
+
+def _identity(code: str, means: str, could_be: str, rank: int = 4) -> Cause:
+    return Cause(code, IDENTITY, "decision", "medium", rank, means, could_be, "unauthorized", _turned_away(code))
+
+
+CAUSES: tuple[Cause, ...] = (
+    _scope("instance_not_allowed", "The calling instance is not in the grant's list of instances.",
+           "A trusted proxy that names another instance."),
+    _scope("network_not_allowed", "The network the call came over is not in the grant's list of networks.",
+           "A listener that is not told its network (sdwan_network)."),
+    _scope("network_bridge_inactive", "The network is allowed, and its bridge to the peer is not active.",
+           "A bridge that was suspended on purpose."),
+    _scope("source_ip_not_allowed", "The address the call came from is in none of the grant's ranges.",
+           "A NAT or proxy in between, whose address it is."),
+    _scope("scope_insufficient", "The grant does not hold the scope that this call needs.",
+           "A client that writes where it means to read."),
+    _scope("kind_mismatch", "The grant is for another kind of resource.", "The grant of another use."),
+    _scope("resource_mismatch", "The grant is for another resource of that kind.", "The grant of another use."),
+    _scope("grant_expired", "The grant's time is over.", "A clock that is wrong."),
+    _scope("grant_revoked", "The grant was revoked.", "A client that was not told of its successor."),
+    _scope("kind_not_served", "The grant allows it, and this node's inventory does not have that kind.",
+           "A kind that was taken out of the inventory."),
+    _identity("cert_not_presented", "The call carried no client certificate.",
+              "A proxy in front that ends TLS and is not trusted to forward it."),
+    _identity("cert_chain_invalid", "TLS refused the client's certificate: its chain or its dates do not hold.",
+              "A clock that is wrong, here or there."),
+    _identity("trust_chain_mismatch", "The client's certificate is of another CA than this node's.",
+              "A platform that presents what its own CA signed, or is self-signed."),
+    _identity("cert_expired", "The client's certificate has run out.", "A clock that is wrong."),
+    _identity("cert_revoked", "The client's certificate is revoked, or a newer one has taken its place.",
+              "A client that did not take up its renewal."),
+    _identity("cert_unknown", "The certificate is of this node's CA and not on its record.",
+              "A database restored from before it was signed."),
+    _identity("cert_wrong_kind", "The certificate was not made for a peer.", "A proxy's own certificate."),
+    _identity("peer_missing", "The certificate stands for no peer that is on record.",
+              "A database restored from before the peering."),
+    _identity("peer_not_reachable", "The peer may not make this call in the state it is in.",
+              "A peer that was resumed and has not sent a heartbeat yet."),
+    _identity("grant_token_malformed", "There is no bearer token of the form fg-<id>.",
+              "A token in another header.", 5),
+    _identity("grant_token_unknown", "There is no grant with this id.", "A grant that was archived long ago.", 5),
+    _identity("grant_of_other_peer", "The grant belongs to another peer: it is good only with that peer's certificate.",
+              "A client configured with another platform's grant.", 5),
+)  # fmt: skip

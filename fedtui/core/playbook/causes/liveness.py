@@ -1,0 +1,315 @@
+"""Peers that do not become, or do not stay, active: the node's own part, the network, and the other side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from fedtui.core.peering import heartbeats
+from fedtui.core.playbook.checks import SKEW_LIMIT
+from fedtui.core.playbook.model import Case, Cause, Fix, Sense
+from fedtui.core.trust.x509_reading import fingerprint, is_ca
+
+STUCK, DEGRADED = "stuck_accepted", "degraded"
+UNREACHABLE = ("remote_dns", "remote_refused", "remote_timeout", "remote_disconnected")
+NETWORK_FAULTS = ("dns", "refused", "timeout", "unreachable", "disconnected")
+TLS_FAULTS = ("not_tls", "protocol_mismatch", "expired", "not_yet_valid", "name_mismatch", "wrong_purpose",
+              "unknown_ca", "self_signed", "revoked", "no_certificate", "unreadable")  # fmt: skip
+CLOCK_FAULTS = {"expired", "not_yet_valid"}
+A_DAY = timedelta(days=1)
+WAITS = ("accepted", "enrolled")
+
+
+# --- this node's own part ---------------------------------------------------------------------
+
+
+def _no_daemon(case: Case) -> Sense | None:
+    if case.fact("daemons", ["?"]):
+        return None
+    start = Fix("Start this node's daemon", "fedtui serve")
+    return Sense("No process of this node has been alive within three lease times.", fixes=(start,))
+
+
+def _job_missing(case: Case) -> Sense | None:
+    missing = case.fact("jobs_missing", [])
+    if heartbeats.JOB not in missing:
+        return None
+    fix = Fix("Take the job out of jobs_off in config.toml, and start the daemon again", "fedtui config")
+    return Sense(f"Other jobs run, {heartbeats.JOB} never did since the daemon started.", fixes=(fix,))
+
+
+def _sweep_late(case: Case) -> Sense | None:
+    late = case.fact("jobs_late", {})
+    if heartbeats.JOB not in late:
+        return None
+    holder = case.fact("holder")
+    fix = Fix("Start the daemon that holds the lease again", "fedtui manager status")
+    return Sense(
+        f"The lease is held by {holder or 'nobody'}, and no heartbeat job has run for {late[heartbeats.JOB]}.",
+        fixes=(fix, Fix("Sweep once by hand meanwhile", "fedtui sweep")),
+    )
+
+
+def _endpoint(state: str, fix: Fix) -> Callable[[Case], Sense | None]:
+    def holds(case: Case) -> Sense | None:
+        return Sense(str(case.fact("sweep_said")), fixes=(fix,)) if case.fact("sweep_endpoint") == state else None
+
+    return holds
+
+
+# --- the peer ---------------------------------------------------------------------------------
+
+
+def _failing(case: Case) -> str:
+    """What kind of failure stands between this node and the peer: by looking now, else by what is on record."""
+    faults = case.fact("faults")
+    if faults:
+        if "own_certificate_rejected" in faults:
+            return "rejected"
+        if any(one in TLS_FAULTS for one in faults):
+            return "tls"
+        return "unreachable" if any(one in NETWORK_FAULTS for one in faults) else ""
+    recorded = case.fact("error_code", "")
+    if recorded == "remote_rate_limited" or case.fact("view_code") == "remote_rate_limited":
+        return "rate"
+    if recorded == "remote_failing" or case.fact("view_code") == "remote_failing":
+        return "failing"
+    return "rejected" if case.fact("view_code") == "remote_rejecting_auth" else ""
+
+
+def _words(case: Case) -> str:
+    outcome = case.outcomes.get("probe")
+    view = case.outcomes.get("their_view")
+    if outcome is not None and outcome.state == "bad":
+        return outcome.said
+    return view.said if view is not None and view.state == "bad" else str(case.fact("error") or "")
+
+
+def _waits(case: Case) -> bool:
+    return case.fact("status") in WAITS and case.fact("peer").peer_kind == "platform"
+
+
+def _troubled(case: Case) -> bool:
+    """Whether the peer is degraded, or active while calls to it fail; not in planned maintenance."""
+    failing = case.fact("status") == "active" and (bool(case.fact("error")) or bool(_failing(case)))
+    return (case.fact("status") == "degraded" or failing) and not case.fact("in_maintenance")
+
+
+def _unreachable_fix(case: Case) -> tuple[Fix, ...]:
+    faults = case.fact("faults") or ()
+    if "dns" in faults:
+        return (Fix("Mend its name, or move the peer to the URL it has now", "fedtui peers edit PEER --url U"),)
+    if "refused" in faults:
+        return (Fix("Have its operator start its daemon; its next heartbeat does the rest", "fedtui serve",
+                    where="there"),)  # fmt: skip
+    return (Fix("Mend the way to it: firewall, route, or a machine that is down", where="there"),)
+
+
+def _tls_fix(case: Case) -> tuple[Fix, ...]:
+    faults, peer = case.fact("faults") or (), case.fact("peer")
+    shown = case.fact("shown_ca")
+    if any(one in faults for one in ("unknown_ca", "self_signed")) and shown is not None and is_ca(shown):
+        pin = fingerprint(shown)
+        return (
+            Fix(
+                f"Compare the CA's fingerprint with its operators over another channel; if it is {pin}, trust it",
+                f"fedtui certs trust {peer.id} --ca-fingerprint {pin}",
+                "system.federation_certificate_anchor",
+                {"peer": peer.id, "ca_fingerprint": pin},
+            ),
+        )
+    probe = case.fact("probe")
+    words = probe.faults[0].fix if probe is not None and probe.faults else "Compare certificates on both sides."
+    return (Fix(words, f"fedtui certs probe {peer.id}", where="there"),)
+
+
+def _rejected_fix(case: Case) -> tuple[Fix, ...]:
+    peer = case.fact("peer")
+    if "state" in _words(case):
+        return (Fix("Have its operator resume this node there", f"fedtui peers resume {case.site.url}",
+                    "system.federation_peer_resume", {"peer": case.site.url}, "there"),)  # fmt: skip
+    return (
+        Fix("Make a new request, which it is offered, and have its operator sign it",
+            f"fedtui certs issue {case.site.url}", "system.federation_certificate_mint",
+            {"peer": case.site.url}, "there"),
+        Fix("Ask for a new certificate from here", f"fedtui certs rotate {peer.id}",
+            "system.federation_certificate_rotate", {"peer": peer.id}),
+    )  # fmt: skip
+
+
+def _kind(
+    kind: str, fixes: Callable[[Case], tuple[Fix, ...]], when: Callable[[Case], bool]
+) -> Callable[[Case], Sense | None]:
+    def holds(case: Case) -> Sense | None:
+        return Sense(_words(case), fixes=fixes(case)) if when(case) and _failing(case) == kind else None
+
+    return holds
+
+
+def _handshake(case: Case) -> Sense | None:
+    if not _waits(case) or _failing(case):
+        return None
+    peer = case.fact("peer")
+    tick = Fix("Let the SDWAN Manager finish it now", "fedtui manager tick")
+    if peer.enroll_owed:
+        return Sense("What this node signed has not been delivered to it.", fixes=(tick,))
+    if case.fact("pair_state") == "none":
+        fix = Fix("Revoke it and propose it anew", f"fedtui peers revoke {peer.id} --reason R")
+        return Sense("Certificates were never exchanged: accept came without a request, or without a CA.", fixes=(fix,))
+    return None
+
+
+def _skewed(case: Case) -> Sense | None:
+    now, recorded = case.fact("skew_now"), case.fact("skew")
+    skew = now if now is not None else recorded
+    if skew is None or abs(skew) <= SKEW_LIMIT:
+        return None
+    ahead = "ahead of" if skew > 0 else "behind"
+    fix = Fix("Set the clock right (NTP) on the machine that is wrong; then nothing else is to be done",
+              "timedatectl status", where="there")  # fmt: skip
+    evidence = (case.seen("its clock less ours, in seconds", round(skew, 1), "heartbeat and diagnosis"),)
+    return Sense(f"Its clock is {abs(skew):.0f} s {ahead} this node's.", evidence, (fix,))
+
+
+def _one_way(case: Case) -> Sense | None:
+    if not _troubled(case):
+        return None
+    if case.fact("status") == "active" and _failing(case) == "unreachable":
+        return Sense(
+            f"It reaches this node, and this node does not reach it. {_words(case)}", fixes=_unreachable_fix(case)
+        )
+    view = case.fact("view") or {}
+    if case.fact("status") == "degraded" and view.get("last_outbound_code") in UNREACHABLE:
+        fix = Fix("Have its operators see why they do not reach this node's URL", f"fedtui certs probe {case.site.url}",
+                  where="there")  # fmt: skip
+        return Sense(f"This node reaches it; it does not reach this node ({view['last_outbound_code']}).", fixes=(fix,))
+    return None
+
+
+def _silent(case: Case) -> Sense | None:
+    """It answers, says that nothing is wrong with its calls, and makes none."""
+    view = case.fact("view")
+    stale = case.site.settings.stale_after
+    if _kind("failing", _ask_them, _troubled)(case) is not None:
+        return Sense(_words(case), fixes=_ask_them(case))
+    if not _troubled(case) or case.fact("status") != "degraded" or view is None or view.get("last_outbound_code"):
+        return None
+    age = case.fact("heartbeat_age")
+    if age is not None and age > 2 * stale:
+        return Sense("It answers, and sends no heartbeats.", fixes=_ask_them(case))
+    return None
+
+
+def _ask_them(case: Case) -> tuple[Fix, ...]:
+    return (Fix("Have its operators run the playbook there", f"fedtui doctor --peer {case.site.url}", where="there"),)
+
+
+def _slower(_case: Case) -> tuple[Fix, ...]:
+    words = "Send less often (heartbeat_interval in config.toml), or have them raise their limit"
+    return (Fix(words, "fedtui config"),)
+
+
+def _recovering(case: Case) -> Sense | None:
+    if case.fact("status") != "degraded" or not _troubled(case) or _failing(case) or case.fact("faults") is None:
+        return None
+    if (case.fact("view") or {}).get("last_outbound_code"):
+        return None
+    peer = case.fact("peer")
+    fix = Fix(
+        "Nothing: its next heartbeat makes it active. To see at once, send it one", f"fedtui peers heartbeat {peer.id}"
+    )
+    return Sense("It can be reached again, and takes this node's certificate.", fixes=(fix,))
+
+
+def _gone(case: Case) -> Sense | None:
+    span = case.fact("degraded_for")
+    if not _troubled(case) or span is None or span < A_DAY:
+        return None
+    peer = case.fact("peer")
+    reason = "remote platform offline; investigation in progress"
+    fix = Fix(
+        "Suspend it, to stop the noise; resuming is one act",
+        f"fedtui peers suspend {peer.id} --reason '{reason}'",
+        "system.federation_peer_suspend",
+        {"peer": peer.id, "reason": reason},
+    )
+    return Sense(f"It has been degraded for {span.days} d {span.seconds // 3600} h.", fixes=(fix,))
+
+
+_OWN = ("worker_not_running",)
+CAUSES: tuple[Cause, ...] = (
+    Cause("worker_not_running", STUCK, "node", "critical", 0,
+          "This node's daemon is not running: nothing is received, swept, sent or carried out.",
+          "A daemon that hangs counts as not running once its lease is over.", "stuck-at-accepted", _no_daemon),
+    Cause("job_not_registered", STUCK, "node", "high", 1,
+          "The heartbeat job is not in the daemon's schedule, so no peer becomes or stays active.",
+          "A job that fails is in the schedule; its error stands in `fedtui manager status`.", "stuck-at-accepted",
+          _job_missing, _OWN),
+    Cause("sweep_overdue", STUCK, "node", "high", 1,
+          "The heartbeat job is in the schedule and does not come: its process hangs, or does not hold the lease.",
+          "A machine that was asleep until now; the next run shows.", "stuck-at-accepted", _sweep_late,
+          (*_OWN, "job_not_registered")),
+    Cause("sweep_endpoint_missing", STUCK, "node", "medium", 2,
+          "What answers at this node's URL has no sweep endpoint: it is not this node's API, or a proxy cuts it off.",
+          "A daemon of an older version.", "stuck-at-accepted",
+          _endpoint("missing", Fix("Lead the URL to this node's API again; see what listens there", "fedtui config")),
+          _OWN),
+    Cause("sweep_endpoint_failing", STUCK, "node", "high", 2,
+          "The sweep's endpoint does not answer, or with an error.",
+          "A database that is full or locked; see the daemon's log.", "stuck-at-accepted",
+          _endpoint("failing", Fix("See the daemon's log of this moment", "fedtui manager status")), _OWN),
+    Cause("sweep_endpoint_unauthorized", STUCK, "node", "medium", 2,
+          "The daemon does not take the worker's token: it was started with another one, or with none.",
+          "A proxy that drops the X-Worker-Token header.", "stuck-at-accepted",
+          _endpoint("unauthorized", Fix("Start the daemon with the FEDTUI_WORKER_TOKEN that the worker has",
+                                        "FEDTUI_WORKER_TOKEN=... fedtui serve")), _OWN),
+    Cause("clock_skew", DEGRADED, "peer", "medium", 3,
+          "The two machines' clocks differ: certificates seem expired or not yet valid, and ages are wrong.",
+          "A very slow network makes a heartbeat look old; looking now tells.", "degraded", _skewed),
+    Cause("handshake_incomplete", STUCK, "peer", "medium", 5,
+          "The exchange of certificates was not finished, so no heartbeat can prove the peer.",
+          "A peer of an older system that sends no request.", "stuck-at-accepted", _handshake),
+    Cause("outbound_unreachable", STUCK, "peer", "high", 4,
+          "This node cannot reach the peer, so its heartbeats do not arrive there.",
+          "A peer that has moved: see its URL.", "stuck-at-accepted",
+          _kind("unreachable", _unreachable_fix, _waits), _OWN),
+    Cause("outbound_tls_failed", STUCK, "peer", "high", 4,
+          "The peer answers, and TLS with it fails: what it presents is not what this node trusts.",
+          "Something else that answers at its address.", "mtls-issues", _kind("tls", _tls_fix, _waits),
+          (*_OWN, "clock_skew")),
+    Cause("outbound_rejected", STUCK, "peer", "high", 4,
+          "The peer turns this node's certificate away.",
+          "A peer that has suspended or revoked this node.", "unauthorized", _kind("rejected", _rejected_fix, _waits),
+          (*_OWN, "key_missing", "key_cert_mismatch")),
+    Cause("remote_unreachable", DEGRADED, "peer", "high", 4,
+          "The peer cannot be reached: its name does not resolve, nothing listens, or nothing comes back.",
+          "A partition in one direction only: then it still hears this node.", "degraded",
+          _kind("unreachable", _unreachable_fix, lambda case: _troubled(case) and case.fact("status") == "degraded"),
+          _OWN),
+    Cause("remote_tls_failed", DEGRADED, "peer", "high", 4,
+          "The peer answers, and TLS with it fails: its certificate, or the CA it is known by.",
+          "Something else that answers at its address.", "mtls-issues", _kind("tls", _tls_fix, _troubled),
+          (*_OWN, "clock_skew")),
+    Cause("remote_rejecting_auth", DEGRADED, "peer", "high", 4,
+          "The peer turns this node's certificate away, or its state does not allow calls.",
+          "A proxy in front of it that drops the certificate.", "unauthorized",
+          _kind("rejected", _rejected_fix, _troubled), (*_OWN, "key_missing", "key_cert_mismatch")),
+    Cause("remote_rate_limited", DEGRADED, "peer", "medium", 4,
+          "The peer answers 429: this node's heartbeats come faster than it allows.",
+          "Several daemons that send at once.", "degraded",
+          _kind("rate", _slower, _troubled), _OWN),
+    Cause("remote_failing", DEGRADED, "peer", "high", 4,
+          "The peer's machine answers and its federation does not do its part: errors, or no heartbeats of its own.",
+          "A restart that takes long.", "degraded", _silent, (*_OWN, "one_way_partition", "clock_skew")),
+    Cause("one_way_partition", DEGRADED, "peer", "high", 4,
+          "One direction works and the other does not: a firewall, a route, or a URL that only one side can use.",
+          "A proxy that lets only one of them through.", "degraded", _one_way, _OWN),
+    Cause("recovering", DEGRADED, "peer", "low", 8,
+          "What was wrong is over: the peer can be reached, and its next heartbeat makes it active.",
+          "If it stays so for more than two intervals, its heartbeat job does not run.", "degraded", _recovering,
+          (*_OWN, "remote_failing", "clock_skew", "key_missing", "cert_missing", "key_cert_mismatch",
+           "vault_unreadable")),
+    Cause("gone_over_24h", DEGRADED, "peer", "medium", 7,
+          "The peer has been degraded for more than a day.",
+          "A planned outage: plan maintenance with an end instead.", "degraded", _gone, ("recovering",)),
+)  # fmt: skip

@@ -1,0 +1,70 @@
+"""Half a pair: a key without its certificate, or the other way round; here, or at the other end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fedtui.core.playbook.model import Case, Cause, Fix, Sense
+
+SYMPTOM = "partial_mtls"
+
+
+def _here(case: Case) -> Sense:
+    peer = case.fact("peer")
+    sign = Fix(
+        "Its operator signs this node's new request, which it is offered with every heartbeat, and it is delivered",
+        f"fedtui certs issue {case.site.url}",
+        "system.federation_certificate_mint",
+        {"peer": case.site.url},
+        "there",
+    )
+    ask = Fix(
+        "Make the new request",
+        f"fedtui certs rotate {peer.id}",
+        "system.federation_certificate_rotate",
+        {"peer": peer.id},
+    )
+    waits = bool(case.fact("request_waits"))
+    said = "its new request waits to be signed there" if waits else "a new request is to be made"
+    return Sense(f"The pair in this node's vault is not whole; {said}.", fixes=(sign, ask) if waits else (ask, sign))
+
+
+def _there(case: Case) -> Sense:
+    peer = case.fact("peer")
+    fix = Fix(
+        "Sign its request, which it offers, and deliver it",
+        f"fedtui certs issue {peer.id}",
+        "system.federation_certificate_mint",
+        {"peer": peer.id},
+    )
+    return Sense("It says itself that what it presents to this node is not whole.", fixes=(fix,))
+
+
+def _broken(state: str) -> Callable[[Case], Sense | None]:
+    def holds(case: Case) -> Sense | None:
+        if case.fact("broken") == state and case.fact("status") not in (None, "proposed", "revoked", "suspended"):
+            return _here(case)
+        view = case.fact("view") or {}
+        return _there(case) if view.get("pair") == state else None
+
+    return holds
+
+
+CAUSES: tuple[Cause, ...] = (
+    Cause("key_missing", SYMPTOM, "peer", "high", 2,
+          "The certificate is there and its private key is not: no call can be made with it.",
+          "A vault restored from another time than the database.", "mtls-issues", _broken("key_missing"),
+          ("worker_not_running",)),
+    Cause("cert_missing", SYMPTOM, "peer", "high", 2,
+          "The private key is there and no certificate for it: the last step of the handshake was lost.",
+          "A handshake that is under way this very minute.", "mtls-issues", _broken("cert_missing"),
+          ("worker_not_running",)),
+    Cause("key_cert_mismatch", SYMPTOM, "peer", "high", 2,
+          "Certificate and private key do not belong together.",
+          "A certificate stored by hand for another key.", "mtls-issues", _broken("mismatch"),
+          ("worker_not_running",)),
+    Cause("vault_unreadable", SYMPTOM, "peer", "high", 2,
+          "The vault does not open the private key: it was changed, or moved from another record.",
+          "Another vault.key than the one it was sealed with.", "mtls-issues", _broken("vault_unreadable"),
+          ("worker_not_running",)),
+)  # fmt: skip

@@ -1,0 +1,82 @@
+"""Tokens that are refused, or were not sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fedtui.core.playbook.model import Case, Cause, Fix, Sense
+
+MISMATCH, MISSING = "token_mismatch", "token_missing"
+HELD = {
+    "mangled": "token_mistyped",
+    "unknown": "token_mistyped",
+    "used": "token_already_used",
+    "expired": "token_expired",
+    "superseded": "token_superseded",
+    "cancelled": "token_superseded",
+}
+"""The cause, by what a token that somebody holds turns out to be."""
+REFUSED = {
+    "token_cancelled": "token_superseded",
+    "token_of_other_peer": "token_mistyped",
+    "token_unknown": "token_mistyped",
+}
+"""The cause, by why accept was refused, where the two differ."""
+
+
+def _again(case: Case) -> tuple[Fix, ...]:
+    peer = case.fact("peer") or case.fact("token_peer")
+    if peer is None:
+        return (Fix("Have the operator who made it make another, and hand over the whole invite",
+                    "fedtui peers token PEER --ttl 1h", where="there"),)  # fmt: skip
+    if peer.status != "proposed":
+        return (Fix(f"Nothing: it is {peer.status}, and needs no token", f"fedtui peers show {peer.id}"),)
+    return (
+        Fix("Make a new token, which ends the one before, and hand the invite over at once",
+            f"fedtui peers token {peer.id} --ttl 1h", "system.federation_peer_token", {"peer": peer.id}),
+    )  # fmt: skip
+
+
+def _mismatch(code: str) -> Callable[[Case], Sense | None]:
+    def holds(case: Case) -> Sense | None:
+        held = case.fact("held_token")
+        if held is not None:
+            return Sense(case.outcomes["token"].said, fixes=_again(case)) if HELD.get(held) == code else None
+        refused = case.fact("token_refusal")
+        found = REFUSED.get(refused, refused)
+        return Sense(case.outcomes["refusals"].said, fixes=_again(case)) if found == code else None
+
+    return holds
+
+
+def _not_sent(case: Case) -> Sense | None:
+    if case.fact("token_refusal") != "token_not_sent":
+        return None
+    fix = Fix("Have its operator accept with the whole invite", "fedtui peers accept --invite -", where="there")
+    return Sense("Its accept came without a token, and this peer needs one.", fixes=(fix, *_again(case)))
+
+
+def _drill(case: Case) -> Sense | None:
+    return Sense("It was proposed in drill mode and never given a token: whoever calls first becomes this peer.",
+                 fixes=_again(case)) if case.fact("drill") else None  # fmt: skip
+
+
+def _cause(code: str, means: str, could_be: str) -> Cause:
+    return Cause(code, MISMATCH, "peer", "medium", 3, means, could_be, "token-mismatch", _mismatch(code))
+
+
+CAUSES: tuple[Cause, ...] = (
+    _cause("token_mistyped", "What was sent is not a token of this node: most often mangled on the way.",
+           "An invite of another node, or of another peer."),
+    _cause("token_already_used", "The token has let its one caller in; it admits nobody else.",
+           "The same platform trying again with a new key."),
+    _cause("token_expired", "The token's time was over when it was sent.", "A clock that is wrong."),
+    _cause("token_superseded", "A newer token was made, or this one was cancelled; only the newest is good.",
+           "Two operators who each made one."),
+    Cause("token_not_sent", MISSING, "peer", "medium", 3,
+          "The accept call carried no token, and this peer's record requires one.",
+          "A form in which the token's field was left empty.", "token-required", _not_sent),
+    Cause("drill_mode_peer", MISSING, "peer", "high", 1,
+          "This peer accepts ANY caller: it is in drill mode. Outside a drill that is an open door.",
+          "Nothing else: it is meant for drills only.", "token-required", _drill),
+)  # fmt: skip

@@ -1,0 +1,158 @@
+"""What to look at closely: the few peers, calls and requests that are not as they should be, found by the record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from fedtui.core.access import decisions
+from fedtui.core.access.decisions import HANDSHAKE, Decision, id_at
+from fedtui.core.control import approvals
+from fedtui.core.control.approvals import Approval
+from fedtui.core.peering import peers
+from fedtui.core.peering.peers import MAY_HEARTBEAT, Peer
+from fedtui.core.playbook.checks import LATELY, REFUSALS_SINCE, SKEW_LIMIT
+from fedtui.core.playbook.model import Subject
+from fedtui.core.record.events import Event
+from fedtui.core.trust import credentials
+from fedtui.core.trust.credentials import Credential
+from fedtui.core.trust.site import Site
+
+MOST_PEERS, MOST_DECISIONS, MOST_REQUESTS = 40, 20, 20
+MOST_PAIRS = 2000
+"""Pairs that are opened one by one; of more, only those that are known to be broken are looked at."""
+NODE = Subject("node", label="this node")
+OF_PEERS = ("stuck_accepted", "degraded", "partial_mtls", "token_mismatch", "token_missing")
+OF_CALLS = ("grant_scope_mismatch", "unauthorized_with_grant")
+OF_REQUESTS = ("approval_blocked",)
+OF_NODE = ("stuck_accepted", "degraded", "approval_blocked")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a person points at: a symptom, and any of the things it may be about. All empty: everything."""
+
+    symptom: str | None = None
+    peer: str | None = None
+    decision: str | None = None
+    approval: str | None = None
+    token: str | None = field(default=None, repr=False)
+
+    @property
+    def pointed(self) -> bool:
+        """Whether one thing was pointed at."""
+        return any((self.peer, self.decision, self.approval, self.token))
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The subjects to examine; `left_out` counts those beyond what is looked at at once."""
+
+    subjects: tuple[Subject, ...]
+    left_out: int = 0
+
+
+def survey(session: Session, site: Site, now: datetime, wanted: Wanted) -> Survey:
+    """Whom and what to look at. Raises `NotFound` for a thing that is pointed at and not there."""
+    about = wanted.symptom
+    if wanted.token is not None:
+        return Survey((Subject("token", label="the token you hold", secret=wanted.token),))
+    pointed: list[Subject] = []
+    if wanted.peer is not None:
+        pointed.append(_of_peer(peers.find(session, wanted.peer)))
+    if wanted.decision is not None:
+        pointed.append(_of_decision(decisions.find(session, wanted.decision)))
+    if wanted.approval is not None:
+        pointed.append(_of_approval(approvals.find(session, wanted.approval)))
+    if pointed:
+        return Survey((NODE, *pointed))
+    found, more = [], 0
+    if about is None or about in OF_PEERS:
+        suspects, count = _suspects(session, site, now, everybody=about is not None)
+        found += suspects
+        more += count - len(suspects)
+    if about is None or about in OF_CALLS:
+        found += _turned_away(session, now, strangers=about is not None)
+    if about is None or about in OF_REQUESTS:
+        found += _requests(session, now)
+    with_node = about is None or about in OF_NODE
+    return Survey((*((NODE,) if with_node else ()), *found), more)
+
+
+def _suspects(session: Session, site: Site, now: datetime, *, everybody: bool) -> tuple[list[Subject], int]:
+    """Peers that are not as they should be, the most urgent first; and how many there are."""
+    grace = timedelta(0) if everybody else 2 * site.settings.heartbeat_interval
+    waits = and_(
+        Peer.status.in_(("accepted", "enrolled")),
+        func.coalesce(Peer.signed_at, Peer.updated_at) <= now - grace,
+    )
+    refused = select(Event.peer_id).where(
+        Event.kind == "federation.peer.accept_refused", Event.emitted_at >= now - REFUSALS_SINCE
+    )
+    wrong = or_(
+        Peer.status == "degraded",
+        waits,
+        and_(Peer.status.in_(MAY_HEARTBEAT), Peer.last_outbound_error.is_not(None)),
+        and_(Peer.status.in_(MAY_HEARTBEAT), Peer.offered_csr_pem.is_not(None)),
+        and_(Peer.status.in_(MAY_HEARTBEAT), func.abs(Peer.clock_skew_seconds) > SKEW_LIMIT),
+        and_(Peer.status == "proposed", or_(Peer.drill_mode, Peer.id.in_(refused))),
+        Peer.id.in_(_broken_pairs(session, site)),
+    )
+    query = select(Peer).where(Peer.peer_kind == "platform", wrong)
+    count = session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    rows = session.scalars(query.order_by(Peer.status != "degraded", Peer.updated_at, Peer.id).limit(MOST_PEERS))
+    return [_of_peer(row) for row in rows], count
+
+
+def _broken_pairs(session: Session, site: Site) -> Sequence[str]:
+    """Peers to whom this node presents what is not whole, by opening the pairs where they are not too many."""
+    in_use = (
+        select(Credential.peer_id)
+        .join(Peer, Peer.id == Credential.peer_id)
+        .where(Credential.state == "current", Peer.status.in_(MAY_HEARTBEAT))
+        .limit(MOST_PAIRS)
+    )
+    return [id for id in session.scalars(in_use) if credentials.broken(session, site.vault, id) is not None]
+
+
+def _turned_away(session: Session, now: datetime, *, strangers: bool) -> list[Subject]:
+    """Calls refused within the last hour, the newest of each sort; of strangers only where asked for.
+
+    What a peer was refused before its last heartbeat has been answered by that, where it was about
+    who it is and not about a grant.
+    """
+    query = select(Decision, Peer).outerjoin(Peer, Peer.id == Decision.peer_id)
+    query = query.where(Decision.allowed.is_(False), Decision.id >= id_at(now - LATELY)).order_by(Decision.id.desc())
+    found: dict[tuple[str | None, ...], Subject] = {}
+    pairs: list[tuple[Decision, Peer | None]] = [(one[0], one[1]) for one in session.execute(query.limit(500))]
+    for row, peer in pairs:
+        heard = peer.last_heartbeat_at if peer is not None else None
+        over = heard is not None and heard >= row.last_at
+        if (over and row.grant_id is None) or (not strangers and row.peer_id is None and row.grant_id is None):
+            continue
+        found.setdefault((row.code, row.peer_id, row.grant_id), _of_decision(row))
+    return list(found.values())[:MOST_DECISIONS]
+
+
+def _requests(session: Session, now: datetime) -> list[Subject]:
+    lately = and_(Approval.status == "expired", Approval.expires_at > now - REFUSALS_SINCE)
+    query = select(Approval).where(or_(Approval.status == "pending", lately))
+    rows = session.scalars(query.order_by(Approval.expires_at).limit(MOST_REQUESTS))
+    return [_of_approval(row) for row in rows]
+
+
+def _of_peer(row: Peer) -> Subject:
+    return Subject("peer", row.id, row.remote_instance_url, row.id)
+
+
+def _of_decision(row: Decision) -> Subject:
+    what = "TLS handshake" if row.call == HANDSHAKE else f"call of {row.call}"
+    return Subject("decision", row.id, f"{what} turned away as {row.code} (decision {row.id[:13]})", row.peer_id)
+
+
+def _of_approval(row: Approval) -> Subject:
+    return Subject("approval", row.id, f"{row.summary} (request {row.id[:13]})", row.peer_id)

@@ -1,0 +1,1 @@
+"""Real nodes on loopback, federated: what the demo shows, and what faults are staged on."""
