@@ -69,7 +69,8 @@ def _in_words(shape: dict[str, Any]) -> str:
             where = " (on the other side)" if fix["where"] == "there" else ""
             waits = " (needs approval)" if fix["needs_approval"] else ""
             command = f": {fix['command']}" if fix["command"] else ""
-            lines.append(f"  {'fix' if number == 0 else 'or '}: {fix['title']}{where}{waits}{command}")
+            word = "fix" if number == 0 else "then" if one["fixes_together"] else "or"
+            lines.append(f"  {word:<4}: {fix['title']}{where}{waits}{command}")
         lines.append(f"  it could also be: {one['could_be']}")
     count = len(shape["findings"])
     if shape["not_looked_at"]:

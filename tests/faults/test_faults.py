@@ -28,8 +28,8 @@ UNSTAGED = {
     "sweep_endpoint_missing", "sweep_endpoint_failing",
     # They pass by themselves before anybody could look, or take a third node, a proxy or a network.
     "recovering", "handshake_incomplete", "outbound_unreachable", "outbound_tls_failed", "outbound_rejected",
-    "network_bridge_inactive", "kind_not_served", "cert_not_presented", "cert_chain_invalid", "trust_chain_mismatch",
-    "cert_revoked", "cert_wrong_kind", "peer_missing", "peer_not_reachable",
+    "network_bridge_inactive", "cert_not_presented", "cert_chain_invalid", "trust_chain_mismatch",
+    "cert_wrong_kind", "peer_missing",
 }  # fmt: skip
 """Causes that no fault stages; `tests/core/test_playbook.py` makes them from records."""
 
@@ -89,9 +89,9 @@ def carry_out(stand: PracticeRange, found: Diagnosis) -> None:
     for one in found.findings:
         made = [fix for fix in one.sense.fixes if fix.action]
         assert made, (one.cause.code, one.sense.fixes)
-        stand.act(
-            HERE if made[0].where == "here" else THERE, made[0].action.removeprefix("system."), dict(made[0].params)
-        )
+        for fix in made if one.sense.together else made[:1]:
+            where = HERE if fix.where == "here" else THERE
+            stand.act(where, fix.action.removeprefix("system."), dict(fix.params))
 
 
 def tidy(stand: PracticeRange) -> None:

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from fedtui.core.access.callers import Caller
 from fedtui.core.access.chain import Asked, Judgement
 from fedtui.core.errors import NotFound
+from fedtui.core.peering.peers import Peer
 from fedtui.core.runtime.database import Base
 from fedtui.core.runtime.limits import Buckets, address_key
 from fedtui.core.runtime.lookup import by_beginning
@@ -37,6 +38,8 @@ PER_CALLER, PER_NODE = 60, 600
 """New decisions a minute, of one caller and of all of them."""
 MOST_REMEMBERED = 10_000
 LONGEST_TEXT = 200
+OF_PEER = "CN=fed:"
+"""What the subject of a certificate begins with that our CA made for a peer; the peer's id follows."""
 HANDSHAKE = "tls"
 """The call of a decision that was made in the TLS handshake, before there was a request."""
 
@@ -78,7 +81,7 @@ def store(unit: Unit, judgement: Judgement) -> str:
         code=judgement.code,
         status=refusal.status if refusal else 200,
         answered=refusal.public if refusal else None,
-        peer_id=judgement.peer_id,
+        peer_id=judgement.peer_id or _named_peer(unit.session, judgement.asked.caller.subject),
         grant_id=judgement.grant_id,
         context=_context(judgement.asked),
         checks=checks(judgement),
@@ -254,6 +257,14 @@ def same(judgement: Judgement) -> object:
 def caller_key(judgement: Judgement) -> str:
     """On whose account a decision goes: the peer's, else the address's."""
     return judgement.peer_id or address_key(judgement.asked.caller.source_ip or "")
+
+
+def _named_peer(session: Session, subject: str) -> str | None:
+    """The peer that a certificate of our CA names, where the certificate itself is not on record any more."""
+    if not subject.startswith(OF_PEER):
+        return None
+    peer = session.get(Peer, subject.removeprefix(OF_PEER))
+    return peer.id if peer is not None else None
 
 
 def _context(asked: Asked) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import and_, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from fedtui.core.acts import handshake
 from fedtui.core.errors import Problem, Refused, RemoteFailed
@@ -157,7 +157,22 @@ def due(session: Session, now: datetime) -> list[str]:
         .order_by(Certificate.not_after, Peer.id)
         .limit(MOST_A_TICK)
     )
-    return list(dict.fromkeys(session.scalars(query)))
+    lost = (
+        select(Credential.peer_id)
+        .join(Peer, Peer.id == Credential.peer_id)
+        .outerjoin(_PENDING, and_(_PENDING.peer_id == Credential.peer_id, _PENDING.state == "pending"))
+        .where(
+            Credential.state == "current",
+            Credential.certificate_id.is_(None),
+            Peer.status.in_(MAY_RENEW),
+            or_(_PENDING.next_attempt_at.is_(None), _PENDING.next_attempt_at <= now),
+        )
+        .limit(MOST_A_TICK)
+    )
+    return list(dict.fromkeys([*session.scalars(lost), *session.scalars(query)]))
+
+
+_PENDING = aliased(Credential)
 
 
 def wait_after(attempts: int, lifetime: timedelta) -> timedelta:

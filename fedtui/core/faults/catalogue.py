@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from sqlalchemy import delete, select, update
 
-from fedtui.core.access import decisions
+from fedtui.core.access import decisions, inventory
 from fedtui.core.access.grants import Grant
 from fedtui.core.acts import jobs
 from fedtui.core.control import operators
@@ -384,7 +384,10 @@ def _drill_mode(stand: Range) -> None:
 
 def _granted(stand: Range, **terms: Any) -> str:
     """A grant to beta on practice documents: its bearer."""
-    stand.act(HERE, "inventory_change", {"kind": KIND, "served": True})
+    with stand.opened(HERE) as node, node.read() as session:
+        known = inventory.serves(session, KIND)
+    if not known:
+        stand.act(HERE, "inventory_change", {"kind": KIND, "served": True})
     given = {"peer": stand.url(THERE), "subject": "practice@beta", "kind": KIND, "scopes": ["read"], **terms}
     return str(stand.act(HERE, "federation_grant_issue", given)["bearer_token"])
 
@@ -444,6 +447,19 @@ def _ran_out(stand: Range) -> None:
         past = unit.now - timedelta(minutes=1)
         unit.session.execute(update(Certificate).where(Certificate.direction == "inbound").values(not_after=past))
     _refused(stand, "cert_expired")
+
+
+def _suspended_here(stand: Range) -> None:
+    stand.act(HERE, "federation_peer_suspend", {"peer": stand.url(THERE), "reason": WHY})
+    _refused(stand, "peer_not_reachable")
+
+
+def _revoked_here(stand: Range) -> None:
+    with stand.opened(HERE) as node, node.read() as session:
+        row = certificates.current_inbound(session, peer_of(node).id)
+        serial = row.serial if row is not None else ""
+    stand.act(HERE, "federation_certificate_revoke", {"serial": serial, "reason": WHY})
+    _refused(stand, "cert_revoked")
 
 
 def _refused(stand: Range, code: str) -> None:
@@ -509,8 +525,8 @@ def _manager_paused(stand: Range) -> None:
 
 
 def _policy_lowered(stand: Range) -> None:
-    asked = {"action": "system.federation_peer_propose", "to": "notify_and_proceed", "for": "30m", "reason": WHY}
-    stand.act(HERE, "policy_lower", asked)
+    lowered = {"policy_action": "system.federation_peer_propose", "policy": "notify_and_proceed", "span": "30m"}
+    stand.act(HERE, "policy_lower", {**lowered, "reason": WHY})
 
 
 FAULTS: tuple[Fault, ...] = (
@@ -573,6 +589,10 @@ FAULTS: tuple[Fault, ...] = (
           mend=_rightly),
     Fault("grant-of-another", "beta uses another peer's grant", ("grant_of_other_peer",), _of_another,
           mend=_rightly),
+    Fault("grant-not-served", "beta uses a grant for a kind that alpha does not serve", ("kind_not_served",),
+          _narrowed(kind="practice.unserved", path="practice.unserved/one")),
+    Fault("suspended-here", "alpha itself has suspended beta", ("peer_not_reachable",), _suspended_here),
+    Fault("certificate-revoked", "alpha has revoked beta's certificate", ("cert_revoked",), _revoked_here),
     Fault("certificate-unknown", "alpha has beta's certificate no more on record", ("cert_unknown",),
           _unknown_certificate, mend=_sign_here),
     Fault("certificate-expired", "beta's certificate has run out", ("cert_expired",), _ran_out),

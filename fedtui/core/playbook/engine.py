@@ -181,6 +181,8 @@ def finding_shape(one: Finding, found: Diagnosis) -> dict[str, Any]:
         "explanation": f"{one.cause.means} {one.sense.because}".strip(),
         "could_be": one.cause.could_be,
         "fix": fix_shape(one.fix) if one.fix is not None else None,
+        "fixes_together": one.sense.together,
+        "undecided": list(one.sense.undecided),
         "other_fixes": [fix_shape(fix) for fix in one.sense.fixes[1:]],
         "hint_url": f"runbook:{RUNBOOK}#{one.cause.section}",
     }  # fmt: skip

@@ -108,6 +108,8 @@ class Sense:
     fixes: Sequence[Fix] = ()
     undecided: tuple[str, ...] = ()
     """Codes that it could be as well, where that cannot be told from here."""
+    together: bool = False
+    """Whether the fixes are steps of one change, each needed; otherwise each does by itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC
+from datetime import UTC, datetime
 
 from apscheduler.executors.pool import BasePoolExecutor
 from apscheduler.jobstores.base import JobLookupError
@@ -23,6 +23,11 @@ from fedtui.core.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
 LEASE_JOB = "lease"
+
+
+def _machine_now() -> datetime:
+    """APScheduler goes by the machine's clock, whatever the node's says."""
+    return datetime.now(UTC)
 
 
 class _PoolExecutor(BasePoolExecutor):  # type: ignore[misc]
@@ -63,7 +68,7 @@ class Scheduler:
             "interval",
             id=LEASE_JOB,
             seconds=self._ttl.total_seconds() / 3,
-            next_run_time=self._clock.now(),
+            next_run_time=_machine_now(),
         )
         self._scheduler.start()
 
@@ -96,7 +101,7 @@ class Scheduler:
     def _run_all_now(self) -> None:
         try:
             for job in self._table:
-                self._scheduler.modify_job(job.name, next_run_time=self._clock.now())
+                self._scheduler.modify_job(job.name, next_run_time=_machine_now())
         except JobLookupError:
             log.debug("[Scheduler] stopped while taking the lease")
 

@@ -16,22 +16,24 @@ def _fixes(case: Case) -> tuple[Fix, ...]:
     """For a certificate that is of no use any more, another; else what explain would change, smallest first."""
     peer, code = case.fact("decision_peer"), case.fact("code")
     changes = [Fix(one.title, one.command, one.action, one.params) for one in case.fact("changes", ())]
-    found = sorted(changes, key=lambda fix: not fix.action)
     if code in ANOTHER_HELPS and peer is not None:
         mint = Fix("Sign it another certificate, and deliver it", f"fedtui certs issue {peer.id}",
                    "system.federation_certificate_mint", {"peer": peer.id})  # fmt: skip
         ask = Fix("Have its operator ask for a new certificate, which makes the request",
                   f"fedtui certs rotate {case.site.url}", where="there")  # fmt: skip
-        return (ask, mint, *found) if code == "cert_unknown" else (mint, *found)
+        return (ask, mint) if code == "cert_unknown" else (mint, *changes)
     elsewhere = Fix("Have the caller present the certificate that this node signed for it",
                     f"fedtui certs probe {case.site.url}", where="there")  # fmt: skip
-    return tuple(found) or (elsewhere,)
+    return tuple(changes) or (elsewhere,)
 
 
 def _turned_away(code: str) -> Callable[[Case], Sense | None]:
     def holds(case: Case) -> Sense | None:
         found = case.fact("code")
-        return Sense(case.outcomes["decision"].said, fixes=_fixes(case)) if ALIKE.get(found, found) == code else None
+        if ALIKE.get(found, found) != code:
+            return None
+        together = code not in ANOTHER_HELPS or code == "cert_unknown"
+        return Sense(case.outcomes["decision"].said, fixes=_fixes(case), together=together)
 
     return holds
 

@@ -37,7 +37,7 @@ def _lowered(case: Case) -> Sense | None:
         return None
     fixes = tuple(
         Fix(f"Restore {one['action']}", f"fedtui policies restore {one['action']}", "system.policy_restore",
-            {"action": one["action"]})
+            {"policy_action": one["action"]})
         for one in found
     )  # fmt: skip
     return Sense(case.outcomes["policies"].said, fixes=fixes)
