@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedtui.cli.common import opened, secret
+from fedtui.cli import incidents
+from fedtui.cli.common import opened, piped, secret
 from fedtui.cli.output import MODE, narrate, show
 from fedtui.core.errors import WrongUsage
 
 if TYPE_CHECKING:
     from fedtui.core.playbook.engine import Seen
+    from fedtui.core.playbook.survey import Wanted
 
 FOUND = 1
 SEVERITIES = ("low", "medium", "high", "critical")
@@ -31,6 +34,12 @@ def doctor(
     token: Annotated[str | None, typer.Option(help="What became of a token; - reads it from standard input.")] = None,
     decision: Annotated[str | None, typer.Option(help="Why this call was turned away.")] = None,
     approval: Annotated[str | None, typer.Option(help="Why this request is stuck.")] = None,
+    text: Annotated[
+        str | None, typer.Option(help="What does this mean? An error, log line or HTTP answer; - reads standard input.")
+    ] = None,
+    guided: Annotated[
+        bool, typer.Option("--guided", help="Step by step, as plain text, with fixes carried out.")
+    ] = False,
     fail_on: Annotated[str, typer.Option(help="Exit 1 from this severity on: low, medium, high, critical.")] = "low",
 ) -> None:
     """Run the playbook's checks, name the causes, and say what helps. Exit 1 if something is wrong."""
@@ -45,6 +54,10 @@ def doctor(
             fix="Leave it out to hear of everything.",
         )
     wanted = Wanted(symptom, peer, decision, approval, secret(token))
+    if text is not None:
+        wanted = _meant(piped(text), wanted)
+    if guided:
+        raise typer.Exit(incidents.guided(wanted, wanted.token))
     with opened() as node:
         with node.read() as session:
             operators.require(session, node.operator)
@@ -53,6 +66,23 @@ def doctor(
     show(shape, lambda: _in_words(shape))
     if not shape["ok"]:
         raise typer.Exit(FOUND)
+
+
+def _meant(text: str, otherwise: Wanted) -> Wanted:
+    """What a text is about, said, and looked at."""
+    from fedtui.core.playbook import recognise
+
+    with opened() as node, node.read() as session:
+        found = recognise.recognise(session, text)
+    if found is None:
+        raise WrongUsage(
+            "That text is not one that the playbook knows.",
+            cause="It knows the answers of the federation API, the lines of the log, and ids and URLs of this node.",
+            fix="Leave it out: fedtui doctor looks at everything.",
+            code="text_not_recognised",
+        )
+    narrate(f"{found.means} ({found.said})" + (f" It is about {', '.join(found.about)}." if found.about else ""))
+    return replace(found.wanted, symptom=otherwise.symptom or found.wanted.symptom)
 
 
 def _tell(seen: Seen) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import Abort, TyperException
 
-from fedtui.cli import access, approvals, certs, demo, doctor, grants, node, operators, peers, record
+from fedtui.cli import access, approvals, certs, demo, doctor, grants, incidents, node, operators, peers, record
 from fedtui.cli.common import group
 from fedtui.cli.console import open_console
 from fedtui.cli.guard import INTERRUPTED, guarded
@@ -25,6 +25,7 @@ app.add_typer(approvals.manager_app, name="manager")
 app.add_typer(operators.operators_app, name="operators")
 app.add_typer(certs.certs_app, name="certs")
 app.add_typer(certs.ca_app, name="ca")
+app.add_typer(incidents.app, name="incidents")
 app.add_typer(grants.app, name="grants")
 app.add_typer(access.bridges_app, name="bridges")
 app.add_typer(access.inventory_app, name="inventory")

@@ -36,6 +36,11 @@ from fedtui.core.control.approvals import Approval
 from fedtui.core.errors import Refused, WrongUsage
 from fedtui.core.peering import heartbeats, probing
 from fedtui.core.peering.probing import Report, Step
+from fedtui.core.playbook import engine, incidents, wizard
+from fedtui.core.playbook.engine import Diagnosis, Seen
+from fedtui.core.playbook.model import Fix
+from fedtui.core.playbook.survey import Wanted
+from fedtui.core.playbook.wizard import Standing
 from fedtui.core.record.changes import Changes
 from fedtui.core.record.events import emit
 from fedtui.core.runtime import daemons, home, identity, migrate, urls
@@ -137,6 +142,55 @@ class Node(Site):
             grant = grants.find(session, grant_id)
             changes = None if edit is None else grant_acts.edited(grant, edit)
             return grant_acts.cut_off(session, grant, changes, self.clock.now())
+
+    def diagnose(self, wanted: Wanted, tell: Callable[[Seen], object] = lambda _seen: None) -> Diagnosis:
+        """Run the playbook's checks (`playbook/engine.py`)."""
+        return engine.diagnose(self, self.acts, wanted, tell)
+
+    def begin_incident(self, actor: Actor, wanted: Wanted) -> str:
+        """Open an incident; its id (`playbook/wizard.py`)."""
+        return wizard.begin(self, actor, wanted)
+
+    def look(
+        self,
+        actor: Actor,
+        incident_id: str,
+        tell: Callable[[Seen], object] = lambda _seen: None,
+        *,
+        token: str | None = None,
+        proving: bool = False,
+    ) -> Diagnosis:
+        """Run an incident's checks, and write down what they saw."""
+        return wizard.look(self, self.acts, actor, incident_id, tell=tell, token=token, proving=proving)
+
+    def mend(self, actor: Actor, incident_id: str, fix: Fix) -> Mapping[str, Any]:
+        """Carry out a fix for an incident, through the gate."""
+        return wizard.mend(self, self.acts, actor, incident_id, fix)
+
+    def standing(self, incident_id: str) -> Standing:
+        """Where an incident stands."""
+        return wizard.standing(self, incident_id)
+
+    def incident(self, wanted: str) -> dict[str, Any]:
+        """An incident with its transcript. Raises `NotFound`."""
+        with self.read() as session:
+            return incidents.shape(session, incidents.find(session, wanted), full=True)
+
+    def incidents(self, *, open_only: bool = False, limit: int = 100) -> list[dict[str, Any]]:
+        """Incidents, open ones first, newest first."""
+        with self.read() as session:
+            found = incidents.listing(session, open_only=open_only, limit=limit)
+            return [incidents.shape(session, row) for row in found]
+
+    def note_incident(self, actor: Actor, wanted: str, text: str) -> None:
+        """Write a note into an incident."""
+        with self.unit(actor) as unit:
+            incidents.note(unit, incidents.find(unit.session, wanted).id, text)
+
+    def close_incident(self, actor: Actor, wanted: str, outcome: str, reason: str = "") -> None:
+        """End an incident."""
+        with self.unit(actor) as unit:
+            incidents.close(unit, incidents.find(unit.session, wanted).id, outcome, reason)
 
     def jobs(self) -> Sequence[Job]:
         """The schedule."""

@@ -57,7 +57,7 @@ class _Plan:
     take a new grant, since scopes and what a grant is for stay as issued."""
 
     supposed: Supposed
-    words: list[str] = field(default_factory=list)
+    words: list[Change] = field(default_factory=list)
     terms: dict[str, Any] = field(default_factory=dict)
     anew: str = ""
     renew: bool = False
@@ -76,7 +76,7 @@ class _Plan:
 
     def changes(self, grant: Grant | None) -> tuple[Change, ...]:
         """The plan as acts, in the order in which they are to be made."""
-        made = [Change(text) for text in self.words]
+        made = list(self.words)
         if grant is not None and self.anew:
             made.append(_issue_anew(grant, self.anew, self.terms))
         elif grant is not None:
@@ -106,17 +106,18 @@ Answer = Callable[[Seen, _Plan], None]
 
 
 def _say(text: str) -> Answer:
-    return lambda _seen, plan: plan.words.append(text)
+    return lambda _seen, plan: plan.words.append(Change(text))
 
 
 def _resume(seen: Seen, plan: _Plan) -> None:
     peer = seen.peer
     if peer is None or peer.status != "suspended":
-        plan.words.append(
-            f"The peer is {peer.status if peer else 'gone'}: it must be enrolled, by its heartbeat, first"
-        )
+        state = peer.status if peer else "gone"
+        plan.words.append(Change(f"The peer is {state}: it must be enrolled, by its heartbeat, first"))
         return
-    plan.words.append(f"Resume the peer, which must then prove itself with a heartbeat: fedtui peers resume {peer.id}")
+    title = "Resume the peer, which must then prove itself with a heartbeat"
+    action = "system.federation_peer_resume"
+    plan.words.append(Change(title, f"fedtui peers resume {peer.id}", action, {"peer": peer.id}))
 
 
 def _renew(_seen: Seen, plan: _Plan) -> None:

@@ -88,6 +88,9 @@ KINDS: Mapping[str, str] = {
     "system.operator.deauthorized": "medium",
     "system.operator.recovered": "critical",
     "system.operator.recovery_acknowledged": "high",
+    "system.incident.opened": "low",
+    "system.incident.taken_over": "low",
+    "system.incident.closed": "low",
     "system.notice.failed": "medium",
     "system.notice.recovered": "low",
 }

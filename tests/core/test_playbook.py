@@ -1,0 +1,555 @@
+"""The playbook's catalogue, engine, incidents and recogniser, on records alone; with real nodes see tests/faults."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from fedtui.core.access import chain
+from fedtui.core.acts import jobs
+from fedtui.core.control import policies
+from fedtui.core.errors import NotFound, Refused, WrongUsage
+from fedtui.core.node import Node
+from fedtui.core.peering.peers import Peer
+from fedtui.core.playbook import causes, checks, engine, incidents, recognise, wizard
+from fedtui.core.playbook.model import Case, Check, Evidence, Outcome, Sense, Subject
+from fedtui.core.playbook.survey import NODE, Wanted
+from fedtui.core.record import events
+from fedtui.core.runtime import daemons, lease
+from fedtui.core.runtime.actor import Actor
+from fedtui.core.runtime.jobs import JobRun
+from fedtui.core.runtime.types import new_id
+from tests.conftest import MakeNode, ManualClock
+from tests.core.test_peers import new_peer, put_in
+from tests.core.world import World, make_world
+
+ADA, BEN = Actor("operator", "ada", origin="test"), Actor("operator", "ben", origin="test")
+DOMAIN = {
+    "token_mismatch": "token_mistyped token_already_used token_expired token_superseded",
+    "token_missing": "token_not_sent drill_mode_peer",
+    "stuck_accepted": "job_not_registered worker_not_running sweep_overdue sweep_endpoint_missing "
+    "sweep_endpoint_failing sweep_endpoint_unauthorized handshake_incomplete outbound_unreachable "
+    "outbound_tls_failed outbound_rejected",
+    "degraded": "remote_unreachable remote_tls_failed remote_rejecting_auth remote_rate_limited remote_failing "
+    "clock_skew one_way_partition recovering gone_over_24h",
+    "partial_mtls": "key_missing cert_missing key_cert_mismatch vault_unreadable",
+    "grant_scope_mismatch": "instance_not_allowed network_not_allowed network_bridge_inactive source_ip_not_allowed "
+    "scope_insufficient kind_mismatch resource_mismatch grant_expired grant_revoked",
+    "unauthorized_with_grant": "cert_not_presented cert_chain_invalid trust_chain_mismatch cert_expired cert_revoked "
+    "cert_unknown cert_wrong_kind peer_missing peer_not_reachable grant_token_malformed grant_token_unknown "
+    "grant_of_other_peer",
+    "approval_blocked": "approval_pending approval_timed_out no_eligible_approver manager_paused manager_not_ticking "
+    "policy_lowered",
+}
+"""The catalogue as the product's facts have it."""
+
+
+def alive(node: Node, *, ran: bool = True) -> None:
+    """A daemon that has been listening for ten minutes, with its jobs run just now."""
+    with node.unit(ADA) as unit:
+        daemons.register(unit.session, node.holder, url=node.url, operations_url=None, now=unit.now)
+        unit.session.execute(update(daemons.Daemon).values(listening_since=unit.now - timedelta(minutes=10)))
+        lease.take(unit.session, node.holder, now=unit.now, ttl=node.settings.lease_ttl)
+        for job in node.jobs() if ran else ():
+            unit.session.add(JobRun(id=new_id(), job=job.name, holder=node.holder, epoch=1, started_at=unit.now,
+                                    finished_at=unit.now, outcome="ok", detail={}))  # fmt: skip
+
+
+def found(node: Node, symptom: str | None = None, **look: Any) -> list[str]:
+    return [one.cause.code for one in node.diagnose(Wanted(symptom, **look)).findings]
+
+
+def case(node: Node, subject: Subject = NODE, **facts: Any) -> Case:
+    """A case in which one check has established these facts."""
+    made = Case(node, node.acts, node.clock.now(), subject)
+    made.outcomes["seen"] = Outcome("ok", "seen", facts=facts)
+    for check in checks.CHECKS:
+        made.outcomes.setdefault(check.name, Outcome("bad", check.name))
+    return made
+
+
+# --- the catalogue -------------------------------------------------------------------------
+
+
+def test_every_cause_of_the_catalogue_is_there() -> None:
+    """Each symptom with its causes, none missing; what is more is named here."""
+    ours: dict[str, set[str]] = {}
+    for cause in causes.CAUSES:
+        ours.setdefault(cause.symptom, set()).add(cause.code)
+    wanted = {symptom: set(codes.split()) for symptom, codes in DOMAIN.items()}
+    assert {symptom: codes - wanted[symptom] for symptom, codes in ours.items() if codes - wanted[symptom]} == {
+        "grant_scope_mismatch": {"kind_not_served"}
+    }
+    assert all(wanted[symptom] <= ours[symptom] for symptom in wanted)
+    assert set(wanted) == set(causes.BY_SYMPTOM)
+
+
+def test_every_row_says_all_that_a_person_needs() -> None:
+    """What it means, what else it could be, where the runbook has it; no code twice; what explains it exists."""
+    assert len(causes.BY_CODE) == len(causes.CAUSES)
+    for cause in causes.CAUSES:
+        assert cause.means.endswith(".")
+        assert cause.could_be.endswith(".")
+        assert cause.section
+        assert set(cause.after) <= set(causes.BY_CODE), cause.code
+
+
+def test_a_check_needs_only_what_is_there() -> None:
+    """Names are unique, and what a check needs is a check of the same kind of subject."""
+    by_name = {check.name: check for check in checks.CHECKS}
+    assert len(by_name) == len(checks.CHECKS)
+    for check in checks.CHECKS:
+        assert {by_name[name].scope for name in check.needs} <= {check.scope}
+
+
+# --- the engine ----------------------------------------------------------------------------
+
+
+def test_a_node_that_is_well_yields_nothing(node: Node) -> None:
+    """A daemon that listens, jobs that ran, no peers: every check is ok."""
+    alive(node)
+    assert found(node) == []
+
+
+def test_without_a_daemon_that_is_the_root(node: Node) -> None:
+    """No daemon: named alone and first, whatever follows from it."""
+    peer_id = new_peer(node, "https://b.example")
+    put_in(node, peer_id, "accepted")
+    node.clock.advance(minutes=30)  # type: ignore[attr-defined]
+    assert found(node)[0] == "worker_not_running"
+    assert "outbound_unreachable" not in found(node)
+
+
+def test_jobs_that_never_ran_and_jobs_that_stopped(make_node: MakeNode, clock: ManualClock) -> None:
+    """Other jobs run and one never did: not registered; all of them stopped: overdue."""
+    node = make_node(lease_ttl="1h")
+    alive(node, ran=False)
+    with node.unit(ADA) as unit:
+        unit.session.add(JobRun(id=new_id(), job=jobs.MANAGER_JOB, holder=node.holder, epoch=1, started_at=unit.now,
+                                finished_at=unit.now, outcome="ok", detail={}))  # fmt: skip
+    assert found(node, "stuck_accepted") == ["job_not_registered"]
+    other = make_node("beta", lease_ttl="1h")
+    alive(other)
+    clock.advance(minutes=10)
+    assert found(other, "stuck_accepted") == ["sweep_overdue"]
+
+
+def test_checks_run_at_once_and_wait_for_what_they_need(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Independent checks overlap, dependent ones follow, and what depends on a failure is not looked at."""
+    both = threading.Barrier(2, timeout=10)
+
+    def meet(_case: Case) -> Outcome:
+        both.wait()
+        return Outcome("ok", "met")
+
+    def refuse(_case: Case) -> Outcome:
+        return Outcome("bad", "no")
+
+    def never(_case: Case) -> Outcome:
+        raise AssertionError("it was looked at all the same")
+
+    table = (Check("a", "node", "a", meet), Check("b", "node", "b", meet), Check("c", "node", "c", refuse, ("a", "b")),
+             Check("d", "node", "d", never, ("c",)))  # fmt: skip
+    monkeypatch.setattr(engine, "CHECKS", table)
+    told: list[str] = []
+    diagnosis = engine.diagnose(node, node.acts, Wanted("approval_blocked"), lambda seen: told.append(seen.check.name))
+    assert [(seen.check.name, seen.outcome.state) for seen in diagnosis.seen][2:] == [("c", "bad"), ("d", "skipped")]
+    assert told == [seen.check.name for seen in diagnosis.seen]
+
+
+def test_what_a_check_cannot_see_is_unknown(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check that fails, or takes too long, ends no other, and is neither good nor bad."""
+    slow = threading.Event()
+
+    def fail(_case: Case) -> Outcome:
+        raise RuntimeError("bug")
+
+    def hang(_case: Case) -> Outcome:
+        slow.wait(20)
+        return Outcome("ok", "late")
+
+    table = (Check("a", "node", "a", fail), Check("b", "node", "b", hang))
+    monkeypatch.setattr(engine, "CHECKS", table)
+    monkeypatch.setattr(engine, "LIMIT_SECONDS", 0.3)
+    diagnosis = engine.diagnose(node, node.acts, Wanted("approval_blocked"))
+    slow.set()
+    assert {seen.outcome.state for seen in diagnosis.seen} == {"unknown"}
+    assert diagnosis.seconds < 5
+
+
+def test_checks_change_nothing(node: Node) -> None:
+    """A diagnosis commits nothing to the database."""
+    alive(node)
+    put_in(node, new_peer(node, "https://b.example"), "degraded")
+    changes = node.changes()
+    changes.poll()
+    node.diagnose(Wanted())
+    assert not changes.poll()
+
+
+def test_a_thousand_healthy_peers_are_quick(make_node: MakeNode) -> None:
+    """Nothing is looked at closely where nothing is wrong: the number of checks does not grow with the peers."""
+    node = make_node()
+    alive(node)
+    for number in range(30):
+        peer_id = new_peer(node, f"https://p{number}.example")
+        put_in(node, peer_id, "active")
+    diagnosis = node.diagnose(Wanted())
+    assert diagnosis.findings == ()
+    assert {seen.subject for seen in diagnosis.seen} == {NODE}
+
+
+def test_an_unknown_symptom_and_an_unknown_peer(node: Node) -> None:
+    """Both are said, with what there is."""
+    with pytest.raises(WrongUsage) as caught:
+        found(node, "headache")
+    assert "stuck_accepted" in caught.value.cause
+    with pytest.raises(NotFound):
+        found(node, peer="https://nobody.example")
+
+
+# --- causes by facts -----------------------------------------------------------------------
+
+
+def rows(*pairs: tuple[str, dict[str, Any]]) -> list[Any]:
+    return [pytest.param(code, facts, id=f"{code}-{number}") for number, (code, facts) in enumerate(pairs)]
+
+
+def peer(status: str, **more: Any) -> dict[str, Any]:
+    """Facts of a peer's record."""
+    given = Peer(
+        id="p", remote_instance_url="https://b.example", status=status, peer_kind="platform", enroll_owed=False
+    )
+    return {"peer": given, "status": status, "url": "https://b.example", "error": None, "error_code": "", **more}
+
+
+OWED = Peer(id="p", remote_instance_url="https://b.example", status="accepted", peer_kind="platform", enroll_owed=True)
+
+
+@pytest.mark.parametrize(
+    ("code", "facts"),
+    rows(
+        ("sweep_endpoint_missing", {"sweep_endpoint": "missing"}),
+        ("sweep_endpoint_failing", {"sweep_endpoint": "failing"}),
+        ("sweep_endpoint_unauthorized", {"sweep_endpoint": "unauthorized"}),
+        ("handshake_incomplete", {**peer("accepted"), "peer": OWED}),
+        ("handshake_incomplete", peer("accepted", pair_state="none")),
+        ("outbound_unreachable", peer("accepted", faults=["refused"])),
+        ("outbound_tls_failed", peer("enrolled", faults=["unknown_ca"])),
+        ("outbound_rejected", peer("accepted", faults=["own_certificate_rejected"])),
+        ("remote_unreachable", peer("degraded", faults=["dns"])),
+        ("remote_tls_failed", peer("active", error="x", faults=["expired"])),
+        ("remote_rejecting_auth", peer("degraded", faults=[], view_code="remote_rejecting_auth")),
+        ("remote_rate_limited", peer("degraded", error_code="remote_rate_limited", faults=[])),
+        ("remote_failing", peer("degraded", error_code="remote_failing", faults=[])),
+        ("clock_skew", peer("active", skew=600.0)),
+        ("clock_skew", peer("degraded", skew=1.0, skew_now=-300.0)),
+        ("one_way_partition", peer("active", error="remote_timeout: x", faults=["timeout"])),
+        ("one_way_partition", peer("degraded", faults=[], view={"last_outbound_code": "remote_timeout"})),
+        ("recovering", peer("degraded", faults=[], view={}, heartbeat_age=timedelta(minutes=6))),
+        ("gone_over_24h", peer("degraded", faults=["refused"], degraded_for=timedelta(hours=30))),
+        ("key_missing", peer("active", broken="key_missing")),
+        ("key_missing", peer("degraded", view={"pair": "key_missing"}, faults=[])),
+        ("cert_missing", peer("accepted", broken="cert_missing", request_waits=True)),
+        ("key_cert_mismatch", peer("active", broken="mismatch")),
+        ("vault_unreadable", peer("active", broken="vault_unreadable")),
+        ("token_mistyped", {"held_token": "mangled"}),
+        ("token_superseded", {"held_token": "cancelled"}),
+        ("drill_mode_peer", peer("proposed", drill=True)),
+        *((code, {"code": code}) for code in (DOMAIN["grant_scope_mismatch"] + " kind_not_served").split()),
+        *((code, {"code": code}) for code in DOMAIN["unauthorized_with_grant"].split()),
+        ("cert_chain_invalid", {"code": "cert_not_yet_valid"}),
+        ("manager_paused", {"manager_paused": True}),
+        ("manager_not_ticking", {"jobs_late": {jobs.MANAGER_JOB: timedelta(hours=1)}}),
+        ("manager_not_ticking", {"daemons": [], "approved_waiting": ["x"]}),
+    ),
+)
+def test_a_cause_holds_by_its_facts_and_offers_a_fix(node: Node, code: str, facts: dict[str, Any]) -> None:
+    """What the checks saw makes the cause hold; it says why, and what helps, whose act exists."""
+    cause = causes.BY_CODE[code]
+    sense = cause.holds(case(node, Subject(cause.scope, "p"), **facts))
+    assert isinstance(sense, Sense), facts
+    assert sense.fixes
+    assert all(not fix.action or fix.action in policies.RULES for fix in sense.fixes)
+    assert all(fix.title for fix in sense.fixes)
+
+
+@pytest.mark.parametrize("cause", causes.CAUSES, ids=lambda cause: cause.code)
+def test_no_cause_holds_where_nothing_is_known(node: Node, cause: causes.Cause) -> None:
+    """Without facts nothing follows; a peer that is active and answers is no finding."""
+    assert cause.holds(case(node, Subject(cause.scope, "p"))) is None
+    fine = peer(
+        "active", faults=[], view={"pair": "complete"}, pair_state="complete", skew=0.1, heartbeat_age=timedelta()
+    )
+    assert cause.holds(case(node, Subject(cause.scope, "p"), **fine, daemons=["x"], can_decide=[])) is None
+
+
+def test_planned_maintenance_is_no_finding(node: Node) -> None:
+    """A degraded peer in planned maintenance raises nothing."""
+    facts = peer("degraded", faults=["refused"], in_maintenance=True, degraded_for=timedelta(hours=30))
+    held = [
+        one.code
+        for one in causes.CAUSES
+        if one.scope == "peer" and one.holds(case(node, Subject("peer", "p"), **facts))
+    ]
+    assert held == []
+
+
+def test_two_causes_at_once_are_both_named_the_root_first(node: Node, clock: ManualClock) -> None:
+    """A paused manager, a lowered policy and a pending request: three findings in the order of the roots."""
+    alive(node)
+    node.request(ADA, "system.operator_add", {"name": "ben"})
+    node.request(ADA, "system.manager_pause", {"reason": "test"})
+    lowered = {"policy_action": "system.federation_peer_revoke", "policy": "notify_and_proceed", "span": "1h"}
+    node.request(ADA, "system.policy_lower", {**lowered, "reason": "test"})
+    node.request(ADA, "system.federation_peer_propose", {"url": "https://c.example"})
+    assert found(node) == ["manager_paused", "policy_lowered", "approval_pending"]
+    shaped = engine.shape(node.diagnose(Wanted()), fail_on="high")
+    assert shaped["ok"] is False
+    assert engine.shape(node.diagnose(Wanted()), fail_on="critical")["ok"] is True
+    keys = {"symptom", "cause", "severity", "peer_id", "subject", "evidence", "explanation", "fix", "hint_url"}
+    assert all(keys <= set(one) for one in shaped["findings"])
+    assert {"title", "command", "action", "params", "needs_approval"} <= set(shaped["findings"][0]["fix"])
+
+
+def test_a_refused_call_is_found_and_goes_when_it_would_be_allowed(node: Node) -> None:
+    """The newest of each sort is judged again as things are now; strangers only where they are asked for."""
+    world: World = make_world(node)
+    alive(node)
+    grant_id = world.grant(cidrs=["192.0.2.0/24"])
+    world.kept(world.asked(grant_id))
+    world.kept(world.asked(grant_id))
+    assert found(node) == ["source_ip_not_allowed"]
+    node.request(ADA, "system.federation_grant_edit", {"grant": grant_id, "source_cidrs": ["10.0.0.0/8"]})
+    assert found(node) == []
+    world.kept(world.asked(None, fingerprint=None, subject=""))
+    assert found(node) == []
+    assert found(node, "unauthorized_with_grant") == ["cert_not_presented"]
+
+
+# --- recognising ---------------------------------------------------------------------------
+
+SEEDS = {
+    "acceptance_token does not match stored digest": "token_mismatch",
+    "acceptance_token required (peer has acceptance_token_digest set)": "token_missing",
+    "NameError: uninitialized constant FederationHeartbeatJob": "stuck_accepted",
+    "[FederationHeartbeatJob] Starting heartbeat sweep": "stuck_accepted",
+    "[PeerClient] partial mTLS config — cert_pem=true, key_pem=false; falling back to plaintext": "partial_mtls",
+    "[PeerClient] partial mTLS config — cert_pem=false, key_pem=true; falling back to plaintext": "partial_mtls",
+    'status: "degraded"': "degraded",
+    'status: "accepted"': "stuck_accepted",
+    'HTTP/1.1 403 Forbidden\n\n{"error": "grant scope mismatch: ..."}': "grant_scope_mismatch",
+    "ConnectionError: the peer hung up": "degraded",
+    '{"error": "client certificate revoked", "code": "unauthorized"}': "unauthorized_with_grant",
+    "the request auto-rejected after 4 hours": "approval_blocked",
+}
+
+
+@pytest.mark.parametrize(("text", "symptom"), SEEDS.items())
+def test_the_runbooks_own_strings_are_recognised(node: Node, text: str, symptom: str) -> None:
+    """Each string of the runbook leads to its symptom."""
+    with node.read() as session:
+        known = recognise.recognise(session, f"2026-01-01 12:00 host app: {text}\n")
+    assert known is not None
+    assert known.wanted.symptom == symptom
+
+
+def test_every_answer_of_this_api_is_recognised(node: Node) -> None:
+    """What the chain tells a remote is recognised here."""
+    source = Path(chain.__file__).read_text()
+    told = re.findall(r'40[13], "([^"]+)"', source)
+    assert len(told) > 5
+    with node.read() as session:
+        assert all(recognise.recognise(session, words) for words in told)
+
+
+def test_ids_and_urls_in_a_text_are_what_it_is_about(node: Node) -> None:
+    """A decision's id, a peer's URL with a path, and a grant's bearer lead to the record; unknown ones do not."""
+    world = make_world(node)
+    grant_id = world.grant(cidrs=["192.0.2.0/24"])
+    kept = world.kept(world.asked(grant_id))
+    with node.read() as session:
+        known = recognise.recognise(session, f'{{"error": "grant scope mismatch: x", "decision_id": "{kept}"}}')
+        assert known is not None
+        assert (known.wanted.decision, known.wanted.symptom) == (kept, "grant_scope_mismatch")
+        known = recognise.recognise(session, "GET https://b.example/api/v1/x: connection refused")
+        assert known is not None
+        assert known.wanted.peer == world.peer_id
+        known = recognise.recognise(session, f"Authorization: Bearer fg-{grant_id}")
+        assert known is not None
+        assert known.wanted.peer == world.peer_id
+        assert recognise.recognise(session, "all is well") is None
+        assert recognise.recognise(session, "0195d3a2-7c1e-7000-8000-00000000dead") is None
+
+
+def test_a_token_is_looked_at_and_never_kept(node: Node) -> None:
+    """A pasted token is recognised; what became of it is found; no transcript holds it."""
+    node.request(ADA, "system.operator_add", {"name": "ben"})
+    peer_id = new_peer(node, "https://b.example")
+    made = node.request(ADA, "system.federation_peer_token", {"peer": peer_id}).result  # type: ignore[union-attr]
+    token = str(made["acceptance_token"])
+    with node.read() as session:
+        for text in (token, made["invite"], token[:-3]):
+            known = recognise.recognise(session, str(text))
+            assert known is not None
+            assert known.wanted.token is not None
+            assert token not in repr(known)
+    wanted = Wanted("token_mismatch", token=token[:-3] + "aaa")
+    assert [one.cause.code for one in node.diagnose(wanted).findings] == ["token_mistyped"]
+    incident = node.begin_incident(ADA, wanted)
+    node.look(ADA, incident, token=wanted.token)
+    assert token[:20] not in json.dumps(node.incident(incident), default=str)
+
+
+@pytest.mark.parametrize("text", ["", "\x00" * 100, "a" * 100_000, "https://[::1", "ft1", "fi1 !!", "(" * 5000])
+def test_any_text_is_taken(node: Node, text: str) -> None:
+    """Nothing that is pasted brings up more than a word of not knowing, and soon."""
+    began = time.monotonic()
+    with node.read() as session:
+        recognise.recognise(session, text)
+    assert time.monotonic() - began < 5
+
+
+# --- incidents -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def paused(node: Node) -> Node:
+    """A node whose manager is paused, with a second operator."""
+    alive(node)
+    node.request(ADA, "system.operator_add", {"name": "ben"})
+    node.request(ADA, "system.manager_pause", {"reason": "test"})
+    return node
+
+
+def test_from_symptom_to_proof(paused: Node, clock: ManualClock) -> None:
+    """Look, mend, prove: the incident closes when the checks pass, with every step and its times on record."""
+    incident = paused.begin_incident(ADA, Wanted("approval_blocked"))
+    assert paused.standing(incident).step == "look"
+    clock.advance(seconds=20)
+    alive_again(paused)
+    seen = paused.look(ADA, incident)
+    assert paused.standing(incident).step == "cause"
+    [one] = seen.findings
+    assert one.fix is not None
+    assert paused.mend(ADA, incident, one.fix)["outcome"] == "done"
+    assert paused.standing(incident).step == "prove"
+    clock.advance(seconds=10)
+    alive_again(paused)
+    assert paused.look(ADA, incident, proving=True).findings == ()
+    shaped = paused.incident(incident)
+    assert (shaped["state"], shaped["outcome"], shaped["causes"]) == ("closed", "fixed", ["manager_paused"])
+    assert (shaped["seconds_to_diagnosis"], shaped["seconds_to_fix"]) == (20.0, 30.0)
+    kinds = [line["kind"] for line in shaped["transcript"]]
+    assert [kind for kind in kinds if kind != "check"] == [
+        "opened", "finding", "looked", "act", "verified", "closed",
+    ]  # fmt: skip
+    with paused.read() as session:
+        told = [event.kind for event in events.recent(session) if "incident" in event.kind]
+    assert told == ["system.incident.closed", "system.incident.opened"]
+
+
+def alive_again(node: Node) -> None:
+    """The daemon is still there, and its jobs have just run."""
+    with node.unit(ADA) as unit:
+        daemons.seen(unit.session, node.holder, now=unit.now, ttl=timedelta(hours=1))
+        for job in node.jobs():
+            unit.session.add(JobRun(id=new_id(), job=job.name, holder=node.holder, epoch=1, started_at=unit.now,
+                                    finished_at=unit.now, outcome="ok", detail={}))  # fmt: skip
+
+
+def test_a_fix_that_needs_approval_is_waited_for_and_resumed(node: Node) -> None:
+    """The wizard stands at waiting; a colleague takes it over, both see so; decided, it goes on to the proof."""
+    world = make_world(node)
+    alive(node)
+    incident = node.begin_incident(ADA, Wanted(None))
+    fix = causes.pairs.Fix("Sign another", "", "system.federation_certificate_mint", {"peer": world.peer_id})
+    outcome = node.mend(ADA, incident, fix)
+    standing = node.standing(incident)
+    assert (outcome["outcome"], standing.step, standing.waits_for) == ("pending", "wait", outcome["approval"])
+    node.note_incident(BEN, incident, "I go on with this")
+    assert node.standing(incident).owner == "ben"
+    with node.read() as session:
+        digest = session.get_one(wizard.approvals.Approval, outcome["approval"]).digest
+    node.approve(BEN, outcome["approval"], digest, reason="test")
+    wizard.gate.execute(node, node.acts, outcome["approval"])
+    assert node.standing(incident).step == "prove"
+    kinds = [line["kind"] for line in node.incident(incident)["transcript"]]
+    assert kinds == ["opened", "act", "taken_over", "note"]
+
+
+def test_a_fix_that_failed_says_so(paused: Node) -> None:
+    """What the gate refuses stands in the transcript with its reason, and the incident stays open."""
+    incident = paused.begin_incident(ADA, Wanted("approval_blocked"))
+    fix = causes.pairs.Fix("Resume", "", "system.federation_peer_resume", {"peer": "https://nobody.example"})
+    outcome = paused.mend(ADA, incident, fix)
+    assert (outcome["outcome"], outcome["problem"]["code"]) == ("failed", "peer_not_found")
+    assert paused.incident(incident)["state"] == "open"
+    by_hand = paused.mend(ADA, incident, causes.pairs.Fix("Start it", "fedtui serve", where="there"))
+    assert by_hand["outcome"] == "by_hand"
+
+
+def test_a_closed_incident_is_closed(paused: Node) -> None:
+    """It takes no more notes or acts; it ends as one of four; nobody's operator opens none."""
+    incident = paused.begin_incident(ADA, Wanted())
+    with pytest.raises(WrongUsage):
+        paused.close_incident(ADA, incident, "won")
+    paused.close_incident(ADA, incident, "abandoned", "a drill")
+    for act in (
+        lambda: paused.note_incident(ADA, incident, "x"),
+        lambda: paused.close_incident(ADA, incident, "fixed"),
+    ):
+        with pytest.raises(Refused):
+            act()
+    with pytest.raises((Refused, NotFound)):
+        paused.begin_incident(Actor("operator", "eve", origin="test"), Wanted())
+
+
+@pytest.mark.parametrize("note", ["", "  ", "x" * 5000])
+def test_a_note_has_a_length(paused: Node, note: str) -> None:
+    """Nothing, and too much, are refused."""
+    incident = paused.begin_incident(ADA, Wanted())
+    with pytest.raises(WrongUsage):
+        paused.note_incident(ADA, incident, note)
+
+
+def test_the_export_holds_everything_and_no_secret(paused: Node) -> None:
+    """Markdown and JSON have each line of the transcript; a token that was noted is hidden."""
+    incident = paused.begin_incident(ADA, Wanted("approval_blocked"))
+    paused.look(ADA, incident)
+    secret = "ft1" + "abcdefghij234567" * 4
+    paused.note_incident(ADA, incident, f"they sent {secret}")
+    shaped = paused.incident(incident)
+    text = incidents.markdown(shaped)
+    assert secret not in text + json.dumps(shaped, default=str)
+    assert "(hidden)" in text
+    assert text.startswith("# An act waits for approval")
+    assert "The SDWAN Manager is paused" in text
+    assert text.count("### ") == len(shaped["transcript"])
+
+
+def test_what_is_too_long_is_cut_and_said_so(paused: Node) -> None:
+    """A line of a transcript is bounded."""
+    incident = paused.begin_incident(ADA, Wanted())
+    with paused.unit(ADA) as unit:
+        incidents.write(unit, incident, "note", {"text": "x" * 200_000})
+    last = paused.incident(incident)["transcript"][-1]
+    assert len(json.dumps(last["content"])) < incidents.ENTRY_LIMIT
+    assert "left_out" in last["content"]
+
+
+def test_evidence_has_its_source_and_time(paused: Node) -> None:
+    """Every value that is shown says where it was read, and when."""
+    for seen in paused.diagnose(Wanted()).seen:
+        for one in seen.outcome.evidence:
+            assert isinstance(one, Evidence)
+            assert one.source
+            assert one.at is not None
