@@ -57,6 +57,7 @@ class Console(TerminalApp[None], inherit_bindings=False):
         "peers": Place(PeersScreen, PeerScreen),
         "grants": Place(_later("grants", "GrantsScreen"), _later("grants", "GrantScreen")),
         "approvals": Place(_later("approvals", "ApprovalsScreen"), _later("approvals", "ApprovalScreen")),
+        "playbook": Place(_later("playbook", "PlaybookScreen"), _later("wizard", "WizardScreen")),
         "certs": Place(_later("certs", "CertsScreen"), _later("certs", "CertScreen")),
     }
     """The places, by the names that `:` and deep links use. `DEFAULT_MODE` is painted first; the

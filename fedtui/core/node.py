@@ -36,9 +36,10 @@ from fedtui.core.control.approvals import Approval
 from fedtui.core.errors import Refused, WrongUsage
 from fedtui.core.peering import heartbeats, probing
 from fedtui.core.peering.probing import Report, Step
-from fedtui.core.playbook import engine, incidents, wizard
+from fedtui.core.playbook import engine, incidents, recognise, wizard
 from fedtui.core.playbook.engine import Diagnosis, Seen
 from fedtui.core.playbook.model import Fix
+from fedtui.core.playbook.recognise import Recognised
 from fedtui.core.playbook.survey import Wanted
 from fedtui.core.playbook.wizard import Standing
 from fedtui.core.record.changes import Changes
@@ -146,6 +147,11 @@ class Node(Site):
     def diagnose(self, wanted: Wanted, tell: Callable[[Seen], object] = lambda _seen: None) -> Diagnosis:
         """Run the playbook's checks (`playbook/engine.py`)."""
         return engine.diagnose(self, self.acts, wanted, tell)
+
+    def recognise(self, text: str) -> Recognised | None:
+        """What a pasted text means (`playbook/recognise.py`)."""
+        with self.read() as session:
+            return recognise.recognise(session, text)
 
     def begin_incident(self, actor: Actor, wanted: Wanted) -> str:
         """Open an incident; its id (`playbook/wizard.py`)."""

@@ -50,6 +50,20 @@ class Acting(Frame, Generic[L]):
 
         return await self.shared.aside.run(read)
 
+    def do_doctor(self) -> None:
+        """Begin the wizard with the record under the cursor."""
+        [id] = self.selected(BY_NAME["doctor"])
+
+        async def begin() -> None:
+            line = await self.line_of(id)
+            about = self.kind.about(line) if line is not None else ""
+            if about:
+                self.go(f"playbook/{about}")
+            else:
+                self.say("There is nothing to examine behind this one.")
+
+        self.app.run_worker(begin(), group="act", exit_on_error=False)
+
     def action_run(self, name: str) -> None:
         """Run a command; acts on records go the way of their table."""
         if name not in self.kind.acts:

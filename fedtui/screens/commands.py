@@ -18,6 +18,7 @@ Target = Literal["", "row", "marks"]
 ALWAYS, EVERYWHERE, TABLE, DETAIL, PEERS, PEER = "always", "everywhere", "table", "detail", "peers", "peer"
 GRANTS, GRANT, APPROVALS, APPROVAL = "grants", "grant", "approvals", "approval"
 CERTS, CERT = "certs", "cert"
+PLAYBOOK, WIZARD, PICK = "playbook", "wizard", "pick"
 """Places: in the whole program, on every screen, in every table, in every detail, then screens by name."""
 ASK, TOLD, SECRET, WAITING, PROMPT, CHOICE, PRESS = "ask", "told", "secret", "waiting", "prompt", "choice", "press"
 CHECKS, PROBING, TEXT = "checks", "probing", "text"
@@ -51,6 +52,19 @@ class Command:
 
 COMMANDS: tuple[Command, ...] = (
     Command("open", "enter", "Open what is under the cursor", (TABLE,), target="row", footer="open", action="open"),
+    Command("begin", "enter", "Begin with what is picked", (PICK,), footer="begin", action="open"),
+    Command("pick-next", "j,down", "Pick the next line", (PICK,), action="move(1)"),
+    Command("pick-before", "k,up", "Pick the line before", (PICK,), action="move(-1)"),
+    Command("go-on", "enter", "The next act of the wizard", (WIZARD,), footer="go on", action="go_on"),
+    Command("next-fix", "tab", "Mark the next fix", (WIZARD,), footer="next fix", action="pick(1)"),
+    Command("fix-before", "shift+tab", "Mark the fix before", (WIZARD,), action="pick(-1)"),
+    Command("note", "N", "Write a note into the incident", (WIZARD,), "system.federation_peers.view", "changes",
+            footer="note"),
+    Command("end-incident", "", "End the incident: explained, escalated, abandoned", (WIZARD,),
+            "system.federation_peers.view", "changes"),
+    Command("export-incident", "x", "Show the transcript, to copy", (WIZARD,), footer="export"),
+    Command("doctor", "d", "Doctor: find out what is wrong with it",
+            (PEERS, PEER, GRANTS, GRANT, APPROVALS, APPROVAL, CERTS, CERT), target="row", footer="doctor"),
     Command("propose", "p", "Propose to peer with a platform", (PEERS,), MANAGE_PEERS, "changes", footer="propose"),
     Command("accept", "a", "Accept another platform's invite", (PEERS,), MANAGE_PEERS, "changes", footer="accept"),
     Command("token", "t", "Make a token and invite for a proposed peer, shown once", (PEERS, PEER), MANAGE_PEERS,
@@ -116,6 +130,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("grants", "2", "The grants; with an id, that grant", (EVERYWHERE,), place="grants"),
     Command("approvals", "3", "The approval queue; with an id, that request", (EVERYWHERE,), place="approvals"),
     Command("certs", "4", "mTLS: every certificate; with an id or serial, that one", (EVERYWHERE,), place="certs"),
+    Command("playbook", "5", "The playbook; with a symptom or an incident's id, its wizard", (EVERYWHERE,),
+            place="playbook"),
     Command("refresh", "r", "Read again now; open the node again", (EVERYWHERE,)),
     Command("leave", "ctrl+q,ctrl+c", "Quit, also from a dialog", (ALWAYS,), action="quit"),
 

@@ -76,6 +76,38 @@ class NodeHandle(Protocol):
     def probe(self, wanted: str, tell: Callable[[Any], object]) -> Any:
         """Look at a peer's TLS, step by step; `tell` is called with each, in this thread."""
 
+    def recognise(self, text: str) -> Any:
+        """What a pasted text means, or None."""
+
+    def diagnose(self, wanted: Any, tell: Callable[[Any], object]) -> Any:
+        """Run the playbook's checks; `tell` is called with each as it ends, in this thread."""
+
+    def begin_incident(self, actor: Any, wanted: Any) -> str:
+        """Open an incident; its id."""
+
+    def look(
+        self, actor: Any, incident_id: str, tell: Callable[[Any], object], *, token: str | None, proving: bool
+    ) -> Any:
+        """Run an incident's checks, and write down what they saw."""
+
+    def mend(self, actor: Any, incident_id: str, fix: Any) -> Mapping[str, Any]:
+        """Carry out a fix for an incident."""
+
+    def standing(self, incident_id: str) -> Any:
+        """Where an incident stands."""
+
+    def incident(self, wanted: str) -> dict[str, Any]:
+        """An incident with its transcript."""
+
+    def incidents(self, *, open_only: bool = False, limit: int = 100) -> list[dict[str, Any]]:
+        """Incidents, open ones first, newest first."""
+
+    def note_incident(self, actor: Any, wanted: str, text: str) -> None:
+        """Write a note into an incident."""
+
+    def close_incident(self, actor: Any, wanted: str, outcome: str, reason: str = "") -> None:
+        """End an incident."""
+
     def cut_off(self, grant_id: str, edit: Mapping[str, Any] | None) -> Sequence[Any]:
         """What an edit of a grant would cut off."""
 
@@ -144,6 +176,8 @@ class Shared:
     acting: Aside = field(default_factory=lambda: Aside("fedtui-act"))
     read_only: bool = False
     restricted: bool = False
+    wanted: Any = None
+    """What a pasted text is about, for the wizard that begins with it."""
     view: str = ""
     """Through which part of the queue one goes from request to request."""
     source_of: Callable[[NodeHandle, str], Records[Any]] = source_of

@@ -91,6 +91,13 @@ class Kind(Generic[L]):
     views: tuple[str, ...] = ("",)
     same: Callable[[str, Sequence[L]], str] = lambda _name, _lines: ""
 
+    def about(self, line: L) -> str:
+        """What the doctor is to look at, for a record: `peer:ID` or `approval:ID`."""
+        if self.place == "approvals":
+            return f"approval:{line.id}"
+        peer_id = line.id if self.place == "peers" else getattr(line, "peer_id", None)
+        return f"peer:{peer_id}" if peer_id else ""
+
     def refusal(self, name: str, line: L) -> str:
         """Why a command is not for this record, in a sentence; empty if it is."""
         act = self.acts.get(name)

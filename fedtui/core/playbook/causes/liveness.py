@@ -171,10 +171,17 @@ def _skewed(case: Case) -> Sense | None:
     return Sense(f"Its clock is {abs(skew):.0f} s {ahead} this node's.", evidence, (fix,))
 
 
+def _still_heard(case: Case) -> bool:
+    """Whether an active peer's own heartbeats go on coming."""
+    age = case.fact("heartbeat_age")
+    recent = age is None or age <= 2 * case.site.settings.heartbeat_interval
+    return case.fact("status") == "active" and recent
+
+
 def _one_way(case: Case) -> Sense | None:
     if not _troubled(case):
         return None
-    if case.fact("status") == "active" and _failing(case) == "unreachable":
+    if _still_heard(case) and _failing(case) == "unreachable":
         return Sense(
             f"It reaches this node, and this node does not reach it. {_words(case)}", fixes=_unreachable_fix(case)
         )
@@ -284,7 +291,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause("remote_unreachable", DEGRADED, "peer", "high", 4,
           "The peer cannot be reached: its name does not resolve, nothing listens, or nothing comes back.",
           "A partition in one direction only: then it still hears this node.", "degraded",
-          _kind("unreachable", _unreachable_fix, lambda case: _troubled(case) and case.fact("status") == "degraded"),
+          _kind("unreachable", _unreachable_fix, lambda case: _troubled(case) and not _still_heard(case)),
           _OWN),
     Cause("remote_tls_failed", DEGRADED, "peer", "high", 4,
           "The peer answers, and TLS with it fails: its certificate, or the CA it is known by.",

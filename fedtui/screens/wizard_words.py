@@ -1,0 +1,169 @@
+"""A diagnosis in words: the steps at the left, the evidence and the way on at the right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fedtui.screens.words import Paragraph, address
+
+if TYPE_CHECKING:
+    from fedtui.core.playbook.engine import Diagnosis, Seen
+    from fedtui.core.playbook.model import Finding, Fix
+
+STEPS = {
+    "look": "Look",
+    "cause": "Name the cause",
+    "mend": "Mend",
+    "wait": "Wait for approval",
+    "prove": "Prove it",
+    "done": "Done",
+}
+ORDER = tuple(STEPS)
+CHECKED = {"ok": ("✓", ""), "bad": ("✗", "bad"), "unknown": ("?", "warn"), "skipped": ("·", "dim")}
+SEVERITY = {"low": "", "medium": "warn", "high": "bad", "critical": "loud"}
+NEXT = {
+    "look": "Enter looks.",
+    "cause": "Enter carries out the fix that is marked; it asks first.",
+    "wait": "It goes on by itself once it is decided. You can leave; it is all written down.",
+    "prove": "Enter looks again, whether it helped.",
+    "done": "Esc leads back.",
+}
+
+
+def steps(step: str, seen: Sequence[Seen]) -> list[tuple[str, str]]:
+    """The steps, which one is on, and beneath the first of them what the checks came to."""
+    here = ORDER.index(step)
+    lines: list[tuple[str, str]] = []
+    for number, name in enumerate(ORDER):
+        if name == "wait" and step != "wait":
+            continue
+        if name == "mend":
+            continue
+        mark = "✓" if number < here or step == "done" else "›" if name == step else "·"
+        lines.append((f"{mark} {STEPS[name]}", "strong" if name == step else "dim" if number > here else ""))
+        if name == "look":
+            counts = {state: sum(one.outcome.state == state for one in seen) for state in CHECKED}
+            told = [f"{counts[state]} {word}" for state, word in COUNTED.items() if counts[state]]
+            if told:
+                lines.append((f"  {', '.join(told)}", "dim"))
+    return lines
+
+
+COUNTED = {"ok": "ok", "bad": "failed", "unknown": "unknown", "skipped": "not needed"}
+
+
+def checks(seen: Sequence[Seen]) -> list[tuple[str, str]]:
+    """Each check with what it came to, in the order in which they ended."""
+    return [(f"{CHECKED[one.outcome.state][0]} {one.check.title}", CHECKED[one.outcome.state][1]) for one in seen]
+
+
+def looking(seen: Sequence[Seen]) -> Iterator[Paragraph]:
+    """While it looks: what was seen so far, with the words of what is wrong."""
+    yield Paragraph("", "Looking. Nothing is changed by it.", "strong")
+    yield Paragraph("", "")
+    for one in seen:
+        glyph, style = CHECKED[one.outcome.state]
+        whose = "" if one.subject.scope == "node" else f" ({address(one.subject.label)})"
+        yield Paragraph("", f"{glyph} {one.check.title}{whose}: {one.outcome.said}", style)
+
+
+def causes(found: Diagnosis, place: int) -> Iterator[Paragraph]:
+    """Every finding, the root first, with its fixes; the one at `place` among all fixes is marked."""
+    if not found.findings:
+        yield Paragraph("", "✓ Nothing is wrong.", "good")
+        return
+    number = 0
+    for rank, one in enumerate(found.findings):
+        yield from _finding(one, rank)
+        for index, fix in enumerate(one.sense.fixes):
+            joined = "" if index == 0 else "then " if one.sense.together else "or "
+            yield from _fix(fix, joined, marked=number == place)
+            number += 1
+        yield Paragraph("", f"It could also be: {one.cause.could_be}", "dim")
+        yield Paragraph("", "")
+    yield Paragraph("Evidence", "")
+    for seen in found.seen:
+        if seen.outcome.state == "bad" or any(seen.subject == one.subject for one in found.findings):
+            yield from _evidence(seen)
+
+
+def _finding(one: Finding, rank: int) -> Iterator[Paragraph]:
+    first = "Cause" if rank == 0 else "And"
+    yield Paragraph(first, f"{one.cause.code}  {one.cause.severity.upper()}", SEVERITY[one.cause.severity])
+    yield Paragraph("Of", address(one.subject.label))
+    yield Paragraph("", f"{one.cause.means} {one.sense.because}")
+
+
+def _fix(fix: Fix, joined: str, *, marked: bool) -> Iterator[Paragraph]:
+    where = " (on the other side)" if fix.where == "there" else "" if fix.action else " (by hand)"
+    mark = "›" if marked else " "
+    yield Paragraph("", f"{mark} Fix: {joined}{fix.title}{where}", "cursor" if marked else "strong")
+    if fix.command:
+        yield Paragraph("", f"  {fix.command}", "dim")
+
+
+def _evidence(seen: Seen) -> Iterator[Paragraph]:
+    glyph, style = CHECKED[seen.outcome.state]
+    yield Paragraph("", f"{glyph} {seen.check.title}: {seen.outcome.said}", style)
+    for item in seen.outcome.evidence:
+        yield Paragraph("", f"    {item.what}: {_value(item.value)}  [{item.source}, {item.at:%H:%M:%S}]", "dim")
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:%F %H:%M:%S} UTC" if hasattr(value, "strftime") else str(value)
+
+
+def mended(outcome: Mapping[str, Any]) -> Iterator[Paragraph]:
+    """What became of a fix."""
+    yield Paragraph("", str(outcome["title"]), "strong")
+    yield Paragraph("", "")
+    kind = outcome["outcome"]
+    if kind == "done":
+        yield Paragraph("", "✓ Done.", "good")
+    elif kind == "by_hand":
+        yield Paragraph(
+            "", "This is for a person to do" + (", on the other side." if outcome["where"] == "there" else ".")
+        )
+        if outcome["command"]:
+            yield Paragraph("", f"  {outcome['command']}", "strong")
+    elif kind == "failed":
+        problem = outcome["problem"]
+        yield Paragraph("", f"✗ It failed: {problem['problem']}", "bad")
+        yield Paragraph("why", problem["cause"])
+        yield Paragraph("fix", problem["fix"])
+        yield Paragraph("", "Enter looks again; then take another fix.")
+
+
+def waiting(shape: Mapping[str, Any]) -> Iterator[Paragraph]:
+    """Why a fix waits: who can decide it, and until when."""
+    waits = shape["waiting"]
+    yield Paragraph("", "The fix needs approval.", "strong")
+    yield Paragraph("", str(shape["summary"]))
+    yield Paragraph("", "")
+    yield Paragraph("Can decide", ", ".join(waits["can_decide"]) or "nobody", "" if waits["can_decide"] else "bad")
+    for name, reason in waits["cannot_decide"].items():
+        yield Paragraph("Cannot", f"{name}: {reason}", "dim")
+    yield Paragraph("Until", f"{shape['expires_at']:%H:%M} UTC; then the clock rejects it")
+    yield Paragraph("Request", f"{shape['id'][:13]}, {shape['status']}; 3 leads to the queue")
+
+
+def over(shape: Mapping[str, Any]) -> Iterator[Paragraph]:
+    """A closed incident: how it ended, and its transcript in short."""
+    ended = {"fixed": "✓ Fixed: every check passes.", "explained": "Explained.", "escalated": "Handed on.",
+             "abandoned": "Given up."}  # fmt: skip
+    yield Paragraph(
+        "", ended.get(str(shape["outcome"]), "Closed."), "good" if shape["outcome"] == "fixed" else "strong"
+    )
+    yield Paragraph("", "")
+    yield Paragraph("Causes", ", ".join(shape["causes"]) or "none found")
+    for label, key in (("Diagnosis", "seconds_to_diagnosis"), ("Fix", "seconds_to_fix")):
+        if shape[key] is not None:
+            yield Paragraph(label, f"after {shape[key]:.0f} s")
+    yield Paragraph("By", f"{shape['closed_by']}, {shape['closed_at']:%F %H:%M} UTC")
+    yield Paragraph("", "")
+    yield Paragraph("Transcript", f"{len(shape['transcript'])} lines; x shows it to copy")
