@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedtui.cli.common import MOST, group, opened
+from fedtui.cli.common import MOST, group, opened, piped
 from fedtui.cli.output import narrate, show, table, to_json, visible
 from fedtui.core.errors import Refused, WrongUsage
 
@@ -98,6 +98,41 @@ def close(
         node.close_incident(node.actor("cli"), incident, outcome, reason)
         shape = node.incident(incident)
     show(shape, f"{shape['id']} is closed: {outcome}")
+
+
+def register(program: typer.Typer) -> None:
+    """Add `escalate` to the program."""
+    program.command()(escalate)
+
+
+def escalate(
+    title: Annotated[str | None, typer.Option(help="What is missing, in a line.")] = None,
+    body: Annotated[str | None, typer.Option(help="Why, and what would help; - reads standard input.")] = None,
+    incident: Annotated[str | None, typer.Option(help="The incident it is about; it is closed as handed on.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Change requests, newest first.")] = False,
+    export: Annotated[str | None, typer.Option(help="Print this one as Markdown, with its incident.")] = None,
+) -> None:
+    """Hand up what the runbook does not resolve: a change request to the federation's owner."""
+    from fedtui.core.governance import change_requests
+    from fedtui.core.playbook import incidents
+
+    with opened() as node:
+        _require(node)
+        if list_ or export is not None:
+            with node.read() as session:
+                found = change_requests.listing(session) if list_ else [change_requests.find(session, str(export))]
+                rows = [change_requests.shape(row) for row in found]
+            if list_:
+                columns = (("id", "REQUEST"), ("created_at", "WHEN"), ("created_by", "WHO"), ("status", "STATUS"),
+                           ("title", "WHAT"))  # fmt: skip
+                show(rows, lambda: table(rows, columns, empty="No change requests."))
+                return
+            [one] = rows
+            transcript = incidents.markdown(node.incident(one["incident_id"])) if one["incident_id"] else ""
+            show({**one, "transcript": transcript}, lambda: change_requests.markdown(one, transcript))
+            return
+        filed = node.escalate(node.actor("cli"), incident, title=title or "", body=piped(body) if body else "")
+    show(filed, f"{filed['id']} is filed. Send it with: fedtui escalate --export {filed['id'][:13]}")
 
 
 def guided(wanted: Wanted, token: str | None) -> int:

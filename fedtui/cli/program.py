@@ -33,6 +33,7 @@ app.add_typer(access.resources_app, name="resources")
 app.add_typer(grants.decisions_app, name="decisions")
 record.register(app)
 doctor.register(app)
+incidents.register(app)
 
 
 @app.callback(invoke_without_command=True)

@@ -34,6 +34,7 @@ from fedtui.core.acts.what_if import Described
 from fedtui.core.control import node_settings, operators, queue
 from fedtui.core.control.approvals import Approval
 from fedtui.core.errors import Refused, WrongUsage
+from fedtui.core.governance import change_requests
 from fedtui.core.peering import heartbeats, probing
 from fedtui.core.peering.probing import Report, Step
 from fedtui.core.playbook import engine, incidents, recognise, wizard
@@ -192,6 +193,15 @@ class Node(Site):
         """Write a note into an incident."""
         with self.unit(actor) as unit:
             incidents.note(unit, incidents.find(unit.session, wanted).id, text)
+
+    def escalate(self, actor: Actor, incident: str | None, *, title: str, body: str) -> Mapping[str, Any]:
+        """File a change request with the federation's owner; an incident it is about is closed as handed on."""
+        if incident is None:
+            with self.unit(actor) as unit:
+                return change_requests.shape(change_requests.file(unit, title=title, body=body))
+        with self.read() as session:
+            found = incidents.find(session, incident).id
+        return wizard.escalate(self, actor, found, title=title, body=body)
 
     def close_incident(self, actor: Actor, wanted: str, outcome: str, reason: str = "") -> None:
         """End an incident."""

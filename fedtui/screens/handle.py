@@ -105,6 +105,9 @@ class NodeHandle(Protocol):
     def note_incident(self, actor: Any, wanted: str, text: str) -> None:
         """Write a note into an incident."""
 
+    def escalate(self, actor: Any, incident: str | None, *, title: str, body: str) -> Mapping[str, Any]:
+        """File a change request for an incident, and close it as handed on."""
+
     def close_incident(self, actor: Any, wanted: str, outcome: str, reason: str = "") -> None:
         """End an incident."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.containers import Horizontal, VerticalScroll
@@ -231,7 +231,7 @@ class WizardScreen(Frame):
     def refusal(self, command: Command) -> str:
         """Besides what holds everywhere: an incident is needed for what is written into it."""
         reason = super().refusal(command)
-        if reason or command.name not in ("note", "end-incident", "export-incident"):
+        if reason or command.name not in ("note", "escalate", "end-incident", "export-incident"):
             return reason
         return "" if self._incident is not None else "A read-only console keeps no incident."
 
@@ -308,8 +308,58 @@ class WizardScreen(Frame):
         answers: Answers | None = await self.app.push_screen_wait(Ask(question))
         if answers is None or incident is None:
             return
-        await self.shared.acting.run(lambda: node.note_incident(node.actor(ORIGIN), incident, answers["text"]))
-        self.say("Noted.")
+        await self._act(lambda: node.note_incident(node.actor(ORIGIN), incident, answers["text"]), "Noted.")
+
+    def do_escalate(self) -> None:
+        """Hand the incident up to the federation's owner."""
+        self.app.run_worker(self._escalate(), group="act", exit_on_error=False)
+
+    async def _escalate(self) -> None:
+        node, incident = self.shared.opened_node(), self._incident
+        question = Question(
+            "Hand it up",
+            ("A change request to the federation's owner, with this incident's transcript. It closes the incident.",),
+            "Hand it up",
+            fields=(
+                Field("title", "Title", self._title[:200], check=required, limit=200),
+                Field("body", "What is missing, and why", check=required, limit=4000),
+            ),
+        )
+        answers: Answers | None = await self.app.push_screen_wait(Ask(question))
+        if answers is None or incident is None:
+            return
+        await self._act(
+            lambda: node.escalate(node.actor(ORIGIN), incident, title=answers["title"], body=answers["body"]),
+            "Handed up: fedtui escalate --list",
+        )
+
+    def do_pause_manager(self) -> None:
+        """Pause the SDWAN Manager."""
+        self.app.run_worker(self._pause(), group="act", exit_on_error=False)
+
+    async def _pause(self) -> None:
+        node = self.shared.opened_node()
+        told = "It carries out nothing and reconciles nothing, until it is resumed: fedtui manager resume"
+        question = Question("Pause the SDWAN Manager", (told,), "Pause it",
+                            fields=(Field("reason", "Reason, for the record", check=required),))  # fmt: skip
+        answers: Answers | None = await self.app.push_screen_wait(Ask(question))
+        if answers is not None:
+            asked = {"reason": answers["reason"]}
+            await self._act(
+                lambda: node.request(node.actor(ORIGIN), "system.manager_pause", asked, reason=answers["reason"]),
+                "The SDWAN Manager is paused.",
+            )
+
+    async def _act(self, work: Callable[[], object], done: str) -> None:
+        """Do something beside the event loop, say what came of it, and read the incident again."""
+        try:
+            await self.shared.acting.run(work)
+        except Exception as error:
+            await self.app.push_screen_wait(Told(trouble(error)))
+        else:
+            self.say(done)
+        await self._read()
+        self.update()
 
     def do_end_incident(self) -> None:
         """Close the incident without a proof."""
@@ -323,14 +373,10 @@ class WizardScreen(Frame):
         answers: Answers | None = await self.app.push_screen_wait(Ask(question))
         if answers is None or incident is None:
             return
-        try:
-            await self.shared.acting.run(
-                lambda: node.close_incident(node.actor(ORIGIN), incident, answers["outcome"], answers["reason"])
-            )
-        except Exception as error:
-            await self.app.push_screen_wait(Told(trouble(error)))
-        await self._read()
-        self.update()
+        await self._act(
+            lambda: node.close_incident(node.actor(ORIGIN), incident, answers["outcome"], answers["reason"]),
+            "The incident is closed.",
+        )
 
     def do_export_incident(self) -> None:
         """Show the transcript as Markdown, to copy."""

@@ -68,6 +68,9 @@ class FakeNode:
         self.cut: list[Any] = []
         self.explained: Any = None
         self.probed: Any = None
+        self.incident_shapes: list[dict[str, Any]] = []
+        self.stands: Any = None
+        self.diagnosed: Any = None
 
     def actor(self, origin: str) -> str:
         """Who acts."""
@@ -123,6 +126,37 @@ class FakeNode:
         for step in self.probed.steps:
             tell(step)
         return self.probed
+
+    def incidents(self, *, open_only: bool = False, limit: int = 100) -> list[dict[str, Any]]:
+        """The incidents that the test gives."""
+        return self.incident_shapes[:limit]
+
+    def begin_incident(self, actor: str, wanted: Any) -> str:
+        """Open the test's incident."""
+        self.asked.append(("begin_incident", {"wanted": wanted}, None))
+        return str(self.incident_shapes[0]["id"])
+
+    def incident(self, wanted: str) -> dict[str, Any]:
+        """The test's incident."""
+        return {"transcript": [], **self.incident_shapes[0]}
+
+    def standing(self, incident_id: str) -> Any:
+        """Where the test says that it stands."""
+        return self.stands
+
+    def look(self, actor: str, incident_id: str, tell: Callable[[Any], object], **_options: Any) -> Any:
+        """The diagnosis that the test gives, told check by check."""
+        return self.diagnose(None, tell)
+
+    def diagnose(self, wanted: Any, tell: Callable[[Any], object]) -> Any:
+        """The diagnosis that the test gives."""
+        for seen in self.diagnosed.seen:
+            tell(seen)
+        return self.diagnosed
+
+    def recognise(self, text: str) -> Any:
+        """Nothing is known to a fake node."""
+        return None
 
     def cut_off(self, grant_id: str, edit: dict[str, Any] | None) -> list[Any]:
         """What an edit would cut off: whatever the test says, where it restricts at all."""

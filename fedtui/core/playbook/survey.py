@@ -19,7 +19,6 @@ from fedtui.core.playbook.checks import LATELY, REFUSALS_SINCE, SKEW_LIMIT
 from fedtui.core.playbook.model import Subject
 from fedtui.core.record.events import Event
 from fedtui.core.trust import credentials
-from fedtui.core.trust.credentials import Credential
 from fedtui.core.trust.site import Site
 
 MOST_PEERS, MOST_DECISIONS, MOST_REQUESTS = 40, 20, 20
@@ -110,13 +109,8 @@ def _suspects(session: Session, site: Site, now: datetime, *, everybody: bool) -
 
 def _broken_pairs(session: Session, site: Site) -> Sequence[str]:
     """Peers to whom this node presents what is not whole, by opening the pairs where they are not too many."""
-    in_use = (
-        select(Credential.peer_id)
-        .join(Peer, Peer.id == Credential.peer_id)
-        .where(Credential.state == "current", Peer.status.in_(MAY_HEARTBEAT))
-        .limit(MOST_PAIRS)
-    )
-    return [id for id in session.scalars(in_use) if credentials.broken(session, site.vault, id) is not None]
+    in_service = select(Peer.id).where(Peer.status.in_(MAY_HEARTBEAT))
+    return credentials.broken_among(session, site.vault, in_service, limit=MOST_PAIRS)
 
 
 def _turned_away(session: Session, now: datetime, *, strangers: bool) -> list[Subject]:

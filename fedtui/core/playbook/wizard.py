@@ -14,6 +14,7 @@ from fedtui.core.acts.gate import Pending
 from fedtui.core.acts.table import ActTable
 from fedtui.core.control import approvals
 from fedtui.core.errors import Problem
+from fedtui.core.governance import change_requests
 from fedtui.core.playbook import causes, engine, incidents
 from fedtui.core.playbook.engine import Diagnosis, Seen
 from fedtui.core.playbook.incidents import Incident
@@ -104,6 +105,16 @@ def mend(site: Site, table: ActTable, actor: Actor, incident_id: str, fix: Fix) 
     with site.unit(actor) as unit:
         incidents.write(unit, incident_id, "act", outcome)
     return outcome
+
+
+def escalate(site: Site, actor: Actor, incident_id: str, *, title: str, body: str) -> Mapping[str, Any]:
+    """File a change request for an incident with its owner, and close the incident as handed on."""
+    with site.unit(actor) as unit:
+        row = incidents.working(unit, incident_id)
+        filed = change_requests.file(unit, title=title, body=body, incident_id=row.id)
+        incidents.write(unit, row.id, "escalated", {"change_request": filed.id, "title": filed.title})
+        incidents.close(unit, row.id, "escalated", f"change request {filed.id}")
+        return change_requests.shape(filed)
 
 
 def standing(site: Site, incident_id: str) -> Standing:

@@ -88,6 +88,7 @@ KINDS: Mapping[str, str] = {
     "system.operator.deauthorized": "medium",
     "system.operator.recovered": "critical",
     "system.operator.recovery_acknowledged": "high",
+    "system.change_request.filed": "medium",
     "system.incident.opened": "low",
     "system.incident.taken_over": "low",
     "system.incident.closed": "low",

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
-from sqlalchemy import Index, and_, select, text, update
+from sqlalchemy import Index, Select, and_, select, text, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.errors import Refused, WrongUsage
@@ -26,7 +27,7 @@ from fedtui.core.trust import anchors, certificates
 from fedtui.core.trust import vault as vaults
 from fedtui.core.trust.certificates import Certificate
 from fedtui.core.trust.signing import PRIVATE_KEY, key_pem, new_key, signing_request
-from fedtui.core.trust.vault import Owner, Vault, VaultUnreadable
+from fedtui.core.trust.vault import Owner, SealedValue, Vault, VaultUnreadable
 from fedtui.core.trust.x509_reading import chains_to, key_fingerprint, presentable, read_certificates, read_csr, to_pem
 
 log = logging.getLogger(__name__)
@@ -191,8 +192,10 @@ def pair_state(session: Session, peer_id: str) -> str:
 def pair(session: Session, vault: Vault, peer_id: str) -> Pair:
     """The pair to present to a peer. Raises `VaultUnreadable` if its key does not open."""
     credential = _usable(session, peer_id)
-    if credential is None:
-        return Pair("none")
+    return Pair("none") if credential is None else _pair_of(session, vault, credential)
+
+
+def _pair_of(session: Session, vault: Vault, credential: Credential) -> Pair:
     key = vault.open(session, Owner("credential", credential.id), PRIVATE_KEY)
     certificate = _certificate_of(session, credential)
     if key is None or certificate is None:
@@ -211,8 +214,28 @@ def request_key_fingerprint(csr_pem: str) -> tuple[x509.CertificateSigningReques
 
 def broken(session: Session, vault: Vault, peer_id: str) -> str | None:
     """What is wrong with the pair (`key_missing`, `cert_missing`, `mismatch`, `vault_unreadable`), or None."""
+    credential = _usable(session, peer_id)
+    return None if credential is None else _wrong_with(session, vault, credential)
+
+
+def broken_among(session: Session, vault: Vault, peers: Select[Any], *, limit: int) -> list[str]:
+    """Those of these peers to whom this node presents what is not whole; at most `limit` pairs are opened."""
+    sealed = and_(SealedValue.owner_kind == "credential", SealedValue.owner_id == Credential.id)
+    # What is read here is what `vault.open` and `get` then find in the session: one query for all of them.
+    query = (
+        select(Credential, Certificate, SealedValue)
+        .outerjoin(Certificate, Certificate.id == Credential.certificate_id)
+        .outerjoin(SealedValue, sealed & (SealedValue.name == PRIVATE_KEY))
+        .where(Credential.state == "current", Credential.peer_id.in_(peers))
+        .limit(limit)
+    )
+    rows = session.execute(query).all()
+    return [row[0].peer_id for row in rows if _wrong_with(session, vault, row[0]) is not None]
+
+
+def _wrong_with(session: Session, vault: Vault, credential: Credential) -> str | None:
     try:
-        state = pair(session, vault, peer_id).state
+        state = _pair_of(session, vault, credential).state
     except VaultUnreadable:
         return "vault_unreadable"
     return None if state in ("complete", "none") else state

@@ -1,4 +1,4 @@
-"""Incidents and their transcripts."""
+"""Incidents and their transcripts; change requests."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -46,3 +46,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_incident_entries")),
     )
     op.create_index("ix_incident_entries_incident_id_id", "incident_entries", ["incident_id", "id"])
+    op.create_table(
+        "change_requests",
+        sa.Column("id", TEXT36, nullable=False),
+        sa.Column("title", sa.String(), nullable=False),
+        sa.Column("body", sa.String(), nullable=False),
+        sa.Column("incident_id", TEXT, nullable=True),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("created_by", sa.String(), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_change_requests")),
+    )

@@ -1,0 +1,1 @@
+"""What is drifting, and what is asked of the federation's owner."""

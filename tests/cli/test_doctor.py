@@ -1,0 +1,100 @@
+"""The doctor, the guided wizard, incidents and escalation from the command line: shapes, exit codes, words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Home, MakeHome
+
+SHAPE = {"symptom", "cause", "severity", "peer_id", "subject", "evidence", "explanation", "fix", "hint_url"}
+
+
+@pytest.fixture
+def home(make_home: MakeHome) -> Home:
+    """A single operator's node with a daemon."""
+    home = make_home("alpha", "--single-operator", manager_interval="1s", heartbeat_interval="1s", lease_ttl="3s")
+    home.serve()
+    return home
+
+
+def test_healthy_and_not(home: Home) -> None:
+    """Nothing wrong: exit 0. A paused manager: exit 1 with cause, evidence and fix; not from critical on."""
+    well = home.ok("doctor")
+    assert (well["ok"], well["findings"]) == (True, [])
+    assert {"checked_at", "duration_ms"} <= set(well)
+    home.ok("manager", "pause", "--reason", "test")
+    ill = home.ok("doctor", code=1)
+    [found] = ill["findings"]
+    assert set(found) >= SHAPE
+    assert (found["cause"], found["fix"]["action"]) == ("manager_paused", "system.manager_resume")
+    assert {"title", "command", "action", "params", "needs_approval"} <= set(found["fix"])
+    assert home.ok("doctor", "--fail-on", "critical")["ok"] is True
+    assert home.ok("doctor", "partial_mtls")["findings"] == []
+    told = home.run("doctor", "approval_blocked")
+    assert (told.code, "HIGH  manager_paused" in told.out, "fix : Resume" in told.out) == (1, True, True)
+    assert "FAILED  The SDWAN Manager is not paused" in told.err
+
+
+def test_wrong_words_are_told(home: Home) -> None:
+    """An unknown symptom, severity or peer: exit 2, with what there is."""
+    assert "stuck_accepted" in home.ok("doctor", "headache", code=2)["error"]["cause"]
+    assert home.run("doctor", "--fail-on", "purple").code == 2
+    assert home.ok("doctor", "--peer", "https://nobody.example", code=2)["error"]["code"] == "peer_not_found"
+    assert home.ok("doctor", "--text", "the weather is fine", code=2)["error"]["code"] == "text_not_recognised"
+    assert home.ok("incidents", "show", "0000", code=2)["error"]["code"] == "incident_not_found"
+    assert home.ok("escalate", "--title", "x", code=2)["error"]["code"] == "change_request_invalid"
+
+
+def test_a_text_and_a_token_are_looked_up(home: Home) -> None:
+    """A pasted line leads to its symptom; a token that was mistyped is named, and is not printed."""
+    told = home.run("doctor", "--text", "-", stdin="[PeerClient] partial mTLS config — cert_pem=true, key_pem=false; x")
+    assert (told.code, "half there" in told.err) == (0, True)
+    token = "ft1" + "abcdefghij234567" * 4
+    found = home.run("doctor", "token_mismatch", "--token", "-", "--json", stdin=token)
+    assert (found.code, "token_mistyped" in found.out, token in found.out) == (1, True, False)
+
+
+def test_guided_from_cause_to_proof(home: Home, tmp_path: Path) -> None:
+    """Line by line: the cause, a fix by its number, yes, and the proof; then the transcript can be exported."""
+    home.ok("manager", "pause", "--reason", "test")
+    left = home.run("doctor", "--guided", stdin="q\n")
+    assert (left.code, "stays open" in left.out) == (1, True)
+    done = home.run("doctor", "approval_blocked", "--guided", stdin="1\nyes\n")
+    assert (done.code, "Every check passes" in done.out) == (0, True), done
+    assert "\x1b" not in done.out
+    incidents = home.ok("incidents", "list")
+    assert [one["outcome"] for one in incidents] == [None, "fixed"]
+    assert home.ok("incidents", "list", "--open")[0]["id"] == incidents[0]["id"]
+    shown = home.ok("incidents", "show", incidents[1]["id"][:20])
+    assert [line["kind"] for line in shown["transcript"]][-1] == "closed"
+    text = home.run("incidents", "export", incidents[1]["id"], "--format", "md")
+    assert text.out.startswith("# An act waits for approval")
+    assert home.run("incidents", "export", incidents[1]["id"], "--format", "xml").code == 2
+    file = tmp_path / "incident.json"
+    assert home.run("incidents", "export", incidents[1]["id"], "--format", "json", "--to", str(file)).code == 0
+    assert '"fixed"' in file.read_text()
+
+
+def test_handing_up_closes_the_incident(home: Home) -> None:
+    """A change request carries its incident's transcript, and is listed; the incident ends as escalated."""
+    home.ok("manager", "pause", "--reason", "test")
+    home.run("doctor", "--guided", stdin="q\n")
+    [incident] = home.ok("incidents", "list")
+    home.run("incidents", "note", incident["id"], "the vendor says it is known")
+    filed = home.ok("escalate", "--title", "Resume by itself", "--body", "It should.", "--incident", incident["id"])
+    assert home.ok("incidents", "show", incident["id"])["outcome"] == "escalated"
+    assert home.ok("escalate", "--list")[0]["id"] == filed["id"]
+    text = home.run("escalate", "--export", filed["id"][:20])
+    assert "# Resume by itself" in text.out
+    assert "the vendor says it is known" in text.out
+
+
+def test_the_faults_are_listed(home: Home) -> None:
+    """`demo --list-faults` names what can be broken; another name is refused with the list."""
+    faults = home.ok("demo", "--list-faults")
+    assert {"name", "told"} <= set(faults[0])
+    assert {"daemon-stopped", "wrong-anchor", "clock-skew"} <= {one["name"] for one in faults}
+    refused = home.ok("demo", "--fault", "headache", "--headless", code=2)["error"]
+    assert (refused["code"], "daemon-stopped" in refused["cause"]) == ("fault_unknown", True)
