@@ -101,6 +101,8 @@ def _in_words(shape: dict[str, Any]) -> str:
             command = f": {fix['command']}" if fix["command"] else ""
             word = "fix" if number == 0 else "then" if one["fixes_together"] else "or"
             lines.append(f"  {word:<4}: {fix['title']}{where}{waits}{command}")
+        if one["undecided"]:
+            lines.append(f"  it cannot be told from here; it could be any of: {', '.join(one['undecided'])}")
         lines.append(f"  it could also be: {one['could_be']}")
     count = len(shape["findings"])
     if shape["not_looked_at"]:

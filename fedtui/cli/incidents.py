@@ -171,8 +171,11 @@ def _offer(node: Node, actor: Any, incident: str, found: Diagnosis) -> bool:
     if not answer.isdigit() or not 1 <= int(answer) <= len(fixes):
         return False
     fix = fixes[int(answer) - 1]
-    if fix.action and fix.where == "here" and _ask(f"{fix.title}. Type yes to do it: ") != "yes":
-        return True
+    if fix.action and fix.where == "here":
+        for line in node.preview(actor, fix):
+            _say(f"  {line}")
+        if _ask(f"{fix.title}. Type yes to do it: ") != "yes":
+            return True
     outcome = node.mend(actor, incident, fix)
     _say(_became(outcome))
     return True

@@ -174,6 +174,10 @@ class Node(Site):
         """Carry out a fix for an incident, through the gate."""
         return wizard.mend(self, self.acts, actor, incident_id, fix)
 
+    def preview(self, actor: Actor, fix: Fix) -> list[str]:
+        """What a fix will change, in lines."""
+        return wizard.preview(self, self.acts, actor, fix)
+
     def standing(self, incident_id: str) -> Standing:
         """Where an incident stands."""
         return wizard.standing(self, incident_id)

@@ -37,6 +37,7 @@ CLOCKS = {
     "lease_ttl": "3s",
     "outbound_timeout": "3s",
     "maintenance_interval": "60s",
+    "heartbeats_per_minute": 600,
 }
 ACTIVE_WITHIN_SECONDS = 60
 POLL_SECONDS = 0.1

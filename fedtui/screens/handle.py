@@ -93,6 +93,9 @@ class NodeHandle(Protocol):
     def mend(self, actor: Any, incident_id: str, fix: Any) -> Mapping[str, Any]:
         """Carry out a fix for an incident."""
 
+    def preview(self, actor: Any, fix: Any) -> Sequence[str]:
+        """What a fix will change, in lines."""
+
     def standing(self, incident_id: str) -> Any:
         """Where an incident stands."""
 

@@ -60,6 +60,7 @@ class WizardScreen(Frame):
         self._waiting: Mapping[str, Any] | None = None
         self._over: Mapping[str, Any] | None = None
         self._fix = 0
+        self._of_no_use: set[str] = set()
         self._busy = False
         self._token: str | None = None
         self._failed: Exception | None = None
@@ -170,6 +171,9 @@ class WizardScreen(Frame):
             self._busy = False
         if incident is not None:
             await self._read()
+        # What failed before is not offered first again.
+        useful = (place for place, (_, fix) in enumerate(self._fixes()) if fix.title not in self._of_no_use)
+        self._fix = next(useful, 0)
         wrong = self._found is not None and self._found.findings
         self._step = "cause" if wrong else "done" if self._over is not None else "look"
         self.update()
@@ -275,7 +279,12 @@ class WizardScreen(Frame):
         finding, fix = fixes[self._fix]
         node, incident = self.shared.opened_node(), self._incident
         by_hand = not fix.action or fix.where == "there"
-        told = [f"For {finding.cause.code} of {finding.subject.label}."]
+        try:
+            changes = await self.shared.aside.run(lambda: node.preview(node.actor(ORIGIN), fix))
+        except Exception as error:
+            await self.app.push_screen_wait(Told(trouble(error)))
+            return
+        told = [f"For {finding.cause.code} of {finding.subject.label}.", *changes]
         told += [fix.command] if fix.command else []
         gated = "It goes through the gate: it may have to be approved."
         told.append("This is for a person to do; it is written down." if by_hand else gated)
@@ -290,6 +299,8 @@ class WizardScreen(Frame):
             await self.app.push_screen_wait(Told(trouble(error)))
         finally:
             self._busy = False
+        if self._outcome is not None and self._outcome["outcome"] == "failed":
+            self._of_no_use.add(fix.title)
         if self._outcome is not None and self._outcome["outcome"] == "pending":
             await self._read()
         elif self._outcome is not None and self._outcome["outcome"] == "done":

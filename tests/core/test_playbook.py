@@ -16,9 +16,12 @@ from sqlalchemy import update
 from fedtui.core.access import chain
 from fedtui.core.acts import jobs
 from fedtui.core.control import policies
+from fedtui.core.control.approvals import Approval
 from fedtui.core.errors import NotFound, Refused, WrongUsage
 from fedtui.core.node import Node
+from fedtui.core.peering import tokens
 from fedtui.core.peering.peers import Peer
+from fedtui.core.peering.tokens import Invite
 from fedtui.core.playbook import causes, checks, engine, incidents, recognise, wizard
 from fedtui.core.playbook.model import Case, Check, Evidence, Outcome, Sense, Subject
 from fedtui.core.playbook.survey import NODE, Wanted
@@ -292,6 +295,47 @@ def test_no_cause_holds_where_nothing_is_known(node: Node, cause: causes.Cause) 
     assert cause.holds(case(node, Subject(cause.scope, "p"), **fine, daemons=["x"], can_decide=[])) is None
 
 
+@pytest.mark.parametrize(
+    ("said", "code", "undecided"),
+    [
+        ("The peer answered HTTP 401: acceptance_token does not match stored digest", "token_mistyped", True),
+        ("The peer answered HTTP 401: acceptance_token not recognized or expired", "token_mistyped", True),
+        ("The peer answered HTTP 401: acceptance_token has expired (expired_at 2026-01-01)", "token_expired", False),
+    ],
+)
+def test_what_only_the_other_side_can_tell_is_said(node: Node, said: str, code: str, undecided: bool) -> None:
+    """Of an accept that was refused there, this node knows the words alone: it names who can tell."""
+    alive(node)
+    node.request(ADA, "system.operator_add", {"name": "ben"})
+    until = node.clock.now() + timedelta(days=1)
+    invite = tokens.write_invite(Invite("https://a.example", new_token(node), until, "sha256:" + "ab" * 32))
+    asked = node.request(ADA, "system.federation_peer_accept", {"invite": invite}).approval  # type: ignore[union-attr]
+    with node.unit(ADA) as unit:
+        failed = {"status": "failed", "error": {"code": "remote_rejecting_auth", "problem": said}}
+        unit.session.execute(update(Approval).where(Approval.id == asked.id).values(**failed))
+    [one] = node.diagnose(Wanted("token_mismatch")).findings
+    assert (one.cause.code, bool(one.sense.undecided)) == (code, undecided)
+    assert one.fix is not None
+    assert one.fix.where == "there"
+
+
+def new_token(node: Node) -> str:
+    """A well-formed token."""
+    peer_id = new_peer(node, "https://z.example")
+    made = node.request(ADA, "system.federation_peer_token", {"peer": peer_id}).result  # type: ignore[union-attr]
+    return str(made["acceptance_token"])
+
+
+@pytest.mark.parametrize("code", ["remote_timeout", "remote_tls_failed", "remote_rejecting_auth"])
+def test_their_failing_calls_are_a_cause(node: Node, code: str) -> None:
+    """Reached, and not reaching this node: however their calls fail, it is named, with what helps."""
+    facts = peer("degraded", faults=[], view={"last_outbound_code": code}, own_ca="sha256:ab")
+    sense = causes.BY_CODE["one_way_partition"].holds(case(node, Subject("peer", "p"), **facts))
+    assert sense is not None
+    assert code in sense.because
+    assert sense.fixes
+
+
 def test_planned_maintenance_is_no_finding(node: Node) -> None:
     """A degraded peer in planned maintenance raises nothing."""
     facts = peer("degraded", faults=["refused"], in_maintenance=True, degraded_for=timedelta(hours=30))
@@ -484,6 +528,18 @@ def test_a_fix_that_needs_approval_is_waited_for_and_resumed(node: Node) -> None
     assert node.standing(incident).step == "prove"
     kinds = [line["kind"] for line in node.incident(incident)["transcript"]]
     assert kinds == ["opened", "act", "taken_over", "note"]
+
+
+def test_what_a_fix_changes_is_shown_before(node: Node) -> None:
+    """In words, and as before and after; nothing is asked for by looking."""
+    world = make_world(node)
+    fix = causes.pairs.Fix("Suspend", "", "system.federation_peer_suspend", {"peer": world.peer_id, "reason": "test"})
+    lines = node.preview(ADA, fix)
+    assert lines[0].startswith("Suspend https://b.example")
+    assert lines[1] == "https://b.example: in service -> suspended"
+    with node.read() as session:
+        assert session.get_one(Peer, world.peer_id).status == "active"
+    assert node.preview(ADA, causes.pairs.Fix("Start it", "fedtui serve", where="there")) == []
 
 
 def test_a_fix_that_failed_says_so(paused: Node) -> None:

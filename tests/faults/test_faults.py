@@ -27,9 +27,8 @@ UNSTAGED = {
     # What answers at the node's own URL is its own daemon here, of this very version.
     "sweep_endpoint_missing", "sweep_endpoint_failing",
     # They pass by themselves before anybody could look, or take a third node, a proxy or a network.
-    "recovering", "handshake_incomplete", "outbound_unreachable", "outbound_tls_failed", "outbound_rejected",
-    "network_bridge_inactive", "cert_not_presented", "cert_chain_invalid", "trust_chain_mismatch",
-    "cert_wrong_kind", "peer_missing",
+    "recovering", "handshake_incomplete", "outbound_tls_failed", "network_bridge_inactive", "cert_chain_invalid",
+    "trust_chain_mismatch", "cert_wrong_kind", "peer_missing",
 }  # fmt: skip
 """Causes that no fault stages; `tests/core/test_playbook.py` makes them from records."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from fedtui.core.acts.table import Act, ActTable, Call, Result, Wanted
+from fedtui.core.acts.table import Act, ActTable, Call, Change, Result, Wanted
 from fedtui.core.control import approvals, operators, policies
 from fedtui.core.control.approvals import SECRET_PARAMS, Approval
 from fedtui.core.errors import Problem, Refused
@@ -79,6 +79,17 @@ def request(
         call = Call(actor, wanted.params, wanted.secrets, unit.correlation_id)
     assert act.perform is not None  # noqa: S101 - an act has exactly one of the two
     return Done(act.perform(site, call))
+
+
+def preview(site: Site, table: ActTable, actor: Actor, action: str, raw: Mapping[str, Any]) -> tuple[str, list[Change]]:
+    """What an act would do, in words and as before and after; nothing is done. Raises as `request`."""
+    act = table[action]
+    with site.unit(actor) as unit:
+        wanted = act.read(unit, site, raw)
+        target = act.target(unit.session, wanted.params) or {}
+        told = act.summary(wanted.params, target), list(act.changes(wanted.params, target))
+        unit.session.rollback()
+        return told
 
 
 def approve(

@@ -247,6 +247,35 @@ def _port_open(stand: Range) -> None:
     stand.start(THERE)
 
 
+def _stuck_unreachable(stand: Range) -> None:
+    """Beta is gone while alpha lets it prove itself anew."""
+    stand.stop(THERE)
+    _proving_anew(stand)
+    _calls_fail(stand)
+
+
+def _proving_anew(stand: Range) -> None:
+    stand.act(HERE, "federation_peer_suspend", {"peer": stand.url(THERE), "reason": WHY})
+    stand.act(HERE, "federation_peer_resume", {"peer": stand.url(THERE)})
+
+
+def _stuck_rejected(stand: Range) -> None:
+    """Beta has suspended alpha, and sends nothing; alpha lets it prove itself anew."""
+    _other(jobs_off=f"{heartbeats.JOB},{jobs.MANAGER_JOB}")(stand)
+    stand.act(THERE, "federation_peer_suspend", {"peer": stand.url(HERE), "reason": WHY})
+    _proving_anew(stand)
+    _calls_fail(stand)
+
+
+def _unstuck_rejected(stand: Range) -> None:
+    stand.act(THERE, "federation_peer_resume", {"peer": stand.url(HERE)})
+    _other(jobs_off=None)(stand)
+
+
+def _without_certificate(stand: Range) -> None:
+    stand.post(HERE, f"{PREFIX}/heartbeat", {})
+
+
 def _gone_for_a_day(stand: Range) -> None:
     _peer_stopped(stand)
     with stand.opened(HERE) as node, node.unit(node.actor("drill")) as unit:
@@ -559,10 +588,16 @@ FAULTS: tuple[Fault, ...] = (
           _gone_for_a_day, mend=lambda stand: stand.start(THERE)),
     Fault("no-such-name", "alpha has a name for beta that does not resolve", ("one_way_partition",), _no_such_name,
           mend=_right_name),
+    Fault("stuck-unreachable", "beta is gone before it has proved itself", ("outbound_unreachable",),
+          _stuck_unreachable, symptom="stuck_accepted", mend=lambda stand: stand.start(THERE)),
+    Fault("stuck-rejected", "beta turns alpha away before either has proved itself", ("outbound_rejected",),
+          _stuck_rejected, symptom="stuck_accepted", mend=_unstuck_rejected),
+    Fault("no-certificate", "somebody calls alpha without a certificate", ("cert_not_presented",),
+          _without_certificate, symptom="unauthorized_with_grant", mend=lambda _stand: None),
     Fault("clock-skew", "beta's clock is ten minutes ahead", ("clock_skew",), _clock_off,
           mend=_other(clock_offset=None)),
     Fault("rate-limit", "beta takes one heartbeat a minute", ("remote_rate_limited",), _rate_limited,
-          mend=_other(heartbeats_per_minute=None, heartbeats_burst=None)),
+          mend=_other(heartbeats_per_minute=600, heartbeats_burst=None)),
     Fault("silent-there", "beta answers and sends no heartbeats", ("remote_failing",), _silent_there,
           mend=_other(jobs_off=None)),
     Fault("token-mistyped", "a newcomer's token is mistyped", ("token_mistyped",), _mistyped),

@@ -260,15 +260,33 @@ def _their_view(case: Case) -> Outcome:
         return Outcome("unknown" if unknown else "bad", said, (case.seen("GET diagnosis", said, "the peer"),),
                        {"view_code": failure.code})  # fmt: skip
     disagreements = _disagreements(case, view, ours, known)
-    evidence = [case.seen(f"there: {key}", view.get(key), "the peer") for key in VIEWED if key in view]
-    facts = {"view": view, "skew_now": _skew(case, view), "disagreements": disagreements}
+    facts = {"view": view, "skew_now": _skew(case, view), "disagreements": disagreements, "own_ca": ours}
+    evidence = [
+        case.seen(what, f"here {here or 'none'}; there {view.get(key) or 'none'}", "both sides")
+        for what, key, here in _both(case, peer, ours, known)
+        if key in view
+    ]
     return Outcome(
         "bad" if disagreements else "ok", " ".join(disagreements) or "Both sides see the same.", tuple(evidence), facts
     )
 
 
-VIEWED = ("now", "status", "last_heartbeat_at", "last_outbound_at", "last_outbound_code", "pair", "ca_fingerprint",
-          "trusted_of_you", "csr_waits")  # fmt: skip
+def _both(case: Case, peer: Peer, ours: str, known: list[str]) -> list[tuple[str, str, Any]]:
+    """What is put side by side: its name, the field of the peer's view, and what this node has for it."""
+    return [
+        ("clock", "now", case.site.clock.now().isoformat()),
+        ("status of the other", "status", peer.status),
+        ("last heartbeat from the other", "last_heartbeat_at", _iso(peer.last_heartbeat_at)),
+        ("last call to the other that worked", "last_outbound_at", _iso(peer.last_outbound_at)),
+        ("error of calls to the other", "last_outbound_code", (peer.last_outbound_error or "").partition(":")[0]),
+        ("pair presented to the other", "pair", case.fact("broken") or case.fact("pair_state")),
+        ("the peer's CA, as known here and as it has it", "ca_fingerprint", ", ".join(known)),
+        ("this node's CA, as it has it and as known there", "trusted_of_you", ours),
+    ]
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment is not None else None
 
 
 def _disagreements(case: Case, view: Mapping[str, Any], ours: str, known: list[str]) -> list[str]:

@@ -133,15 +133,23 @@ def _conclude(cases: Sequence[Case], table: Sequence[Cause]) -> tuple[Finding, .
         beside = {other.cause.code for other in found if other.subject == one.subject}
         return any(code in of_node or code in beside for code in one.cause.after)
 
-    roots = [one for one in found if not explained(one)]
+    # Calls that one and the same change would let through are one finding; the newest of them stands for it.
+    once: dict[Any, Finding] = {}
+    for one in found:
+        if not explained(one):
+            once.setdefault((one.cause.code, one.subject.peer_id, repr(one.fix)) if one.fix else one.key, one)
+    roots = once.values()
     return tuple(
         sorted(roots, key=lambda one: (one.cause.rank, -SEVERITIES.index(one.cause.severity), one.subject.label))
     )
 
 
 def _is_for(cause: Cause, subject: Subject) -> bool:
-    """Causes of refused tokens are told from a peer's record, and from a token that somebody holds."""
-    return cause.scope == subject.scope or (subject.scope == "token" and cause.symptom == "token_mismatch")
+    """Causes of refused tokens are told from a peer's record, from a token that somebody holds, and from an
+    accept of ours that failed."""
+    return cause.scope == subject.scope or (
+        subject.scope in ("token", "approval") and cause.symptom == "token_mismatch"
+    )
 
 
 def worst(findings: Sequence[Finding]) -> str | None:

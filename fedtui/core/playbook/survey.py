@@ -78,6 +78,8 @@ def survey(session: Session, site: Site, now: datetime, wanted: Wanted) -> Surve
         found += _turned_away(session, now, strangers=about is not None)
     if about is None or about in OF_REQUESTS:
         found += _requests(session, now)
+    if about is None or about == "token_mismatch":
+        found += _refused_accepts(session, now)
     with_node = about is None or about in OF_NODE
     return Survey((*((NODE,) if with_node else ()), *found), more)
 
@@ -137,6 +139,16 @@ def _requests(session: Session, now: datetime) -> list[Subject]:
     query = select(Approval).where(or_(Approval.status == "pending", lately))
     rows = session.scalars(query.order_by(Approval.expires_at).limit(MOST_REQUESTS))
     return [_of_approval(row) for row in rows]
+
+
+def _refused_accepts(session: Session, now: datetime) -> list[Subject]:
+    """Accepts of ours that the other side refused lately."""
+    query = select(Approval).where(
+        Approval.action == "system.federation_peer_accept",
+        Approval.status == "failed",
+        Approval.requested_at >= now - REFUSALS_SINCE,
+    )
+    return [_of_approval(row) for row in session.scalars(query.order_by(Approval.id.desc()).limit(MOST_REQUESTS))]
 
 
 def _of_peer(row: Peer) -> Subject:

@@ -82,6 +82,14 @@ def look(
     return found
 
 
+def preview(site: Site, table: ActTable, actor: Actor, fix: Fix) -> list[str]:
+    """What a fix will change, in lines; nothing where it is for a person to do."""
+    if not fix.action or fix.where == "there":
+        return []
+    summary, changes = gate.preview(site, table, actor, fix.action, fix.params)
+    return [summary, *(f"{one.what}: {one.before or 'nothing'} -> {one.after or 'nothing'}" for one in changes)]
+
+
 def mend(site: Site, table: ActTable, actor: Actor, incident_id: str, fix: Fix) -> Mapping[str, Any]:
     """Carry out a fix through the gate: `done`, `pending` with the approval's id, or `failed` with the problem.
 

@@ -185,12 +185,27 @@ def _one_way(case: Case) -> Sense | None:
         return Sense(
             f"It reaches this node, and this node does not reach it. {_words(case)}", fixes=_unreachable_fix(case)
         )
-    view = case.fact("view") or {}
-    if case.fact("status") == "degraded" and view.get("last_outbound_code") in UNREACHABLE:
-        fix = Fix("Have its operators see why they do not reach this node's URL", f"fedtui certs probe {case.site.url}",
-                  where="there")  # fmt: skip
-        return Sense(f"This node reaches it; it does not reach this node ({view['last_outbound_code']}).", fixes=(fix,))
-    return None
+    code = (case.fact("view") or {}).get("last_outbound_code")
+    if case.fact("status") != "degraded" or not code:
+        return None
+    said = f"This node reaches it; its own calls to this node fail: {code}."
+    return Sense(said, fixes=_their_calls(case, str(code)))
+
+
+def _their_calls(case: Case, code: str) -> tuple[Fix, ...]:
+    """What helps where the peer's calls to this node fail, by how they fail."""
+    url = case.site.url
+    if code == "remote_tls_failed":
+        pin = case.fact("own_ca", "")
+        trust = f"fedtui certs trust {url} --ca-fingerprint {pin}"
+        return (
+            Fix("Have its operator compare this node's CA fingerprint with yours, and trust it", trust,
+                "system.federation_certificate_anchor", {"peer": url, "ca_fingerprint": pin}, "there"),
+        )  # fmt: skip
+    if code in UNREACHABLE:
+        return (Fix("Have its operators see why they do not reach this node's URL", f"fedtui certs probe {url}",
+                    where="there"),)  # fmt: skip
+    return (Fix("See why its calls are turned away here", "fedtui decisions list --refused"),)
 
 
 def _silent(case: Case) -> Sense | None:

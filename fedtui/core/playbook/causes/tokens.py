@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fedtui.core.playbook.model import Case, Cause, Fix, Sense
 
 MISMATCH, MISSING = "token_mismatch", "token_missing"
+ACCEPT = "system.federation_peer_accept"
 HELD = {
     "mangled": "token_mistyped",
     "unknown": "token_mistyped",
@@ -37,8 +38,36 @@ def _again(case: Case) -> tuple[Fix, ...]:
     )  # fmt: skip
 
 
+def _refused_there(case: Case) -> Sense | None:
+    """An accept of ours that the other side refused: only its own record tells which of the reasons it was."""
+    row = case.fact("approval")
+    said = str((row.error or {}).get("problem", "")) if row is not None and row.action == ACCEPT else ""
+    if row is None or row.status != "failed" or case.fact("asked_again"):
+        return None
+    ask = Fix("Have its operator make a new token, hand over the whole invite, and accept again",
+              "fedtui peers token PEER --ttl 1h", where="there")  # fmt: skip
+    look = Fix("Have its operator say what became of it", "fedtui doctor token_mismatch --token -", where="there")
+    if "does not match" in said or "not recognized" in said:
+        missing = "Which it was stands only on the other side's record; its operator can tell."
+        return Sense(f"The other side refused the token: {said} {missing}", fixes=(ask, look),
+                     undecided=("token_already_used", "token_expired", "token_superseded"))  # fmt: skip
+    return None
+
+
+def _expired_there(case: Case) -> Sense | None:
+    row = case.fact("approval")
+    said = str((row.error or {}).get("problem", "")) if row is not None and row.action == ACCEPT else ""
+    if "has expired" not in said or case.fact("asked_again"):
+        return None
+    fix = Fix("Have its operator make a new token, and accept again at once", "fedtui peers token PEER --ttl 1h",
+              where="there")  # fmt: skip
+    return Sense(f"The other side says so: {said}", fixes=(fix,))
+
+
 def _mismatch(code: str) -> Callable[[Case], Sense | None]:
     def holds(case: Case) -> Sense | None:
+        if case.subject.scope == "approval":
+            return {"token_mistyped": _refused_there, "token_expired": _expired_there}.get(code, _never)(case)
         held = case.fact("held_token")
         if held is not None:
             return Sense(case.outcomes["token"].said, fixes=_again(case)) if HELD.get(held) == code else None
@@ -47,6 +76,10 @@ def _mismatch(code: str) -> Callable[[Case], Sense | None]:
         return Sense(case.outcomes["refusals"].said, fixes=_again(case)) if found == code else None
 
     return holds
+
+
+def _never(_case: Case) -> Sense | None:
+    return None
 
 
 def _not_sent(case: Case) -> Sense | None:
