@@ -43,6 +43,7 @@ from fedtui.core.playbook.model import Fix
 from fedtui.core.playbook.recognise import Recognised
 from fedtui.core.playbook.survey import Wanted
 from fedtui.core.playbook.wizard import Standing
+from fedtui.core.record import seals  # noqa: F401 - its table
 from fedtui.core.record.changes import Changes
 from fedtui.core.record.events import emit
 from fedtui.core.runtime import daemons, home, identity, migrate, urls

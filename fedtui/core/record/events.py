@@ -7,10 +7,11 @@ committed together or not at all.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, insert, select
+from sqlalchemy import BigInteger, Index, Select, insert, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.record import notices
@@ -98,15 +99,24 @@ KINDS: Mapping[str, str] = {
 """Every kind of event and the severity it has unless the emitter knows better."""
 
 
+GRAVE = "severity IN ('high', 'critical')"
+"""Seldom true: these have an index of their own. Literal, so that the planners see it (notes on the sweep)."""
+
+
 class Event(Base):
     """One thing that happened. `source` names the part that noticed (`sdwan_manager`,
-    `accept_controller`, ...); `correlation_id` is shared by one act and all it caused."""
+    `accept_controller`, ...); `correlation_id` is shared by one act and all it caused;
+    `seal` is the number of the batch it was sealed in (`seals.py`), None until then."""
 
     __tablename__ = "events"
     __table_args__ = (
         Index("ix_events_kind_id", "kind", "id"),
         Index("ix_events_source_id", "source", "id"),
         Index("ix_events_peer_id_id", "peer_id", "id"),
+        Index("ix_events_correlation_id_id", "correlation_id", "id"),
+        Index("ix_events_emitted_at_id", "emitted_at", "id"),
+        Index("ix_events_seal_id", "seal", "id"),
+        Index("ix_events_grave", "id", sqlite_where=text(GRAVE), postgresql_where=text(GRAVE)),
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
@@ -120,6 +130,7 @@ class Event(Base):
     correlation_id: Mapped[str] = mapped_column(Text_)
     payload: Mapped[JsonObject]
     emitted_at: Mapped[Time]
+    seal: Mapped[int | None] = mapped_column(BigInteger)
 
 
 def emit(
@@ -161,20 +172,55 @@ def context(unit: Unit) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events: each part that is given narrows it. `severity` means that or graver; `since` is within,
+    `until` is not; times are aware."""
+
+    source: str | None = None
+    kind: str | None = None
+    severity: str | None = None
+    peer_id: str | None = None
+    correlation_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def narrow(self, query: Select[Any]) -> Select[Any]:
+        """The query, narrowed to these events."""
+        for column in ("source", "kind", "peer_id", "correlation_id"):
+            if (value := getattr(self, column)) is not None:
+                query = query.where(getattr(Event, column) == value)
+        if self.severity is not None:
+            query = query.where(Event.severity.in_(or_graver(self.severity)))
+            if self.severity in ("high", "critical"):
+                query = query.where(text(GRAVE))
+        if self.since is not None:
+            query = query.where(Event.emitted_at >= self.since)
+        return query if self.until is None else query.where(Event.emitted_at < self.until)
+
+
+def or_graver(severity: str) -> tuple[str, ...]:
+    """This severity and those above it."""
+    return SEVERITIES[SEVERITIES.index(severity) :]
+
+
 def recent(
     session: Session,
     *,
     source: str | None = None,
     kind: str | None = None,
+    severity: str | None = None,
     peer_id: str | None = None,
+    correlation_id: str | None = None,
     since: datetime | None = None,
+    until: datetime | None = None,
     limit: int = 100,
 ) -> list[Event]:
+    """The newest events that match, newest first (`Wanted`)."""
+    wanted = Wanted(source, kind, severity, peer_id, correlation_id, since, until)
+    return newest(session, wanted, limit=limit)
+
+
+def newest(session: Session, wanted: Wanted, *, limit: int = 100) -> list[Event]:
     """The newest events that match, newest first."""
-    query = select(Event).order_by(Event.id.desc()).limit(limit)
-    for column, value in ((Event.source, source), (Event.kind, kind), (Event.peer_id, peer_id)):
-        if value is not None:
-            query = query.where(column == value)
-    if since is not None:
-        query = query.where(Event.emitted_at >= since)
-    return list(session.scalars(query))
+    return list(session.scalars(wanted.narrow(select(Event)).order_by(Event.id.desc()).limit(limit)))
