@@ -43,9 +43,10 @@ from fedtui.core.playbook.model import Fix
 from fedtui.core.playbook.recognise import Recognised
 from fedtui.core.playbook.survey import Wanted
 from fedtui.core.playbook.wizard import Standing
-from fedtui.core.record import seals  # noqa: F401 - its table
+from fedtui.core.record import verifying
 from fedtui.core.record.changes import Changes
 from fedtui.core.record.events import emit
+from fedtui.core.record.verifying import Verdict
 from fedtui.core.runtime import daemons, home, identity, migrate, urls
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.clock import Clock, SystemClock
@@ -213,6 +214,12 @@ class Node(Site):
         with self.unit(actor) as unit:
             incidents.close(unit, incidents.find(unit.session, wanted).id, outcome, reason)
 
+    def verify_events(
+        self, *, head: str | None = None, tell: Callable[[int], object] = lambda _sealed: None
+    ) -> Verdict:
+        """Whether the record is as it was sealed (`record/verifying.py`)."""
+        return verifying.verify(self.database, jobs.sealing_key(self), self.clock.now(), head=head, tell=tell)
+
     def jobs(self) -> Sequence[Job]:
         """The schedule."""
         settings = self.settings
@@ -229,6 +236,7 @@ class Node(Site):
                 lambda held: jobs.manager_tick(self, self.acts, held),
             ),
             Job(notifying.JOB, settings.notify_interval, lambda held: notifying.deliver(self, held)),
+            Job(jobs.SEALING_JOB, settings.sealing_interval, lambda held: jobs.sealing(self, held)),
             Job(jobs.MAINTENANCE_JOB, settings.maintenance_interval, lambda held: jobs.maintenance(self, held)),
         )
         return tuple(job for job in table if job.name not in off)

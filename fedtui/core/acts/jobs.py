@@ -8,7 +8,7 @@ change, they change by conditional updates.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ from fedtui.core.acts import accepting, gate, handshake, renewing
 from fedtui.core.acts.table import ActTable
 from fedtui.core.control import approvals, lowering, manager_state, node_settings, operators
 from fedtui.core.peering import heartbeats, tokens
-from fedtui.core.record import notices
+from fedtui.core.record import notices, seals
 from fedtui.core.record.events import emit
 from fedtui.core.runtime import daemons, jobs, lease
 from fedtui.core.runtime.actor import MANAGER, Actor
@@ -31,7 +31,9 @@ from fedtui.core.trust.site import Site
 log = logging.getLogger(__name__)
 MANAGER_JOB = "sdwan_manager"
 MAINTENANCE_JOB = "maintenance"
+SEALING_JOB = "sealing"
 _MAINTENANCE = Actor("job", MAINTENANCE_JOB, origin=f"job {MAINTENANCE_JOB}")
+_SEALING = Actor("job", SEALING_JOB, origin=f"job {SEALING_JOB}")
 
 
 @contextmanager
@@ -150,12 +152,42 @@ def maintenance(site: Site, held: Held | None = None) -> Mapping[str, Any]:
         notices.prune(unit.session, unit.now)
         jobs.prune(unit.session, unit.now)
         daemons.forget_dead(unit.session, now=unit.now)
+    retired = _until_nothing(site, lambda: _retire(site, held))
     return {
         "server_certificate_renewed": renewed,
         "tokens_expired": ended,
         "grants_renewed": len(renewed_grants),
         "grants_archived": archived,
+        "events_retired": retired,
     }
+
+
+def sealing(site: Site, held: Held | None = None) -> Mapping[str, Any]:
+    """Seal what was committed since the last run, batch by batch, each in a transaction of its own."""
+    return {"sealed": _until_nothing(site, lambda: _seal(site, held))}
+
+
+def _seal(site: Site, held: Held | None) -> int:
+    with _fenced(site, _SEALING, held) as unit:
+        return seals.seal_next(unit, sealing_key(site))
+
+
+def _retire(site: Site, held: Held | None) -> int:
+    with _fenced(site, _MAINTENANCE, held) as unit:
+        return seals.retire(unit)
+
+
+def _until_nothing(site: Site, step: Callable[[], int]) -> int:
+    """Repeat a step until it finds nothing to do, or this process is to stop; the sum."""
+    done = 0
+    while not site.stopping.is_set() and (found := step()):
+        done += found
+    return done
+
+
+def sealing_key(site: Site) -> bytes:
+    """The key of this node's seals."""
+    return site.vault.derive(seals.PURPOSE, site.id)
 
 
 def renew_server(unit: Unit, site: Site) -> bool:

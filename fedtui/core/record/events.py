@@ -95,6 +95,7 @@ KINDS: Mapping[str, str] = {
     "system.incident.closed": "low",
     "system.notice.failed": "medium",
     "system.notice.recovered": "low",
+    "system.record.retired": "low",
 }
 """Every kind of event and the severity it has unless the emitter knows better."""
 

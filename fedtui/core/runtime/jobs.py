@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Index, delete, func, select, update
+from sqlalchemy import Index, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.runtime.database import Base
 from fedtui.core.runtime.lease import Held
 from fedtui.core.runtime.types import Id, JsonObject, Time, new_id
 
-KEPT = timedelta(days=7)
+KEPT, KEPT_WELL = timedelta(days=7), timedelta(days=1)
+"""How long runs are kept; those that went well, which are many, for less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,5 +81,7 @@ def last_finished(session: Session, job: str) -> JobRun | None:
 
 
 def prune(session: Session, now: datetime) -> None:
-    """Forget runs older than a week."""
-    session.execute(delete(JobRun).where(JobRun.started_at < now - KEPT))
+    """Forget runs older than a week, and after a day those that went well; the newest of each job stays."""
+    newest = select(func.max(JobRun.id)).group_by(JobRun.job)
+    over = or_(JobRun.started_at < now - KEPT, and_(JobRun.outcome == "ok", JobRun.started_at < now - KEPT_WELL))
+    session.execute(delete(JobRun).where(over, JobRun.id.not_in(newest)).execution_options(synchronize_session=False))

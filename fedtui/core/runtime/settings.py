@@ -60,6 +60,7 @@ class Settings:
     stale_after: timedelta = _setting(_seconds(300), "silence after which a peer is degraded", least=2)
     manager_interval: timedelta = _setting(_seconds(60), "between two ticks of the SDWAN Manager", least=1)
     maintenance_interval: timedelta = _setting(_seconds(3600), "between two maintenance runs", least=1)
+    sealing_interval: timedelta = _setting(_seconds(5), "between two looks for events to seal", least=1)
     lease_ttl: timedelta = _setting(_seconds(10), "after which a silent daemon's work is taken over", least=2)
     outbound_timeout: timedelta = _setting(_seconds(10), "for one call to a peer, all told", least=1)
     outbound_concurrency: int = _setting(128, "heartbeats under way at once", least=1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import json
 import secrets
 from datetime import datetime
@@ -61,10 +62,15 @@ class Vault:
 
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
+        self._seed = hmac.digest(key, b"fedtui vault derived keys", "sha256")
         self.key_id = hashlib.sha256(b"fedtui vault key id" + key).hexdigest()[:16]
 
     def __repr__(self) -> str:
         return f"Vault(key_id={self.key_id!r})"
+
+    def derive(self, purpose: bytes, node_id: str) -> bytes:
+        """A key for one purpose of one node, from which the vault's own cannot be found."""
+        return hmac.digest(self._seed, purpose + b"\0" + node_id.encode(), "sha256")
 
     def seal(self, session: Session, owner: Owner, name: str, value: bytes, now: datetime) -> None:
         """Store `value` under (owner, name), replacing what was there."""
