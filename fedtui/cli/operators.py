@@ -90,11 +90,14 @@ def _read(key: Path) -> str:
 
 
 def _console(name: str) -> list[str]:
-    """What a login of theirs runs, whatever it asks for: by full path, on this home, as this operator."""
+    """What a login of theirs runs, whatever it asks for: by full path, on this home, as this operator.
+
+    Python runs isolated (-I): PYTHONINSPECT, say, would leave an interpreter behind at the end, and that is a shell.
+    """
     script = Path(sys.executable).with_name("fedtui")
-    program = [str(script)] if script.exists() else [sys.executable, "-m", "fedtui"]
+    program = [str(script)] if script.exists() else ["-m", "fedtui"]
     home = str(load_settings().home)
-    return [*program, "console", "--operator", name, "--restricted", "--home", home]
+    return [sys.executable, "-I", *program, "console", "--operator", name, "--restricted", "--home", home]
 
 
 @operators_app.command("recover")

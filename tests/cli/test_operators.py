@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -111,25 +110,33 @@ def _listens(port: int) -> bool:
 def test_a_key_opens_one_operators_console_and_nothing_else(
     home: Home, sshd: tuple[int, Path], tmp_path: Path, make_home: MakeHome
 ) -> None:
-    """Through a real sshd: ben's key shows ben's console, takes no command, no other home, no other operator."""
+    """Through a real sshd that takes any variable: ben's key shows ben's console, takes no command, no other
+    home, no other operator, and none of what Python would do at the environment's bidding."""
     port, keys = sshd
+    planted = tmp_path / "planted"
+    planted.mkdir()
+    (planted / "sitecustomize.py").write_text("print('PLANTED')\n")
     other = make_home("other")
     key = tmp_path / "ben"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     home.ok("operators", "authorize", "ben", "--key", f"{key}.pub", "--file", str(keys))
     words = [
         "-p", str(port), "-i", str(key), "-tt", "-q", "-o", "StrictHostKeyChecking=no", "-o",
-        "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes", "-o", "SendEnv=FEDTUI_*", "127.0.0.1",
+        "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes", "-o", "SendEnv=FEDTUI_* PYTHON*", "127.0.0.1",
     ]  # fmt: skip
     for command in ([], ["sh", "-c", "id"], ["fedtui", "console", "--operator", "ada"]):
-        environ = environment(FEDTUI_OPERATOR="ada", FEDTUI_HOME=str(other.path))
+        environ = environment(
+            FEDTUI_OPERATOR="ada", FEDTUI_HOME=str(other.path), PYTHONINSPECT="1", PYTHONPATH=str(planted)
+        )
         session = Terminal(*words, *command, environ=environ, program="ssh")
         try:
             session.await_text("operator ben")
             session.await_text("RESTRICTED")
             assert b"uid=" not in session.text
             session.press("q")
-            session.wait()
+            assert session.wait() == 0
+            assert b">>>" not in session.text
+            assert b"PLANTED" not in session.text
         finally:
             session.close()
     assert home.ok("operators", "authorize", "ben", "--remove", "--file", str(keys))["removed"] == 1
@@ -184,17 +191,27 @@ def test_the_queue_by_view_and_reason(home: Home) -> None:
 
 
 def test_a_daemon_tells_people_who_look_at_no_console(home: Home, tmp_path: Path) -> None:
-    """The configured command hears of a request within seconds, from the daemon, and a slow one slows nothing down."""
-    heard = tmp_path / "heard"
+    """The configured command hears of a request, from the daemon, and nothing waits for one that takes its time."""
+    heard, go_on = tmp_path / "heard", tmp_path / "go-on"
     script = tmp_path / "tell"
-    script.write_text(f"#!/bin/sh\ncat >> {heard}\necho >> {heard}\nsleep 3\n")
+    script.write_text(f"#!/bin/sh\ncat >> {heard}\necho >> {heard}\nwhile [ ! -e {go_on} ]; do sleep 0.1; done\n")
     script.chmod(0o755)
     with (home.path / "config.toml").open("a") as config:
-        config.write(f'notify_command = "{script}"\nnotify_interval = "1s"\n')
-    home.serve()
-    began = time.monotonic()
-    asked = home.ok("peers", "propose", "https://c.example", code=4)["approval"]
-    assert time.monotonic() - began < 3, "asking does not wait for the command"
-    until(lambda: heard.exists() and asked["id"] in heard.read_text(), "the command hears of it")
-    said = [json.loads(line) for line in heard.read_text().splitlines() if line.strip()]
-    assert any(one["approval"] and one["approval"]["id"] == asked["id"] for one in said)
+        config.write(f'notify_command = "{script}"\nnotify_interval = "1s"\nnotify_timeout = "5m"\n')
+    daemon = home.serve()
+
+    def said() -> list[str]:
+        lines = heard.read_text().splitlines() if heard.exists() else []
+        return [json.loads(line)["approval"]["id"] for line in lines if line.strip() and "approval_id" in line]
+
+    first = home.ok("peers", "propose", "https://c.example", code=4)["approval"]["id"]
+    until(lambda: said() == [first], "the command hears of the first")
+    second = home.ok("peers", "propose", "https://d.example", code=4)["approval"]["id"]
+    assert said() == [first], "asking, and the daemon's answers, did not wait for the command"
+    go_on.touch()
+    until(lambda: said() == [first, second], "the command hears of the second")
+    go_on.unlink()
+    home.ok("peers", "propose", "https://e.example", code=4)
+    until(lambda: len(said()) == 3, "the command hears of the third")
+    daemon.terminate()
+    assert daemon.wait(30) == 0, "the daemon does not wait for the command either"

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -457,7 +461,12 @@ def test_a_command_that_fails_is_tried_again_later_and_seen(make_node: MakeNode,
 
 
 @pytest.mark.parametrize(
-    ("command", "said"), [("/nowhere/at/all", "could not be run"), ("sleep 30", "did not end within 1 s")]
+    ("command", "said"),
+    [
+        ("/nowhere/at/all", "could not be run"),
+        ("it's not closed", "could not be run: No closing quotation"),
+        ("sleep 30", "did not end within 1 s"),
+    ],
 )
 def test_a_command_that_hangs_or_is_not_there_is_said_so(make_node: MakeNode, command: str, said: str) -> None:
     """A missing command and one that does not end are failures with their own words, and end in their time."""
@@ -467,6 +476,67 @@ def test_a_command_that_hangs_or_is_not_there_is_said_so(make_node: MakeNode, co
     assert notifying.deliver(node)["failed"] == 1
     with node.read() as session:
         assert said in (notices.failing(session)[1] or "")
+
+
+def script(path: Path, *lines: str) -> str:
+    path.write_text("\n".join(["#!/bin/sh", *lines]) + "\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_command_that_hangs_is_ended_with_all_it_started(make_node: MakeNode, tmp_path: Path) -> None:
+    """Nothing is left behind by an attempt that was given up: else every retry would add a process."""
+    left = tmp_path / "left"
+    command = script(tmp_path / "hang", "sleep 300 &", f"echo $! > {left}", "wait")
+    node = teller(make_node, command, notify_timeout="1s")
+    with node.unit(ADA) as unit:
+        emit(unit, "system.manager.paused", source="test")
+    assert notifying.deliver(node)["failed"] == 1
+    until_gone(int(left.read_text()))
+
+
+def until_gone(pid: int) -> None:
+    """Wait until a process has ended; one that nobody has waited for yet counts as ended."""
+    deadline, stat = time.monotonic() + 10, Path(f"/proc/{pid}/stat")
+    while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < deadline, "the process still runs"
+        time.sleep(0.02)
+
+
+def test_a_command_that_leaves_a_process_behind_has_taken_its_notice(make_node: MakeNode, tmp_path: Path) -> None:
+    """It ended well: that what it began still runs, and holds its output open, holds nobody up."""
+    left = tmp_path / "left"
+    command = script(tmp_path / "begin", "sleep 300 &", f"echo $! > {left}")
+    node = teller(make_node, command, notify_timeout="60s")
+    with node.unit(ADA) as unit:
+        emit(unit, "system.manager.paused", source="test")
+    began = time.monotonic()
+    try:
+        assert notifying.deliver(node)["told"] == 1
+        assert time.monotonic() - began < 30
+    finally:
+        os.kill(int(left.read_text()), signal.SIGKILL)
+
+
+def test_a_daemon_that_ends_does_not_wait_for_the_command(make_node: MakeNode, tmp_path: Path) -> None:
+    """The command is ended with it, the attempt does not count, and the next daemon tells the notice."""
+    begun = tmp_path / "begun"
+    node = teller(make_node, script(tmp_path / "slow", f"touch {begun}", "sleep 300"), notify_timeout="60s")
+    with node.unit(ADA) as unit:
+        emit(unit, "system.manager.paused", source="test")
+    outcomes: list[Mapping[str, Any]] = []
+    delivering = threading.Thread(target=lambda: outcomes.append(notifying.deliver(node)))
+    delivering.start()
+    deadline = time.monotonic() + 20
+    while not begun.exists():
+        assert time.monotonic() < deadline, "the command was not run"
+        time.sleep(0.02)
+    node.stopping.set()
+    delivering.join(20)
+    assert outcomes == [{"configured": True, "told": 0, "failed": 0}]
+    with node.read() as session:
+        [waiting] = notices.due(session, node.clock.now(), limit=9)
+    assert (waiting.attempts, waiting.outcome) == (0, "waiting")
 
 
 def test_a_notice_is_given_up_after_a_day(make_node: MakeNode, clock: ManualClock) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shlex
+import signal
 import subprocess
+import tempfile
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -27,11 +31,13 @@ JOB = "notices"
 _ACTOR = Actor("job", JOB, origin=f"job {JOB}")
 AT_ONCE = 20
 LONGEST_ERROR = 300
+LOOK_SECONDS = 0.05
+"""Between two looks whether the command has ended, or the daemon is to end."""
 
 
 def deliver(site: Site, held: Held | None = None) -> Mapping[str, Any]:
     """The job: tell what is due, one after the other. A command that fails is tried again later."""
-    command = shlex.split(site.settings.notify_command)
+    command = site.settings.notify_command.strip()
     with site.unit(_ACTOR) as unit:
         if held is not None:
             lease.fence(unit.session, held, now=unit.now, ttl=site.settings.lease_ttl)
@@ -41,34 +47,59 @@ def deliver(site: Site, held: Held | None = None) -> Mapping[str, Any]:
         waiting = notices.due(unit.session, unit.now, limit=AT_ONCE)
     told = failed = 0
     for notice in waiting:
-        if site.stopping.is_set():
+        try:
+            error = _tell(site, command, notice)
+        except _Stopped:
             break
-        error = _tell(site, command, notice)
         told, failed = told + (error is None), failed + (error is not None)
         _record(site, notice, error)
     return {"configured": True, "told": told, "failed": failed}
 
 
-def _tell(site: Site, command: list[str], notice: Notice) -> str | None:
-    """Run the command once; None, or why it did not take the notice."""
+class _Stopped(Exception):
+    """This daemon is to end: the next one tells the notice."""
+
+
+def _tell(site: Site, command: str, notice: Notice) -> str | None:
+    """Run the command once; None, or why it did not take the notice. Raises `_Stopped`."""
+    if site.stopping.is_set():
+        raise _Stopped
     with site.read() as session:
         event = session.get(Event, notice.event_id)
         if event is None:
             return None
         said = json.dumps(_notice(session, site, event), default=_plain)
-    try:
-        done = subprocess.run(
-            command, input=said.encode(), capture_output=True, timeout=site.settings.notify_timeout.total_seconds(),
-            check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return f"did not end within {site.settings.notify_timeout.total_seconds():.0f} s"
-    except OSError as error:
-        return f"could not be run: {error}"[:LONGEST_ERROR]
-    if done.returncode == 0:
-        return None
-    words = done.stderr.decode(errors="replace").strip().splitlines()
-    return f"exit {done.returncode}{': ' + words[-1] if words else ''}"[:LONGEST_ERROR]
+    # Files, not pipes: a command that reads nothing, or leaves a process behind, holds nobody up.
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
+        given.write(said.encode())
+        given.seek(0)
+        try:
+            running = subprocess.Popen(
+                shlex.split(command), stdin=given, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True
+            )
+        except (OSError, ValueError) as error:
+            return f"could not be run: {error}"[:LONGEST_ERROR]
+        code = _await(site, running)
+        if code is None:
+            return f"did not end within {site.settings.notify_timeout.total_seconds():.0f} s"
+        if code == 0:
+            return None
+        errors.seek(max(errors.seek(0, os.SEEK_END) - LONGEST_ERROR, 0))
+        words = errors.read().decode(errors="replace").strip().splitlines()
+    return f"exit {code}{': ' + words[-1] if words else ''}"[:LONGEST_ERROR]
+
+
+def _await(site: Site, running: subprocess.Popen[bytes]) -> int | None:
+    """The command's exit code; None if it had to be ended, with all that it started. Raises `_Stopped`."""
+    until = time.monotonic() + site.settings.notify_timeout.total_seconds()
+    while (code := running.poll()) is None:
+        if time.monotonic() > until or site.stopping.wait(LOOK_SECONDS):
+            os.killpg(running.pid, signal.SIGKILL)
+            running.wait()
+            if site.stopping.is_set():
+                raise _Stopped
+            return None
+    return code
 
 
 def _notice(session: Session, site: Site, event: Event) -> dict[str, Any]:
