@@ -210,9 +210,10 @@ def _keep_answer(site: Site, call: Call, peer_id: str, answer: Mapping[str, Any]
             raise WrongUsage(f"It agrees on contract version {str(version)[:40]}, which this node does not support.")
         with site.unit(call.actor, correlation_id=call.correlation_id) as unit:
             peer = peers.lock(unit, peer_id)
-            if peer.public_ca or not anchors.of_peer(unit.session, peer_id):
-                for anchor in bundle:
-                    anchors.add(unit, peer_id, anchor, source="accept")
+            # A server that is known by another CA, pinned or public, says itself which one signs for us.
+            known = peer.public_ca or bool(anchors.of_peer(unit.session, peer_id))
+            for anchor in bundle:
+                anchors.add(unit, peer_id, anchor, source=anchors.ISSUER if known else "accept")
             credentials.complete(unit, peer_id, cert_pem, chain_pem)
             _admitted(unit, site, peer, call, answer, csr)
     except (WrongUsage, AttributeError) as error:

@@ -305,7 +305,7 @@ def _anchor(site: Site, call: Call) -> Result:
     with site.unit(call.actor, correlation_id=call.correlation_id) as unit:
         locked = peers.lock(unit, peer_id)
         before = [one.fingerprint for one in anchors.of_peer(unit.session, peer_id)]
-        anchors.forget(unit, peer_id)
+        anchors.only_issuers(unit, peer_id)  # what is presented may go on being signed by the CA known before
         anchors.add(unit, peer_id, found, source="operator")
         locked.public_ca = False
         unit.session.flush()

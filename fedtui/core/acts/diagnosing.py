@@ -38,7 +38,7 @@ def view_of(site: Site, peer_id: str, presented: str | None) -> Mapping[str, Any
             "enroll_owed": peer.enroll_owed,
             "csr_waits": credentials.pending(session, peer_id) is not None,
             "ca_fingerprint": certificates.own_ca(session).fingerprint,
-            "trusted_of_you": [one.fingerprint for one in anchors.of_peer(session, peer_id)],
+            "trusted_of_you": [one.fingerprint for one in anchors.all_of(session, peer_id)],
             "refused": [
                 {"decision_id": one.id, "call": one.call, "status": one.status, "answered": one.answered,
                  "code": one.code, "times": one.times, "last_at": one.last_at}

@@ -206,7 +206,7 @@ def _chain(session: Session, row: Certificate) -> list[dict[str, Any]]:
     """From the leaf to its anchor, as far as it is on record."""
     known = read_certificates(row.cert_pem + row.chain_pem, field="certificate")
     if row.peer_id is not None and row.direction == "outbound":
-        known += anchors.certificates_of(session, row.peer_id)
+        known += anchors.issuers_of(session, row.peer_id)
     path = [known[0]]
     while (above := next((one for one in known if one not in path and issued_by(path[-1], one)), None)) is not None:
         path.append(above)

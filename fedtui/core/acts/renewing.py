@@ -196,7 +196,8 @@ def _note_failure(unit: Unit, peer_id: str, problem: Problem) -> None:
     if credential is None:
         return
     now_current = credentials.current(unit.session, peer_id)
-    row = unit.session.get(Certificate, now_current.certificate_id) if now_current is not None else None
+    known = now_current.certificate_id if now_current is not None else None
+    row = unit.session.get(Certificate, known) if known is not None else None
     lifetime = row.not_after - row.not_before if row is not None else LONGEST_WAIT
     credential.attempts += 1
     credential.last_error = f"{problem.code}: {problem.problem} {problem.cause}".strip()

@@ -135,11 +135,13 @@ async def _call(
     connection: Connection, path: str, body: Mapping[str, Any] | None, method: str, headers: Mapping[str, str]
 ) -> Answer:
     failure: RemoteFailed | None = None
-    # Among CAs of one name OpenSSL may take the wrong one: then each is tried by itself. A server that is
-    # not trusted gets no request, so that trying again sends nothing twice.
-    for anchors_pem in tls.without_namesakes(connection.anchors_pem):
+    speaks_for_others = False
+    # A server that is not trusted gets no request, so that trying again sends nothing twice.
+    for anchors_pem, crl_pem in _judged_by(connection):
+        if crl_pem is None and connection.crl_pem is not None and not speaks_for_others:
+            break
         try:
-            context = tls.client_context(anchors_pem, connection.pair, connection.crl_pem)
+            context = tls.client_context(anchors_pem, connection.pair, crl_pem)
         except ssl.SSLError as error:
             raise _own_pair_unusable(error) from error
         for url in connection.urls:
@@ -147,11 +149,20 @@ async def _call(
                 return await _call_one(url + path, body, method, context, headers)
             except RemoteFailed as error:
                 failure = error
+                speaks_for_others = speaks_for_others or error.cause in tls.CRL_OF_ANOTHER
                 if error.code not in ("remote_dns", "remote_refused", "remote_timeout"):
                     break
         if failure is not None and failure.code != "remote_tls_failed":
             break
     raise failure or _timed_out()
+
+
+def _judged_by(connection: Connection) -> list[tuple[Sequence[str] | None, str | None]]:
+    """By which anchors and CRL a server is judged, in turn. Among CAs of one name OpenSSL may take the wrong
+    one: then each is tried by itself. A CRL counts where it is of the CA that issued the server's certificate."""
+    groups = tls.without_namesakes(connection.anchors_pem)
+    crl_pems = [None] if connection.crl_pem is None else [connection.crl_pem, None]
+    return [(group, crl_pem) for crl_pem in crl_pems for group in groups]
 
 
 async def _call_one(

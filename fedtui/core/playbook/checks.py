@@ -249,7 +249,7 @@ def _their_view(case: Case) -> Outcome:
         peer = peers.get(session, case.subject.id)
         connection = client.connection_to(session, case.site.vault, peer, now=case.now, partial_mtls="refuse")
         ours = certificates.own_ca(session).fingerprint
-        known = [one.fingerprint for one in anchors.of_peer(session, peer.id)]
+        known = [one.fingerprint for one in anchors.all_of(session, peer.id)]
     if connection.pair is None:
         return Outcome("skipped", "There is no certificate to ask with yet.")
     try:

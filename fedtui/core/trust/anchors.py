@@ -1,9 +1,13 @@
-"""Trust anchors: which CAs a peer's server may be certified by, each known by its fingerprint."""
+"""Trust anchors: the CAs that a peer is known by, each by its fingerprint.
+
+Mostly one CA stands behind both sides of a peer: its server, and what it signs for this node to
+present. Behind a proxy that terminates TLS they are two: the peer's own CA is then an `ISSUER` only.
+"""
 
 from __future__ import annotations
 
 from cryptography import x509
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.runtime.database import Base
@@ -11,9 +15,12 @@ from fedtui.core.runtime.types import Text_, Time
 from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust.x509_reading import fingerprint, read_certificates, to_pem
 
+ISSUER = "issuer"
+"""The source of a CA that signs what this node presents to the peer, and that no server is taken by."""
+
 
 class TrustAnchor(Base):
-    """A CA certificate trusted for one peer. `source` says how it came: `invite`, `accept`."""
+    """A CA certificate trusted for one peer. `source` says how it came: `invite`, `accept`, `operator`, `ISSUER`."""
 
     __tablename__ = "trust_anchors"
 
@@ -27,9 +34,10 @@ class TrustAnchor(Base):
 
 
 def add(unit: Unit, peer_id: str, certificate: x509.Certificate, *, source: str) -> None:
-    """Trust `certificate` for the peer. Adding it again changes nothing."""
+    """Trust `certificate` for the peer. Adding it again changes nothing, unless it was an issuer only."""
     value = fingerprint(certificate)
-    if unit.session.get(TrustAnchor, (peer_id, value)) is None:
+    known = unit.session.get(TrustAnchor, (peer_id, value), populate_existing=True)
+    if known is None:
         unit.session.add(
             TrustAnchor(
                 peer_id=peer_id,
@@ -41,7 +49,9 @@ def add(unit: Unit, peer_id: str, certificate: x509.Certificate, *, source: str)
                 added_at=unit.now,
             )
         )
-        unit.session.flush()
+    elif known.source == ISSUER:
+        known.source = source
+    unit.session.flush()
 
 
 def forget(unit: Unit, peer_id: str) -> None:
@@ -49,12 +59,32 @@ def forget(unit: Unit, peer_id: str) -> None:
     unit.session.execute(delete(TrustAnchor).where(TrustAnchor.peer_id == peer_id))
 
 
+def only_issuers(unit: Unit, peer_id: str) -> None:
+    """Take no server by the peer's anchors any longer. What they signed for this node to present stays good."""
+    unit.session.execute(update(TrustAnchor).where(TrustAnchor.peer_id == peer_id).values(source=ISSUER))
+
+
 def of_peer(session: Session, peer_id: str) -> list[TrustAnchor]:
-    """The peer's anchors, oldest first."""
-    query = select(TrustAnchor).where(TrustAnchor.peer_id == peer_id).order_by(TrustAnchor.added_at)
-    return list(session.scalars(query))
+    """The anchors that the peer's server is taken by, oldest first."""
+    query = select(TrustAnchor).where(TrustAnchor.peer_id == peer_id, TrustAnchor.source != ISSUER)
+    return list(session.scalars(query.order_by(TrustAnchor.added_at)))
 
 
 def certificates_of(session: Session, peer_id: str) -> list[x509.Certificate]:
-    """The peer's anchors as parsed certificates."""
-    return [one for anchor in of_peer(session, peer_id) for one in read_certificates(anchor.pem, field="anchor")]
+    """The same, as parsed certificates."""
+    return _parsed(of_peer(session, peer_id))
+
+
+def all_of(session: Session, peer_id: str) -> list[TrustAnchor]:
+    """Every CA that the peer is known by, issuers too."""
+    query = select(TrustAnchor).where(TrustAnchor.peer_id == peer_id)
+    return list(session.scalars(query.order_by(TrustAnchor.added_at)))
+
+
+def issuers_of(session: Session, peer_id: str) -> list[x509.Certificate]:
+    """The same, as parsed certificates: who may have signed what we present to it, and its CRL."""
+    return _parsed(all_of(session, peer_id))
+
+
+def _parsed(rows: list[TrustAnchor]) -> list[x509.Certificate]:
+    return [one for anchor in rows for one in read_certificates(anchor.pem, field="anchor")]

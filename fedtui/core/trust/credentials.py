@@ -139,7 +139,7 @@ def _usable_certificate(
     """Leaf, what stands between, and the anchor; `Refused` where no call could use it."""
     leaf, *rest = read_certificates(cert_pem, field="certificate")
     between = rest + (read_certificates(chain_pem, field="ca_chain_pem") if chain_pem.strip() else [])
-    anchor = chains_to(leaf, between, anchors.certificates_of(unit.session, peer_id))
+    anchor = chains_to(leaf, between, anchors.issuers_of(unit.session, peer_id))
     if not presentable(leaf, unit.now):
         raise _refused("is no client certificate that is valid now", "cert_wrong_kind")
     if anchor is None:

@@ -70,7 +70,7 @@ def keep(unit: Unit, peer_id: str, fetched: Fetched | None, *, error: str | None
 def _take(unit: Unit, row: PeerCrl, fetched: Fetched) -> str | None:
     try:
         crl = x509.load_der_x509_crl(fetched.content)
-        issuer = next((one for one in anchors.certificates_of(unit.session, row.peer_id) if _signed(crl, one)), None)
+        issuer = next((one for one in anchors.issuers_of(unit.session, row.peer_id) if _signed(crl, one)), None)
         this_update, next_update, revoked = crl.last_update_utc, crl.next_update_utc, len(crl)
     except UNREADABLE as error:
         return f"it cannot be read: {error}"

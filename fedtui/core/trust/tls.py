@@ -101,6 +101,8 @@ def client_context(
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     elif anchors_pem:
         context.load_verify_locations(cadata="\n".join(anchors_pem))
+        # An anchor is whatever was pinned: many servers show an intermediate CA, and never its root.
+        context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     if crl_pem is not None:
         with _in_a_file(crl_pem.encode()) as file:
             context.load_verify_locations(cafile=file)
@@ -108,6 +110,11 @@ def client_context(
     if pair is not None:
         _load_pair(context, *pair)
     return context
+
+
+CRL_OF_ANOTHER = ("unable to get certificate CRL", "CRL signature failure")
+"""OpenSSL's words where the CRL at hand, whose signature was verified when it was kept, is not of the CA that issued
+a server's certificate: one of another name, or a namesake."""
 
 
 def without_namesakes(anchors_pem: Sequence[str] | None) -> list[Sequence[str] | None]:
