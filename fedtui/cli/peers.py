@@ -139,10 +139,13 @@ def edit(
     url: Annotated[str | None, typer.Option(help="Where the platform has moved.")] = None,
     confirm_endpoint: Annotated[str | None, typer.Option(help="A declared endpoint that may be dialled.")] = None,
     maintenance: Annotated[str | None, typer.Option(help="Planned maintenance for so long, like 2h; or off.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="The prefix it advertises, like fd12::/48; or none.")] = None,
+    expires: Annotated[str | None, typer.Option(help="The peering is agreed for so long, like 365d; or never.")] = None,
     reason: OptionalReason = None,
 ) -> None:
-    """Move a peer's URL, confirm an endpoint, or plan maintenance."""
-    params = {"peer": peer, "url": url, "confirm_endpoint": confirm_endpoint, "maintenance": maintenance}
+    """Move a peer's URL, confirm an endpoint, plan maintenance, or record its prefix or its term."""
+    params = {"peer": peer, "url": url, "confirm_endpoint": confirm_endpoint, "maintenance": maintenance,
+              "prefix": prefix, "expires": expires}  # fmt: skip
     ask("system.federation_peer_edit", params, reason=reason)
 
 

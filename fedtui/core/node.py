@@ -6,6 +6,7 @@ import getpass
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import tomli_w
@@ -34,7 +35,9 @@ from fedtui.core.acts.what_if import Described
 from fedtui.core.control import node_settings, operators, queue
 from fedtui.core.control.approvals import Approval
 from fedtui.core.errors import Refused, WrongUsage
-from fedtui.core.governance import change_requests
+from fedtui.core.governance import change_requests, findings, reporting, scanning
+from fedtui.core.governance import listing as finding_listing
+from fedtui.core.governance.listing import FindingLine
 from fedtui.core.peering import heartbeats, probing
 from fedtui.core.peering.probing import Report, Step
 from fedtui.core.playbook import engine, incidents, recognise, wizard
@@ -53,6 +56,7 @@ from fedtui.core.runtime.clock import Clock, SystemClock
 from fedtui.core.runtime.database import Database
 from fedtui.core.runtime.identity import NodeIdentity
 from fedtui.core.runtime.jobs import Job
+from fedtui.core.runtime.lease import Held
 from fedtui.core.runtime.settings import Settings
 from fedtui.core.runtime.types import new_id
 from fedtui.core.runtime.unit import unit_of_work
@@ -209,6 +213,33 @@ class Node(Site):
             found = incidents.find(session, incident).id
         return wizard.escalate(self, actor, found, title=title, body=body)
 
+    def settle_request(self, actor: Actor, wanted: str, status: str, reason: str) -> Mapping[str, Any]:
+        """Say what became of a change request."""
+        with self.unit(actor) as unit:
+            return change_requests.shape(change_requests.settle(unit, wanted, status, reason))
+
+    def scan_governance(self, actor: Actor) -> dict[str, Any]:
+        """Look for every kind of finding now (`governance/scanning.py`)."""
+        return scanning.scan(self, actor)
+
+    def acknowledge_finding(self, actor: Actor, wanted: str, reason: str, span: timedelta) -> FindingLine:
+        """Hide a finding from what is open, for so long."""
+        with self.unit(actor) as unit:
+            row = findings.acknowledge(unit, wanted, reason=reason, span=span)
+            [line] = finding_listing.starting_with(unit.session, row.id, now=unit.now)
+        return line
+
+    def governance_report(self) -> dict[str, Any]:
+        """All findings, for people who look at no console (`governance/reporting.py`)."""
+        with self.read() as session:
+            return reporting.report(session, self, self.clock.now())
+
+    def _maintenance(self, held: Held) -> Mapping[str, Any]:
+        done = jobs.maintenance(self, held)
+        scanned = scanning.scan(self, held=held)
+        kept = ("appeared", "gone", "open", "held_back", "duration_ms")
+        return {**done, "governance": {name: scanned[name] for name in kept}}
+
     def close_incident(self, actor: Actor, wanted: str, outcome: str, reason: str = "") -> None:
         """End an incident."""
         with self.unit(actor) as unit:
@@ -237,7 +268,7 @@ class Node(Site):
             ),
             Job(notifying.JOB, settings.notify_interval, lambda held: notifying.deliver(self, held)),
             Job(jobs.SEALING_JOB, settings.sealing_interval, lambda held: jobs.sealing(self, held)),
-            Job(jobs.MAINTENANCE_JOB, settings.maintenance_interval, lambda held: jobs.maintenance(self, held)),
+            Job(jobs.MAINTENANCE_JOB, settings.maintenance_interval, self._maintenance),
         )
         return tuple(job for job in table if job.name not in off)
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from fedtui.core.acts.table import Act, Change, Params, Result, Wanted
 from fedtui.core.control import node_settings, operators
 from fedtui.core.errors import Refused, WrongUsage
-from fedtui.core.peering import heartbeats, peers, tokens
+from fedtui.core.peering import heartbeats, peers, prefixes, tokens
 from fedtui.core.peering.peers import Peer
 from fedtui.core.peering.tokens import Invite
 from fedtui.core.record.events import emit
@@ -23,6 +23,8 @@ from fedtui.core.trust.site import Site
 
 SOURCE = "operator"
 REASON_LIMIT = 500
+NO_PREFIX, NEVER = "none", "never"
+"""What takes away a peer's prefix, and the end of its term."""
 
 
 def peer_target(session: Session, params: Params) -> Mapping[str, Any] | None:
@@ -239,11 +241,17 @@ def _read_edit(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
     if raw.get("maintenance"):
         given = str(raw["maintenance"])
         params["maintenance"] = given if given == "off" else durations.show(durations.parse(given, field="maintenance"))
+    if raw.get("prefix"):
+        given = str(raw["prefix"])
+        params["prefix"] = given if given == NO_PREFIX else prefixes.normalize(given, field="--prefix")
+    if raw.get("expires"):
+        given = str(raw["expires"])
+        params["expires"] = given if given == NEVER else durations.show(durations.parse(given, field="--expires"))
     if len(params) == 1:
         raise WrongUsage(
             "There is nothing to change.",
             cause="No edit was named.",
-            fix="Give --url, --confirm-endpoint or --maintenance.",
+            fix="Give --url, --confirm-endpoint, --maintenance, --prefix or --expires.",
             code="nothing_to_do",
         )
     return Wanted(params, peer.id)
@@ -267,6 +275,8 @@ def _summarise_edit(params: Params, target: Mapping[str, Any]) -> str:
         "url": "move it to {}",
         "confirm_endpoint": "dial its endpoint {}",
         "maintenance": "planned maintenance: {}",
+        "prefix": "the prefix it advertises: {}",
+        "expires": "the peering is agreed for: {}",
     }
     said = "; ".join(text.format(params[key]) for key, text in words.items() if key in params)
     return f"Edit {target['remote_instance_url']}: {said}."
@@ -283,6 +293,10 @@ def _edit(unit: Unit, _site: Site, params: Params) -> Result:
     if "maintenance" in params:
         off = params["maintenance"] == "off"
         peer.maintenance_until = None if off else unit.now + durations.parse(params["maintenance"])
+    if "prefix" in params:
+        peer.remote_prefix_advertisement = None if params["prefix"] == NO_PREFIX else params["prefix"]
+    if "expires" in params:
+        peer.expires_at = None if params["expires"] == NEVER else unit.now + durations.parse(params["expires"])
     peer.updated_at = unit.now
     unit.session.flush()
     changed = {key: value for key, value in params.items() if key != "peer_id"}
@@ -329,7 +343,8 @@ def _token_changes(params: Params, target: Mapping[str, Any]) -> Sequence[Change
 
 
 def _edit_changes(params: Params, target: Mapping[str, Any]) -> Sequence[Change]:
-    before = {"url": target["remote_instance_url"], "confirm_endpoint": "not dialled", "maintenance": ""}
+    before = {"url": target["remote_instance_url"], "confirm_endpoint": "not dialled", "maintenance": "", "prefix": "",
+              "expires": ""}  # fmt: skip
     return tuple(
         Change(key.replace("_", " "), before[key], str(value)) for key, value in params.items() if key in before
     )

@@ -64,6 +64,7 @@ def peer(session: Session, row: Peer) -> Shape:
         "data_residency": row.data_residency,
         "operator_contact": row.operator_contact,
         "maintenance_until": row.maintenance_until,
+        "expires_at": row.expires_at,
         "metadata": row.metadata_,
         "created_at": row.created_at,
         "updated_at": row.updated_at,

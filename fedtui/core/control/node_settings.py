@@ -1,4 +1,4 @@
-"""Settings that weaken a node: kept in its database, changed only through the gate."""
+"""Settings that weaken a node, or that its findings rest on: kept in its database, changed only through the gate."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.errors import WrongUsage
+from fedtui.core.peering import prefixes
 from fedtui.core.record.events import emit
 from fedtui.core.runtime.database import Base
 from fedtui.core.runtime.types import Text_, Time
@@ -24,6 +25,14 @@ def _fingerprints(text: str) -> str | None:
     """SHA-256 fingerprints, separated by commas, each once; None if that is not what it is."""
     found = {one.strip().lower().replace(" ", "") for one in text.split(",") if one.strip()}
     return ",".join(sorted(found)) if all(_FINGERPRINT.fullmatch(one) for one in found) else None
+
+
+def _prefix(text: str) -> str | None:
+    """A prefix in its one spelling, or nothing; None if that is not what it is."""
+    try:
+        return prefixes.normalize(text) if text.strip() else ""
+    except WrongUsage:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +60,14 @@ TABLE: Mapping[str, Setting] = {
         read=_fingerprints,
         takes="fingerprints (sha256:...) of proxies' certificates, separated by commas; empty for none",
     ),
+    "own_prefix": Setting(
+        "",
+        "this platform's own prefix, which no peer may overlap",
+        read=_prefix,
+        takes="a unique local /48, /56 or /64, like fd12:3456:789a::/48; empty for none",
+    ),
 }  # fmt: skip
-"""Each setting that weakens the node."""
+"""Each setting that is changed through the gate."""
 
 
 class NodeSetting(Base):

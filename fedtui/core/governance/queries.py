@@ -1,0 +1,278 @@
+"""What the rules of governance ask the record (domain, section 8): one query a kind, each set-based and read-only.
+
+Each yields `subject` (what tells findings of a kind apart), `peer_id`, perhaps `severity`, and facts by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, String, and_, case, cast, false, func, literal, null, or_, select, union_all
+from sqlalchemy.orm import Session, aliased
+
+from fedtui.core.access.grants import Grant
+from fedtui.core.control import node_settings
+from fedtui.core.control.policies import Lowering
+from fedtui.core.peering import heartbeats, prefixes
+from fedtui.core.peering.peers import MAY_HEARTBEAT, Peer
+from fedtui.core.runtime import daemons
+from fedtui.core.runtime.types import UtcTime
+from fedtui.core.trust.certificates import Certificate
+from fedtui.core.trust.site import Site
+
+PEER_CERTIFICATE, SERVER_CERTIFICATE, OWN_CA = timedelta(days=30), timedelta(days=14), timedelta(days=365)
+"""How long before its end a certificate is a finding."""
+GRANT_END, GRANT_REVIEW = timedelta(days=7), timedelta(days=90)
+RENEWAL_LATE = timedelta(hours=2)
+"""A grant that renews itself is a finding only when its renewal is so late."""
+HEARTBEAT_GRACE = 3
+"""Stale windows that a peer must be heard of again before it no longer counts as stale."""
+IN_SERVICE = ("active", "degraded")
+"""A peer that is active but for its heartbeats has declared no more and no less for that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """One look at the node: its session, moment and settings."""
+
+    session: Session
+    now: datetime
+    site: Site
+
+
+# --- peers -------------------------------------------------------------------------------
+
+
+def _peers(*facts: Any) -> Any:
+    return select(Peer.id.label("subject"), Peer.id.label("peer_id"), Peer.remote_instance_url.label("url"), *facts)
+
+
+def _blank(column: Any) -> ColumnElement[bool]:
+    return func.coalesce(column, "") == ""
+
+
+def overlapping(scan: Scan) -> Any:
+    """Of peers in one /48, each but the one that was there first; and each in our own."""
+    advertises = and_(Peer.status != "revoked", Peer.remote_prefix_advertisement.is_not(None))
+    network = func.substr(Peer.remote_prefix_advertisement, 1, prefixes.SITE_CHARACTERS)
+    shared = (
+        select(network.label("network"), func.min(Peer.id).label("first"))
+        .where(advertises)
+        .group_by(network)
+        .having(func.count() > 1)
+        .subquery()
+    )
+    first = aliased(Peer)
+    ours = node_settings.value(scan.session, "own_prefix")
+
+    def overlap(subject: Any, other: Any, theirs: Any, severity: str) -> Any:
+        return select(
+            subject.label("subject"),
+            Peer.id.label("peer_id"),
+            literal(severity).label("severity"),
+            Peer.remote_instance_url.label("url"),
+            Peer.remote_prefix_advertisement.label("prefix"),
+            other.label("other"),
+            theirs.label("other_prefix"),
+        ).where(advertises)
+
+    two_peers = (
+        overlap(Peer.id + "/" + first.id, first.remote_instance_url, first.remote_prefix_advertisement, "high")
+        .join(shared, network == shared.c.network)
+        .join(first, first.id == shared.c.first)
+        .where(Peer.id != first.id)
+    )
+    with_us = overlap(Peer.id + "/own", literal("this node"), literal(ours), "critical").where(
+        network == prefixes.site(ours) if ours else false()
+    )
+    return union_all(two_peers, with_us)
+
+
+def no_handshake(_scan: Scan) -> Any:
+    """Accepted, and nothing was ever signed for it."""
+    return _peers().where(Peer.status == "accepted", Peer.signed_at.is_(None))
+
+
+def expired_trust(scan: Scan) -> Any:
+    """Past the end of its term, and not revoked."""
+    return _peers(Peer.expires_at.label("until")).where(Peer.status != "revoked", Peer.expires_at <= scan.now)
+
+
+def stale(scan: Scan) -> Any:
+    """Not heard of within the stale window, and not in planned maintenance."""
+    heard = func.coalesce(Peer.last_heartbeat_at, Peer.last_handshake_at, Peer.updated_at, type_=UtcTime)
+    return _peers(heard.label("heard")).where(
+        Peer.peer_kind == "platform",
+        # A stale peer is degraded by the next sweep, and is no less stale for it.
+        Peer.status.in_(("enrolled", *IN_SERVICE)),
+        heard < scan.now - scan.site.settings.stale_after,
+        or_(Peer.maintenance_until.is_(None), Peer.maintenance_until <= scan.now),
+    )
+
+
+def heard_of(scan: Scan) -> bool:
+    """Whether heartbeats could have arrived: after our own downtime every peer looks stale."""
+    settings = scan.site.settings
+    since = daemons.listening_since(scan.session, now=scan.now, ttl=3 * settings.lease_ttl)
+    return since is not None and scan.now - since >= settings.stale_after
+
+
+def heartbeat_grace(scan: Scan) -> timedelta:
+    """How long a peer must be heard of again before it no longer counts as stale: it may hover about the limit."""
+    return HEARTBEAT_GRACE * scan.site.settings.stale_after
+
+
+def capability_drift(_scan: Scan) -> Any:
+    """Extensions declared, no capabilities."""
+    extensions = cast(Peer.extension_slugs, String)
+    declared = and_(extensions != "[]", cast(Peer.capabilities, String) == "{}")
+    return _peers(extensions.label("extensions")).where(Peer.status.in_(MAY_HEARTBEAT), declared)
+
+
+def schema_drift(scan: Scan) -> Any:
+    """The versions are few, so they are compared here, and the peers found by them."""
+    ours = scan.site.settings.platform_version
+    known = scan.session.scalars(select(Peer.platform_version).distinct())
+    apart = [one for one in known if one and heartbeats.schema_compatibility(ours, one) == "drift"]
+    facts = (Peer.platform_version.label("theirs"), literal(ours).label("ours"))
+    return _peers(*facts).where(Peer.status.in_(MAY_HEARTBEAT), Peer.platform_version.in_(apart))
+
+
+def not_declared(column: Any) -> Callable[[Scan], Any]:
+    """In service, and silent about this."""
+    return lambda _scan: _peers().where(Peer.status.in_(IN_SERVICE), _blank(column))
+
+
+def drill(scan: Scan) -> Any:
+    """Accepting any caller, on a node in drill mode."""
+    open_to_all = Peer.drill_mode if node_settings.is_on(scan.session, "drill_mode") else false()
+    return _peers().where(Peer.status == "proposed", open_to_all)
+
+
+# --- certificates ------------------------------------------------------------------------
+
+
+def peer_certificates(when: Callable[[Scan], Any]) -> Callable[[Scan], Any]:
+    """Of each live peer and direction the certificate in service, where `when` holds."""
+
+    def query(scan: Scan) -> Any:
+        newest = (
+            select(func.max(Certificate.id))
+            .where(Certificate.revoked_at.is_(None), Certificate.superseded_at.is_(None))
+            .where(Certificate.peer_id.is_not(None), Certificate.direction.in_(("inbound", "outbound")))
+            .group_by(Certificate.peer_id, Certificate.direction)
+        )
+        ours = Certificate.direction == "outbound"
+        return (
+            select(
+                (Certificate.peer_id + "/" + Certificate.direction).label("subject"),
+                Certificate.peer_id,
+                Certificate.id.label("certificate_id"),
+                Certificate.not_after,
+                Peer.remote_instance_url.label("url"),
+                case((ours, "this node presents to"), else_="is presented to this node by").label("which"),
+                case((ours, "rotate"), else_="issue").label("renewal"),
+            )
+            .join(Peer, Peer.id == Certificate.peer_id)
+            .where(Certificate.id.in_(newest), Peer.status != "revoked", when(scan))
+        )
+
+    return query
+
+
+def own_certificates(when: Callable[[Scan], Any]) -> Callable[[Scan], Any]:
+    """Our newest server certificate and CA, where `when` holds."""
+
+    def query(scan: Scan) -> Any:
+        newest = (
+            select(func.max(Certificate.id))
+            .where(Certificate.direction == "own", Certificate.subject_kind.in_(("ca", "server")))
+            .where(Certificate.revoked_at.is_(None), Certificate.superseded_at.is_(None))
+            .group_by(Certificate.subject_kind)
+        )
+        is_ca = Certificate.subject_kind == "ca"
+        return select(
+            Certificate.subject_kind.label("subject"),
+            null().label("peer_id"),
+            Certificate.id.label("certificate_id"),
+            Certificate.not_after,
+            case((is_ca, "CA"), else_="server").label("which"),
+            case((is_ca, "ca show"), else_="manager status").label("look"),
+        ).where(Certificate.id.in_(newest), when(scan))
+
+    return query
+
+
+def expired(scan: Scan) -> Any:
+    """Past its end."""
+    return Certificate.not_after <= scan.now
+
+
+def peer_certificate_ends(scan: Scan) -> Any:
+    """Within 30 days."""
+    return and_(Certificate.not_after > scan.now, Certificate.not_after <= scan.now + PEER_CERTIFICATE)
+
+
+def own_certificate_ends(scan: Scan) -> Any:
+    """A server certificate within 14 days, a CA within a year."""
+    ca = and_(Certificate.subject_kind == "ca", Certificate.not_after <= scan.now + OWN_CA)
+    server = and_(Certificate.subject_kind == "server", Certificate.not_after <= scan.now + SERVER_CERTIFICATE)
+    return and_(Certificate.not_after > scan.now, or_(ca, server))
+
+
+# --- grants and policies -----------------------------------------------------------------
+
+
+def _grants(scan: Scan, *facts: Any) -> Any:
+    """Grants in force of peers that are not revoked."""
+    return (
+        select(
+            Grant.id.label("subject"),
+            Grant.peer_id,
+            Peer.remote_instance_url.label("url"),
+            Grant.remote_subject.label("holder"),
+            Grant.resource_kind.label("resource"),
+            *facts,
+        )
+        .join(Peer, Peer.id == Grant.peer_id)
+        .where(Grant.revoked_at.is_(None), Grant.archived_at.is_(None), Grant.expires_at > scan.now)
+        .where(Peer.status != "revoked")
+    )
+
+
+def unrestricted(scan: Scan) -> Any:
+    """Admin or migrate, with three empty allowlists."""
+    scopes = cast(Grant.permission_scopes, String)
+    lists = (Grant.node_instance_ids, Grant.sdwan_network_ids, Grant.source_cidrs)
+    return _grants(scan, scopes.label("scopes")).where(
+        or_(scopes.contains('"admin"'), scopes.contains('"migrate"')),
+        *(cast(one, String) == "[]" for one in lists),
+    )
+
+
+def grant_ends(scan: Scan) -> Any:
+    """Within 7 days, unless it renews itself in time."""
+    by_hand = or_(Grant.renew_at.is_(None), Grant.renew_at < scan.now - RENEWAL_LATE)
+    soon = Grant.expires_at <= scan.now + GRANT_END
+    return _grants(scan, Grant.expires_at.label("until")).where(soon, by_hand)
+
+
+def unreviewed(scan: Scan) -> Any:
+    """Issued over 90 days ago."""
+    return _grants(scan, Grant.issued_at.label("issued")).where(Grant.issued_at < scan.now - GRANT_REVIEW)
+
+
+def lowered(scan: Scan) -> Any:
+    """In force, or past its deadline and not ended."""
+    over = case((Lowering.until <= scan.now, " and has outlived it: nothing has ended it yet"), else_="")
+    return select(
+        Lowering.action.label("subject"),
+        null().label("peer_id"),
+        Lowering.policy,
+        Lowering.until,
+        Lowering.lowered_by.label("by"),
+        over.label("over"),
+    ).where(Lowering.restored_at.is_(None))
