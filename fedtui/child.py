@@ -94,12 +94,16 @@ class ChildDaemon:
             process.kill()
             process.wait()
 
+    def printed(self) -> str:
+        """What it has printed since it was started, without what earlier runs left in the log. Raises `OSError`."""
+        with self.log.open("rb") as file:
+            file.seek(self._log_from)
+            return file.read().decode(errors="replace")
+
     def complaint(self) -> str:
         """Why it ended, as far as its log of this run tells: the problem and its cause, else the last line."""
         try:
-            with self.log.open("rb") as file:
-                file.seek(self._log_from)
-                lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+            lines = [line for line in self.printed().splitlines() if line.strip()]
         except OSError as error:
             return f"Its log cannot be read: {error}"
         starts = [place for place, line in enumerate(lines) if line.startswith("fedtui: ")]

@@ -40,6 +40,8 @@ CLOCKS = {
     "heartbeats_per_minute": 600,
 }
 ACTIVE_WITHIN_SECONDS = 60
+LISTENING = "listening on https://"
+"""What a daemon prints once it takes connections."""
 POLL_SECONDS = 0.1
 Say = Callable[[str], None]
 
@@ -174,15 +176,16 @@ def _ended(node: Node, approval_id: str) -> approvals.Approval | None:
 
 
 def await_listening(member: DemoNode) -> None:
-    log = member.daemon.log
+    """Wait until the daemon, as it was started last, takes connections. Raises `Unusable`."""
+    daemon = member.daemon
 
     def listening() -> bool | None:
-        if member.daemon.ended:
-            raise Unusable(f"{member.name} did not start.", cause=log.read_text()[-500:], fix=f"See {log}.")
-        return b"listening on" in log.read_bytes() or None
+        if daemon.ended:
+            raise Unusable(f"{member.name} did not start.", cause=daemon.complaint(), fix=f"See {daemon.log}.")
+        return LISTENING in daemon.printed() or None
 
     if until(listening, ACTIVE_WITHIN_SECONDS) is None:
-        raise Unusable(f"{member.name} did not start in time.", cause=log.read_text()[-500:], fix=f"See {log}.")
+        raise Unusable(f"{member.name} did not start in time.", cause=daemon.complaint(), fix=f"See {daemon.log}.")
 
 
 def await_active(federation: Federation, started: float) -> None:

@@ -19,7 +19,8 @@ from fedtui.core.control import policies
 from fedtui.core.control.approvals import Approval
 from fedtui.core.errors import NotFound, Refused, WrongUsage
 from fedtui.core.node import Node
-from fedtui.core.peering import tokens
+from fedtui.core.peering import heartbeats, tokens
+from fedtui.core.peering.heartbeats import Declared
 from fedtui.core.peering.peers import Peer
 from fedtui.core.peering.tokens import Invite
 from fedtui.core.playbook import causes, checks, engine, incidents, recognise, wizard
@@ -30,6 +31,7 @@ from fedtui.core.runtime import daemons, lease
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.jobs import JobRun
 from fedtui.core.runtime.types import new_id
+from fedtui.core.trust import certificates
 from tests.conftest import MakeNode, ManualClock
 from tests.core.test_peers import new_peer, put_in
 from tests.core.world import World, make_world
@@ -377,6 +379,41 @@ def test_a_refused_call_is_found_and_goes_when_it_would_be_allowed(node: Node) -
     world.kept(world.asked(None, fingerprint=None, subject=""))
     assert found(node) == []
     assert found(node, "unauthorized_with_grant") == ["cert_not_presented"]
+
+
+def test_a_refusal_for_the_grant_outlives_a_heartbeat_and_one_for_the_caller_does_not(
+    node: Node, clock: ManualClock
+) -> None:
+    """A heartbeat proves who the peer is, and says nothing of a bearer that is none."""
+    world = make_world(node)
+    alive(node)
+    clock.advance(seconds=1)
+    world.kept(world.asked(None, bearer="secret"))
+    world.kept(world.asked(None, call="heartbeat", fingerprint="sha256:lost", subject=f"CN=fed:{world.peer_id}"))
+    assert found(node) == ["cert_unknown", "grant_token_malformed"]
+    clock.advance(seconds=1)
+    with node.unit(ADA) as unit:
+        heartbeats.record(unit, world.peer_id, Declared())
+    assert found(node) == ["grant_token_malformed"]
+
+
+def test_a_certificate_that_was_replaced_is_not_held_against_calls_from_before(node: Node, clock: ManualClock) -> None:
+    """A call refused for its grant is judged again with the certificate that the peer has now; once its grant fits,
+    neither a revoked nor a missing certificate brings it back."""
+    world = make_world(node)
+    alive(node)
+    grant_id = world.grant(cidrs=["192.0.2.0/24"])
+    world.kept(world.asked(grant_id))
+    clock.advance(seconds=1)
+    with node.unit(ADA) as unit:
+        row = certificates.by_fingerprint(unit.session, world.fingerprint)
+        assert row is not None
+        certificates.revoke(unit, row, "test")
+    assert found(node) == []
+    world.act("system.federation_certificate_mint", {"peer": world.peer_id})
+    assert found(node) == ["source_ip_not_allowed"]
+    node.request(ADA, "system.federation_grant_edit", {"grant": grant_id, "source_cidrs": ["10.0.0.0/8"]})
+    assert found(node) == []
 
 
 # --- recognising ---------------------------------------------------------------------------

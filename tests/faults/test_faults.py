@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from fedtui.core.control import node_settings
 from fedtui.core.errors import Problem, Refused
-from fedtui.core.faults.catalogue import FAULTS, STRANGER
+from fedtui.core.faults.catalogue import FAULTS, STRANGER, peer_of
 from fedtui.core.faults.model import HERE, MARKER, THERE, Fault, require_practice
 from fedtui.core.peering import peers
 from fedtui.core.playbook import causes, engine
@@ -76,11 +77,22 @@ def codes(found: Diagnosis) -> list[str]:
 
 
 def made_well(stand: PracticeRange) -> None:
-    """Wait until the doctor finds nothing."""
+    """Wait until the doctor finds nothing and both nodes are at ease with each other: so the next fault begins."""
     until = time.monotonic() + PATIENCE_SECONDS
     while codes(found := diagnosed(stand)):
         assert time.monotonic() < until, [engine.finding_shape(one, found) for one in found.findings]
         time.sleep(0.3)
+    while not (at_ease(stand, HERE) and at_ease(stand, THERE)):
+        assert time.monotonic() < until, "the doctor finds nothing, and the nodes are not at ease with each other"
+        time.sleep(0.1)
+
+
+def at_ease(stand: PracticeRange, name: str) -> bool:
+    """Whether a node has its peer active, calls it without an error, and owes it nothing."""
+    with stand.opened(name) as node:
+        peer = peer_of(node)
+    owes = peer.enroll_owed or peer.offered_csr_pem is not None
+    return peer.status == "active" and peer.last_outbound_error is None and not owes
 
 
 def carry_out(stand: PracticeRange, found: Diagnosis) -> None:
@@ -99,7 +111,10 @@ def tidy(stand: PracticeRange) -> None:
         known = peers.by_url(session, STRANGER)
     if known is not None:
         stand.act(HERE, "federation_peer_revoke", {"peer": STRANGER, "reason": "for practice"})
-    stand.act(HERE, "settings_change", {"key": "drill_mode", "value": "off"})
+    with stand.opened(HERE) as node, node.read() as session:
+        drill = node_settings.is_on(session, "drill_mode")
+    if drill:
+        stand.act(HERE, "settings_change", {"key": "drill_mode", "value": "off"})
 
 
 @pytest.mark.timeout(240)

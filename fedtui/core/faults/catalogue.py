@@ -177,7 +177,7 @@ def _wrong_anchor(stand: Range) -> None:
         [known] = anchors.certificates_of(unit.session, peer.id)
         anchors.forget(unit, peer.id)
         anchors.add(unit, peer.id, _namesake(known), source="drill")
-    _calls_fail(stand)
+    _calls_fail(stand, "remote_tls_failed")
 
 
 def _namesake(ca: x509.Certificate) -> x509.Certificate:
@@ -191,16 +191,17 @@ def _namesake(ca: x509.Certificate) -> x509.Certificate:
     )
 
 
-def _calls_fail(stand: Range) -> None:
-    """Wait until alpha has noticed that its calls to beta fail."""
+def _calls_fail(stand: Range, code: str) -> None:
+    """Wait until alpha has noticed that its calls to beta fail, and in this way."""
     with stand.opened(HERE) as node:
         peer_id = peer_of(node).id
 
-        def failing() -> str | None:
+        def failing() -> bool | None:
             with node.read() as session:
-                return peers.get(session, peer_id).last_outbound_error
+                error = peers.get(session, peer_id).last_outbound_error or ""
+            return error.startswith(f"{code}:") or None
 
-        stand.until("a call to the peer fails", failing)
+        stand.until(f"a call to the peer fails as {code}", failing)
 
 
 def _revoked_there(stand: Range) -> None:
@@ -208,12 +209,12 @@ def _revoked_there(stand: Range) -> None:
         row = certificates.current_inbound(session, peer_of(node).id)
         serial = row.serial if row is not None else ""
     stand.act(THERE, "federation_certificate_revoke", {"serial": serial, "reason": WHY})
-    _calls_fail(stand)
+    _calls_fail(stand, "remote_rejecting_auth")
 
 
 def _suspended_there(stand: Range) -> None:
     stand.act(THERE, "federation_peer_suspend", {"peer": stand.url(HERE), "reason": WHY})
-    _calls_fail(stand)
+    _calls_fail(stand, "remote_rejecting_auth")
 
 
 # --- the network and the other side -----------------------------------------------------------
@@ -239,6 +240,7 @@ def _port_blocked(stand: Range) -> None:
     stand.stop(THERE)
     host, _, port = stand.url(THERE).removeprefix("https://").partition(":")
     stand.beside("fedtui.practice.black_hole", host, port)
+    _long_ago(stand)
     _degraded(stand)
 
 
@@ -251,7 +253,7 @@ def _stuck_unreachable(stand: Range) -> None:
     """Beta is gone while alpha lets it prove itself anew."""
     stand.stop(THERE)
     _proving_anew(stand)
-    _calls_fail(stand)
+    _calls_fail(stand, "remote_refused")
 
 
 def _proving_anew(stand: Range) -> None:
@@ -260,16 +262,10 @@ def _proving_anew(stand: Range) -> None:
 
 
 def _stuck_rejected(stand: Range) -> None:
-    """Beta has suspended alpha, and sends nothing; alpha lets it prove itself anew."""
-    _other(jobs_off=f"{heartbeats.JOB},{jobs.MANAGER_JOB}")(stand)
+    """Beta has suspended alpha, and so sends nothing; alpha lets it prove itself anew."""
     stand.act(THERE, "federation_peer_suspend", {"peer": stand.url(HERE), "reason": WHY})
     _proving_anew(stand)
-    _calls_fail(stand)
-
-
-def _unstuck_rejected(stand: Range) -> None:
-    stand.act(THERE, "federation_peer_resume", {"peer": stand.url(HERE)})
-    _other(jobs_off=None)(stand)
+    _calls_fail(stand, "remote_rejecting_auth")
 
 
 def _without_certificate(stand: Range) -> None:
@@ -277,7 +273,9 @@ def _without_certificate(stand: Range) -> None:
 
 
 def _gone_for_a_day(stand: Range) -> None:
-    _peer_stopped(stand)
+    stand.stop(THERE)
+    _long_ago(stand)
+    _degraded(stand)
     with stand.opened(HERE) as node, node.unit(node.actor("drill")) as unit:
         peer = peers.lock(unit, peer_of(node).id)
         peers.note(unit, peer, degraded_at=(unit.now - timedelta(hours=30)).isoformat())
@@ -285,7 +283,7 @@ def _gone_for_a_day(stand: Range) -> None:
 
 def _no_such_name(stand: Range) -> None:
     stand.act(HERE, "federation_peer_edit", {"peer": stand.url(THERE), "url": "https://no-such-host.invalid:8443"})
-    _calls_fail(stand)
+    _calls_fail(stand, "remote_dns")
 
 
 def _right_name(stand: Range) -> None:
@@ -319,29 +317,21 @@ def _clock_off(stand: Range) -> None:
 
 def _rate_limited(stand: Range) -> None:
     _other(heartbeats_per_minute=1, heartbeats_burst=1)(stand)
-    with stand.opened(HERE) as node:
-        peer_id = peer_of(node).id
-
-        def limited() -> bool | None:
-            with node.read() as session:
-                error = peers.get(session, peer_id).last_outbound_error or ""
-            return error.startswith("remote_rate_limited") or None
-
-        stand.until("the peer says that it is too much", limited)
+    _calls_fail(stand, "remote_rate_limited")
 
 
 def _silent_there(stand: Range) -> None:
     _other(jobs_off=f"{heartbeats.JOB},{jobs.MANAGER_JOB}")(stand)
+    _long_ago(stand)
     _degraded(stand)
-    with stand.opened(HERE) as node:
-        peer_id, long = peer_of(node).id, 2 * node.settings.stale_after
 
-        def silent() -> bool | None:
-            with node.read() as session:
-                last = peers.get(session, peer_id).last_heartbeat_at
-            return (last is not None and node.clock.now() - last > long) or None
 
-        stand.until("nothing comes for a long time", silent)
+def _long_ago(stand: Range) -> None:
+    """Beta sends no more from here on; as if that had begun a good while ago."""
+    with stand.opened(HERE) as node, node.unit(node.actor("drill")) as unit:
+        peer = peers.lock(unit, peer_of(node).id)
+        peer.last_heartbeat_at = unit.now - 3 * node.settings.stale_after
+        unit.session.flush()
 
 
 # --- tokens -----------------------------------------------------------------------------------
@@ -466,41 +456,45 @@ def _of_another(stand: Range) -> None:
 
 
 def _unknown_certificate(stand: Range) -> None:
+    began = datetime.now(UTC)
     with stand.opened(HERE) as node, node.unit(node.actor("drill")) as unit:
         unit.session.execute(delete(Certificate).where(Certificate.direction == "inbound"))
-    _refused(stand, "cert_unknown")
+    _refused(stand, "cert_unknown", began)
 
 
 def _ran_out(stand: Range) -> None:
+    began = datetime.now(UTC)
     with stand.opened(HERE) as node, node.unit(node.actor("drill")) as unit:
         past = unit.now - timedelta(minutes=1)
         unit.session.execute(update(Certificate).where(Certificate.direction == "inbound").values(not_after=past))
-    _refused(stand, "cert_expired")
+    _refused(stand, "cert_expired", began)
 
 
 def _suspended_here(stand: Range) -> None:
+    began = datetime.now(UTC)
     stand.act(HERE, "federation_peer_suspend", {"peer": stand.url(THERE), "reason": WHY})
-    _refused(stand, "peer_not_reachable")
+    _refused(stand, "peer_not_reachable", began)
 
 
 def _revoked_here(stand: Range) -> None:
+    began = datetime.now(UTC)
     with stand.opened(HERE) as node, node.read() as session:
         row = certificates.current_inbound(session, peer_of(node).id)
         serial = row.serial if row is not None else ""
     stand.act(HERE, "federation_certificate_revoke", {"serial": serial, "reason": WHY})
-    _refused(stand, "cert_revoked")
+    _refused(stand, "cert_revoked", began)
 
 
-def _refused(stand: Range, code: str) -> None:
-    """Wait until alpha has turned beta away."""
+def _refused(stand: Range, code: str, since: datetime) -> None:
+    """Wait until alpha has turned beta away for this, after that moment."""
     with stand.opened(HERE) as node:
 
         def kept() -> bool | None:
             with node.read() as session:
                 found = decisions.listing(session, refused_only=True, limit=20)
-            return any(one.code == code for one in found) or None
+            return any(one.code == code and one.last_at >= since for one in found) or None
 
-        stand.until("the peer is turned away", kept)
+        stand.until(f"the peer is turned away as {code}", kept)
 
 
 # --- requests ----------------------------------------------------------------------------------
@@ -591,7 +585,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("stuck-unreachable", "beta is gone before it has proved itself", ("outbound_unreachable",),
           _stuck_unreachable, symptom="stuck_accepted", mend=lambda stand: stand.start(THERE)),
     Fault("stuck-rejected", "beta turns alpha away before either has proved itself", ("outbound_rejected",),
-          _stuck_rejected, symptom="stuck_accepted", mend=_unstuck_rejected),
+          _stuck_rejected, symptom="stuck_accepted"),
     Fault("no-certificate", "somebody calls alpha without a certificate", ("cert_not_presented",),
           _without_certificate, symptom="unauthorized_with_grant", mend=lambda _stand: None),
     Fault("clock-skew", "beta's clock is ten minutes ahead", ("clock_skew",), _clock_off,

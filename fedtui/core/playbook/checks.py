@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedtui.core.access import chain, decisions, explain
-from fedtui.core.access.chain import RESOURCES
+from fedtui.core.access.chain import RESOURCES, Asked, Judgement
 from fedtui.core.access.decisions import HANDSHAKE, Decision
 from fedtui.core.access.grants import Grant, bearer
 from fedtui.core.acts import jobs as job_acts
@@ -347,14 +347,12 @@ def _decision(case: Case) -> Outcome:
         code, detail = row.code, ""
         changes: tuple[explain.Change, ...] = ()
         if row.call != HANDSHAKE:
-            found = explain.explain(session, decisions.replay(row), now=case.now)
+            found = explain.explain(session, _again(session, row), now=case.now)
             code, changes = found.judgement.code, found.changes
             detail = found.judgement.refusal.detail if found.judgement.refusal else ""
-            if code is not None and _answered_since(session, row, case.now):
-                code, detail = (
-                    None,
-                    "Refused then; the caller has since been let in, or has a newer grant that allows it.",
-                )
+            answered = _answered(session, row, found.judgement, case.now) if code is not None else ""
+            if answered:
+                code, detail = None, answered
         else:
             detail = str(row.checks[0]["detail"]) if row.checks else ""
     evidence = [
@@ -368,6 +366,32 @@ def _decision(case: Case) -> Outcome:
     return Outcome("bad" if code else "ok", detail or "It would be allowed now.", tuple(evidence), facts)
 
 
+def about_the_caller(row: Decision) -> bool:
+    """Whether a call was turned away for who made it; else it was for its grant, or how that was used."""
+    return not all(one["passed"] for one in row.checks[: chain.WITHOUT_GRANT])
+
+
+def _again(session: Session, row: Decision) -> Asked:
+    """The call as its caller would make it now: with the certificate it has, where the one it was let past with
+    has been replaced."""
+    asked = decisions.replay(row)
+    presented = certificates.by_fingerprint(session, asked.caller.fingerprint) if asked.caller.fingerprint else None
+    if about_the_caller(row) or row.peer_id is None or (presented is not None and not presented.over):
+        return asked
+    current = certificates.current_inbound(session, row.peer_id)
+    return asked if current is None else replace(asked, caller=replace(asked.caller, fingerprint=current.fingerprint))
+
+
+def _answered(session: Session, row: Decision, judgement: Judgement, now: datetime) -> str:
+    """Why what a call is refused for now needs no answer any more, in words; empty where it does."""
+    if not about_the_caller(row) and any(one.refusal for one in judgement.results[: chain.WITHOUT_GRANT]):
+        # The certificate was good then; calls refused for it since stand on record by themselves.
+        return "It got past its certificate then; what stands against that now has records of its own."
+    if _answered_since(session, row, now):
+        return "Refused then; the caller has since been let in, or has a newer grant that allows it."
+    return ""
+
+
 def _answered_since(session: Session, row: Decision, now: datetime) -> bool:
     """Whether the same peer was let in after this refusal, or could be by a grant issued since."""
     if row.peer_id is None or row.call != RESOURCES:
@@ -377,7 +401,7 @@ def _answered_since(session: Session, row: Decision, now: datetime) -> bool:
     )
     if row.code in ABOUT_THE_BEARER and session.scalars(later.limit(1)).first() is not None:
         return True
-    asked = decisions.replay(row)
+    asked = _again(session, row)
     newer = select(Grant).where(
         Grant.peer_id == row.peer_id, Grant.issued_at >= row.last_at, Grant.revoked_at.is_(None)
     )

@@ -15,7 +15,7 @@ from fedtui.core.control import approvals
 from fedtui.core.control.approvals import Approval
 from fedtui.core.peering import peers
 from fedtui.core.peering.peers import MAY_HEARTBEAT, Peer
-from fedtui.core.playbook.checks import LATELY, REFUSALS_SINCE, SKEW_LIMIT
+from fedtui.core.playbook.checks import LATELY, REFUSALS_SINCE, SKEW_LIMIT, about_the_caller
 from fedtui.core.playbook.model import Subject
 from fedtui.core.record.events import Event
 from fedtui.core.trust import credentials
@@ -127,8 +127,8 @@ def _turned_away(session: Session, now: datetime, *, strangers: bool) -> list[Su
     pairs: list[tuple[Decision, Peer | None]] = [(one[0], one[1]) for one in session.execute(query.limit(500))]
     for row, peer in pairs:
         heard = peer.last_heartbeat_at if peer is not None else None
-        over = heard is not None and heard >= row.last_at
-        if (over and row.grant_id is None) or (not strangers and row.peer_id is None and row.grant_id is None):
+        over = heard is not None and heard >= row.last_at and about_the_caller(row)
+        if over or (not strangers and row.peer_id is None and row.grant_id is None):
             continue
         found.setdefault((row.code, row.peer_id, row.grant_id), _of_decision(row))
     return list(found.values())[:MOST_DECISIONS]
