@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fedtui.cli.common import MOST, ask, group, opened, viewing
-from fedtui.cli.output import fields, show, table, text
+from fedtui.cli.output import block, fields, show, table, text
 
 app = group("The approval queue.")
 policies_app = group("Policies: what runs at once, what asks, what is blocked.")
@@ -36,8 +36,8 @@ def list_(
             here = queue.View(view, node.operator, node.clock.now())
             found = [approvals.find(session, line.id) for line in queue.page(session, view=here, limit=limit)]
         else:
-            found = approvals.listing(session, status=status, limit=limit)
-        rows = [shapes.approval(row) for row in found]
+            found = approvals.listing(session, status=status, limit=limit, now=node.clock.now())
+        rows = [shapes.approval(row, node.clock.now()) for row in found]
     columns = (
         ("id", "ID"),
         ("status", "STATUS"),
@@ -56,7 +56,28 @@ def show_(approval: ApprovalArgument) -> None:
 
     with viewing() as (node, session):
         shape = shapes.approval_in_full(session, approvals.find(session, approval), node, node.acts)
-    show(shape, lambda: fields(shape))
+    show(shape, lambda: _told(shape))
+
+
+def _told(shape: Mapping[str, Any]) -> str:
+    """A request for a person: a line a field, its changes and why it waits in words, and how to approve it."""
+    waiting = shape["waiting"]
+    pending = shape["status"] == "pending"
+    apart = ("changes", "params", "target", "waiting", "result", "error")
+    short = fields(shape, [key for key in shape if key not in apart])
+    changes = [f"{one['what']}: {one['before'] or 'nothing'} -> {one['after'] or 'nothing'}"
+               for one in shape["changes"]]  # fmt: skip
+    blocks = {
+        "changes": changes,
+        **{key: [f"{name}: {text(value)}" for name, value in (shape[key] or {}).items()]
+           for key in ("params", "target", "result")},
+        "error": [text(value) for value in (shape["error"] or {}).values()],
+        "can decide": [", ".join(waiting["can_decide"]) or "nobody: fedtui operators add NAME"] if pending else [],
+        "cannot decide": [f"{name}: {why}" for name, why in waiting["cannot_decide"].items()] if pending else [],
+        "then": [waiting["then"]] if waiting["then"] else [],
+        "to approve": [f"fedtui approvals approve {shape['id']} --digest {shape['digest'][:12]}"] if pending else [],
+    }  # fmt: skip
+    return "\n".join([short, *(block(label, lines) for label, lines in blocks.items() if lines)])
 
 
 @app.command()
@@ -72,9 +93,7 @@ def approve(
         row = node.approve(node.actor("cli"), approval, digest, reason=reason)
         with node.read() as session:
             shape = shapes.approval_in_full(session, row, node, node.acts)
-    show(
-        shape, f"approved; the manager takes it up at its next tick ({shape['waiting']['next_tick_at'] or 'no daemon'})"
-    )
+    show(shape, f"approved; {shape['waiting']['then']}")
 
 
 @app.command()

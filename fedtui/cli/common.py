@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from fedtui.cli.console import load_settings
-from fedtui.cli.output import MODE, fields, narrate, show, show_problem
+from fedtui.cli.output import MODE, fields, narrate, show, show_problem, text
 from fedtui.core.errors import Problem, Refused, WrongUsage
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ MOST = 1_000_000
 SECRET_LIMIT = 64 * 1024
 PIPE_LIMIT = 8 * 1024 * 1024
 POLL_SECONDS = 0.3
-DECIDED_BADLY = ("rejected", "expired", "withdrawn", "stale")
+UNDER_WAY = ("pending", "approved", "executing")
 
 
 class Group(typer.Typer):
@@ -150,6 +150,8 @@ def _show_pending(node: Node, approval_id: str) -> None:
         row = approvals.find(session, approval_id)
         full = shapes.approval_in_full(session, row, node, node.acts)
     narrate(f"This needs approval. {full['summary']}")
+    narrate(f"  waits for:  a decision until {text(full['expires_at'])}, when the clock rejects it")
+    narrate(f"  then:       {full['waiting']['then']}")
     narrate(f"  can decide: {', '.join(full['waiting']['can_decide']) or 'nobody yet (fedtui operators add)'}")
     narrate(f"  approve:    fedtui approvals approve {row.id} --digest {row.digest[:12]}")
     show({"pending": True, "approval": full}, f"pending {row.id}")
@@ -157,13 +159,13 @@ def _show_pending(node: Node, approval_id: str) -> None:
 
 
 def _await(node: Node, approval_id: str) -> Approval:
-    from fedtui.core.control import approvals
+    from fedtui.core.control import approvals, waiting
 
     narrate("Waiting for the decision and the manager (Ctrl-C stops waiting, not the request).")
     while True:
         with node.read() as session:
             row = approvals.find(session, approval_id)
-        if row.status not in ("pending", "approved", "executing"):
+        if waiting.standing(row.status, row.expires_at, node.clock.now()) not in UNDER_WAY:
             return row
         time.sleep(POLL_SECONDS)
 
@@ -185,9 +187,11 @@ def _show_outcome(node: Node, row: Approval) -> None:
         problem.code = code
         show_problem(problem)
         raise typer.Exit(5 if code.startswith("remote_") else 3)
+    status = shape["status"]
+    changed = (row.error or {}).get("cause")
     raise Refused(
-        f"The request was {row.status}.",
-        cause=row.decision_reason or f"Decided by {row.decided_by or 'the clock'}.",
+        f"The request is {status}.",
+        cause=changed or row.decision_reason or f"Decided by {row.decided_by or 'the clock'}.",
         fix="Ask again when that has been settled.",
-        code=f"approval_{row.status}",
+        code=f"approval_{status}",
     )

@@ -24,6 +24,8 @@ class Mode:
 
 
 MODE = Mode()
+LABEL_WIDTH = 16
+"""Of the labels beside several lines: as wide as a request's longest."""
 
 
 def show(data: Any, human: str | Callable[[], str] = "") -> None:
@@ -73,6 +75,12 @@ def fields(record: Mapping[str, Any], keys: Iterable[str] | None = None) -> str:
     wanted = [key for key in (keys or record) if record.get(key) not in (None, "", [], {})]
     width = max((len(key) for key in wanted), default=0)
     return "\n".join(f"{key.replace('_', ' '):<{width}}  {text(record[key])}" for key in wanted)
+
+
+def block(label: str, lines: Sequence[str]) -> str:
+    """Several lines under one label, aligned with those of `fields`."""
+    width = max(len(label), LABEL_WIDTH)
+    return "\n".join(f"{'' if number else label:<{width}}  {visible(line)}" for number, line in enumerate(lines))
 
 
 def text(value: Any) -> str:

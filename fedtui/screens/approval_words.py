@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from fedtui.core.control import waiting
 from fedtui.screens.widgets.columns import Cell, Column
 from fedtui.screens.words import Paragraph, ago
 
@@ -25,13 +26,6 @@ STATES = {
     "expired": Cell("× timed out", "dim"),
     "withdrawn": Cell("× withdrawn", "dim"),
     "stale": Cell("× stale", "dim"),
-}
-NEXT = {
-    "approved": "The manager takes it up at its next tick.",
-    "executing": "It is being carried out.",
-    "failed": "It was tried and failed; :retry lets the manager try it again.",
-    "stale": "What it depends on changed before it was decided or carried out. It has to be asked for again.",
-    "expired": "Nobody decided it in time. It has to be asked for again.",
 }
 
 
@@ -89,8 +83,8 @@ def describe(line: ApprovalLine, now: datetime, _shared: Shared) -> Iterator[Par
         ends = "the clock rejects it" if line.status == "pending" else "what was approved ends"
         told = f"{span(line.expires_at - now)} until {ends} ({line.expires_at:%H:%M} UTC)"
         yield Paragraph("Left", told, left(line, now).style)
-    if line.status in NEXT:
-        yield Paragraph("Next", NEXT[line.status])
+    if line.status in waiting.ENDED:
+        yield Paragraph("Then", waiting.ENDED[line.status])
     yield Paragraph("Asked by", f"{line.requested_by}, {ago(line.requested_at, now)} ago, by {line.requested_origin}")
     yield Paragraph("Why", line.reason or "no reason given", "" if line.reason else "dim")
     if line.decided_by:
@@ -111,8 +105,7 @@ def describe_record(record: ApprovalRecord, now: datetime) -> Iterator[Paragraph
     yield from _mapping("Parameters", shape["params"])
     yield from _mapping("Target", shape["target"])
     yield Paragraph("Digest", shape["digest"][:32] + "…")
-    if shape["status"] == "pending":
-        yield from _waiting(shape["waiting"], now)
+    yield from _waiting(shape, now)
     if shape["error"]:
         error = shape["error"]
         yield Paragraph("Error", f"{error.get('problem', '')} {error.get('cause', '')}".strip(), "bad")
@@ -120,26 +113,17 @@ def describe_record(record: ApprovalRecord, now: datetime) -> Iterator[Paragraph
     yield Paragraph("", f"{shape['action']}  {shape['id']}", "dim")
 
 
-def _waiting(waiting: Mapping[str, Any], now: datetime) -> Iterator[Paragraph]:
+def _waiting(shape: Mapping[str, Any], now: datetime) -> Iterator[Paragraph]:
     """Why it waits: who can decide it, who cannot, and what happens then."""
-    can = ", ".join(waiting["can_decide"])
-    yield Paragraph("", "")
-    yield Paragraph("Can decide", can or "nobody: :operators add, or a node of one operator", "" if can else "bad")
-    for number, (name, why) in enumerate(waiting["cannot_decide"].items()):
-        yield Paragraph("Cannot" if number == 0 else " ", f"{name}: {why}")
-    yield Paragraph("Then", *_then(waiting, now))
-
-
-def _then(waiting: Mapping[str, Any], now: datetime) -> tuple[str, str]:
-    if waiting["manager_status"] == "paused":
-        return "the manager is PAUSED: what is approved waits until it is resumed", "warn"
-    tick = waiting["next_tick_at"]
-    if tick is None:
-        return "the manager has never ticked: no daemon runs, or it has only begun", "warn"
-    late = now - tick
-    if late > timedelta(minutes=2):
-        return f"the manager has not ticked for {ago(tick, now)}: see that a daemon runs", "warn"
-    return f"the manager carries it out at its next tick ({tick:%H:%M:%S} UTC)", ""
+    if shape["status"] == "pending":
+        can = ", ".join(shape["waiting"]["can_decide"])
+        yield Paragraph("", "")
+        yield Paragraph("Can decide", can or "nobody: fedtui operators add NAME", "" if can else "bad")
+        for number, (name, why) in enumerate(shape["waiting"]["cannot_decide"].items()):
+            yield Paragraph("Cannot" if number == 0 else " ", f"{name}: {why}")
+    told, style = waiting.then(shape, now)
+    if told and shape["status"] not in waiting.ENDED:
+        yield Paragraph("Then", told, style)
 
 
 def _mapping(label: str, values: Mapping[str, Any]) -> Iterator[Paragraph]:

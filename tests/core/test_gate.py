@@ -443,4 +443,4 @@ def test_what_waits_for_an_operator_is_what_they_can_decide(make_node: MakeNode,
         assert len(pending_rows) == 2
         for name in ("ada", "ben", "cy", "nobody"):
             expected = sum(name in approvals.deciders(session, row)[0] for row in pending_rows)
-            assert approvals.waiting_for(session, name) == expected
+            assert approvals.waiting_for(session, name, node.clock.now()) == expected

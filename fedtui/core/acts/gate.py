@@ -14,8 +14,9 @@ from datetime import timedelta
 from typing import Any
 
 from fedtui.core.acts.table import Act, ActTable, Call, Change, Result, Wanted
-from fedtui.core.control import approvals, operators, policies
+from fedtui.core.control import approvals, manager_state, operators, policies
 from fedtui.core.control.approvals import SECRET_PARAMS, Approval
+from fedtui.core.control.waiting import ALSO_PAUSED
 from fedtui.core.errors import Problem, Refused
 from fedtui.core.record.events import emit
 from fedtui.core.runtime.actor import MANAGER, Actor
@@ -101,24 +102,11 @@ def approve(
         if approval.status == "pending":
             table[approval.action].precondition(approval.params, unit.now)
         target = table[approval.action].target(unit.session, approval.params)
-        before = approval.target
         decided = approvals.approve(unit, approval.id, digest, target_now=target, reason=reason)
     if decided.status == "stale":
-        raise Refused(
-            "What this request depends on has changed since it was filed.",
-            cause=f"Approving now would approve something else than what was shown: {differences(before, target)}.",
-            fix="Have it asked for again, and look at the new request.",
-            code="approval_stale",
-        )
+        told = decided.error or {}
+        raise Refused(told["problem"], cause=told["cause"], fix=told["fix"], code=told["code"])
     return decided
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Any] | None) -> str:
-    """What an act depends on and has changed, in words."""
-    if now is None:
-        return "it is gone"
-    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    return "; ".join(f"{key.replace('_', ' ')} was {before.get(key)} and is {now.get(key)}" for key in sorted(changed))
 
 
 def decide(site: Site, actor: Actor, what: str, approval_id: str, *words: str) -> Approval:
@@ -135,7 +123,8 @@ _DECISIONS: Mapping[str, Callable[..., Approval]] = {
 
 
 def execute(site: Site, table: ActTable, approval_id: str) -> str | None:
-    """Carry out an approved request, once; its status after, or None if another process was first."""
+    """Carry out an approved request, once; its status after, or None if another process was first or the
+    manager has been paused."""
     act: Act
     try:
         with site.unit(MANAGER) as unit:
@@ -143,12 +132,15 @@ def execute(site: Site, table: ActTable, approval_id: str) -> str | None:
             act = table[approval.action]
             resumed = approval.status == "executing"
             unit.correlation_id = approval.correlation_id
+            if manager_state.status(unit.session) == manager_state.PAUSED and approval.action not in ALSO_PAUSED:
+                return None
             if not approvals.claim(unit, approval, site.holder, abandoned_before=unit.now - ABANDONED_AFTER):
                 return None
             unit.session.refresh(approval)
             _require_still_allowed(unit, approval)
-            if not resumed and not _unchanged(unit, act, approval):
-                approvals.go_stale(unit, approval)
+            target = _target_now(unit, act, approval)
+            if not resumed and not _unchanged(act, approval, target):
+                approvals.go_stale(unit, approval, target)
                 return approval.status
             if act.apply is not None:
                 result = act.apply(unit, site, approval.params)
@@ -224,9 +216,12 @@ def _ask(unit: Unit, site: Site, act: Act, wanted: Wanted, reason: str | None) -
     return approval
 
 
-def _unchanged(unit: Unit, act: Act, approval: Approval) -> bool:
+def _target_now(unit: Unit, act: Act, approval: Approval) -> Mapping[str, Any] | None:
     act.precondition(approval.params, unit.now)
-    target = act.target(unit.session, approval.params)
+    return act.target(unit.session, approval.params)
+
+
+def _unchanged(act: Act, approval: Approval, target: Mapping[str, Any] | None) -> bool:
     return target is not None and approvals.digest_of(act.action, approval.params, target) == approval.digest
 
 

@@ -18,6 +18,7 @@ from fedtui.core.access import decisions, grants, usage
 from fedtui.core.acts import accepting, gate, handshake, renewing
 from fedtui.core.acts.table import ActTable
 from fedtui.core.control import approvals, lowering, manager_state, node_settings, operators
+from fedtui.core.control.waiting import ALSO_PAUSED
 from fedtui.core.peering import heartbeats, tokens
 from fedtui.core.record import notices, seals
 from fedtui.core.record.events import emit
@@ -73,7 +74,7 @@ def manager_tick(site: Site, table: ActTable, held: Held | None = None) -> dict[
     """One tick of the SDWAN Manager: let the clock end what is over, carry out what was approved,
     finish handshakes, renew certificates, probe the degraded.
 
-    Paused, it does only the first; approvals stay where they are.
+    Paused, it does only the first; approvals stay where they are, but for what would bring it back.
     """
     with _fenced(site, MANAGER, held) as unit:
         expired = approvals.expire(unit)
@@ -81,18 +82,20 @@ def manager_tick(site: Site, table: ActTable, held: Held | None = None) -> dict[
         restored = lowering.end_overdue(unit)
         tokens.expire(unit)
         paused = manager_state.status(unit.session) == manager_state.PAUSED
-        waiting = [] if paused else _ready(unit, table)
+        waiting = _ready(unit, table, paused=paused)
     outcome: dict[str, Any] = {
         "status": "paused" if paused else "active",
         "expired": len(expired),
         "about_to_expire": len(warned),
         "policies_restored": restored,
     }
-    if paused:
-        return outcome
     done = [gate.execute(site, table, approval_id) for approval_id in waiting]
+    if paused and not done:
+        return outcome
     outcome["executed"] = sum(status == "executed" for status in done)
     outcome["failed"] = sum(status in ("failed", "stale") for status in done)
+    if paused:
+        return outcome
     outcome["redelivered"] = _redeliver(site)
     return {**outcome, **renewing.renew_due(site), **_probe(site)}
 
@@ -104,10 +107,11 @@ def tick_by_hand(site: Site, table: ActTable, actor: Actor) -> dict[str, Any]:
     return manager_tick(site, table)
 
 
-def _ready(unit: Unit, table: ActTable) -> list[str]:
+def _ready(unit: Unit, table: ActTable, *, paused: bool) -> list[str]:
     before: datetime = unit.now - gate.ABANDONED_AFTER
     found = approvals.to_execute(unit.session, now=unit.now, abandoned_before=before)
-    return [approval.id for approval in found if not table[approval.action].shown_once]
+    taken = [one for one in found if not paused or one.action in ALSO_PAUSED]
+    return [approval.id for approval in taken if not table[approval.action].shown_once]
 
 
 def _redeliver(site: Site) -> int:

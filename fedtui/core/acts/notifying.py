@@ -108,7 +108,7 @@ def _notice(session: Session, site: Site, event: Event) -> dict[str, Any]:
     return {
         "node": {"id": site.id, "name": site.name, "url": site.url},
         "event": shapes.event(event),
-        "approval": shapes.approval(approval) if approval is not None else None,
+        "approval": shapes.approval(approval, site.clock.now()) if approval is not None else None,
     }
 
 

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 
 from fedtui.core.access import decisions, usage
 from fedtui.core.access.grants import Grant
-from fedtui.core.acts import gate, grant_acts, shapes
+from fedtui.core.acts import grant_acts, shapes
 from fedtui.core.acts.table import ActTable
-from fedtui.core.control import approvals, manager_state, node_settings, policies, recovery
+from fedtui.core.control import approvals, manager_state, node_settings, policies, recovery, waiting
 from fedtui.core.control.approvals import Approval
 from fedtui.core.control.operators import Operator
 from fedtui.core.errors import Unusable
@@ -120,7 +120,7 @@ def overview(session: Session, site: Site, operator: str) -> Overview:
         permissions=frozenset(known.permissions if known and known.removed_at is None else ()),
         manager_paused=manager_state.status(session) == manager_state.PAUSED,
         drill_mode=node_settings.is_on(session, "drill_mode"),
-        waiting=approvals.waiting_for(session, operator),
+        waiting=approvals.waiting_for(session, operator, now),
         daemons=len(alive),
         lowered=tuple((one.action, one.policy, one.until) for one in policies.lowered(session, now)),
         recovered=tuple(one.operator for one in recovery.open_ones(session)),
@@ -167,7 +167,7 @@ def approval_record(session: Session, site: Site, table: ActTable, approval_id: 
     waits = row.status in ("pending", "approved")
     return ApprovalRecord(
         shape=shapes.approval_in_full(session, row, site, table),
-        changed_since=gate.differences(row.target, target) if waits and target != row.target else "",
+        changed_since=waiting.differences(row.target, target) if waits and target != row.target else "",
         critical=policies.RULES[row.action].critical,
     )
 

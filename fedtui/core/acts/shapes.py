@@ -17,7 +17,7 @@ from fedtui.core.access.explain import Explanation
 from fedtui.core.access.usage import Used
 from fedtui.core.acts.jobs import MANAGER_JOB
 from fedtui.core.acts.table import ActTable
-from fedtui.core.control import approvals, manager_state
+from fedtui.core.control import approvals, manager_state, waiting
 from fedtui.core.control.approvals import Approval
 from fedtui.core.control.operators import Operator
 from fedtui.core.peering.listing import certificate_expiry
@@ -71,12 +71,12 @@ def peer(session: Session, row: Peer) -> Shape:
     }
 
 
-def approval(row: Approval) -> Shape:
-    """A request, without who can decide it."""
+def approval(row: Approval, now: datetime | None = None) -> Shape:
+    """A request, without who can decide it; with `now`, its status is as of the clock."""
     return {
         "id": row.id,
         "action": row.action,
-        "status": row.status,
+        "status": waiting.standing(row.status, row.expires_at, now),
         "digest": row.digest,
         "params": row.params,
         "target": row.target,
@@ -99,17 +99,22 @@ def approval(row: Approval) -> Shape:
 def approval_in_full(session: Session, row: Approval, site: Site, table: ActTable) -> Shape:
     """A request with what it changes, and what it waits for: who can decide it, when the manager comes by."""
     can, cannot = approvals.deciders(session, row)
-    changes = table[row.action].changes(row.params, row.target)
-    return {
-        **approval(row),
-        "changes": [{"what": one.what, "before": one.before, "after": one.after} for one in changes],
+    act, now = table[row.action], site.clock.now()
+    shape = {
+        **approval(row, now),
+        "changes": [{"what": one.what, "before": one.before, "after": one.after}
+                    for one in act.changes(row.params, row.target)],
         "waiting": {
             "can_decide": can,
             "cannot_decide": cannot,
             "next_tick_at": _next_tick(session, site.settings.manager_interval),
             "manager_status": manager_state.status(session),
+            "claimed_by": row.requested_by if act.shown_once else None,
+            "executing_since": row.executing_since if row.status == "executing" else None,
         },
-    }
+    }  # fmt: skip
+    shape["waiting"]["then"] = waiting.then(shape, now)[0]
+    return shape
 
 
 def manager(session: Session, site: Site, table: tuple[Job, ...]) -> Shape:

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Index, func, or_, select, update
+from sqlalchemy import ColumnElement, Index, false, func, or_, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from fedtui.core.control import node_settings, operators
+from fedtui.core.control import node_settings, operators, waiting
 from fedtui.core.control.operators import CONTROL
 from fedtui.core.errors import Refused, WrongUsage
 from fedtui.core.record.events import emit
@@ -154,7 +154,7 @@ def approve(
             code="digest_mismatch",
         )
     if target_now is None or digest_of(approval.action, approval.params, target_now) != approval.digest:
-        _close(unit, approval, "pending", "stale")
+        _close(unit, approval, "pending", "stale", finished_at=unit.now, error=_stale(approval, target_now))
         return approval
     _close(
         unit,
@@ -224,9 +224,8 @@ def expire(unit: Unit) -> list[str]:
     Pending: nobody decided. Approved: nobody carried it out. A failed request stays as it is,
     but what was sealed to it for a retry is destroyed.
     """
-    overdue = select(Approval).where(Approval.status.in_(("pending", "approved")), Approval.expires_at <= unit.now)
     ended = []
-    for approval in unit.session.scalars(overdue.order_by(Approval.id)):
+    for approval in unit.session.scalars(select(Approval).where(overdue(unit.now)).order_by(Approval.id)):
         _close(unit, approval, approval.status, "expired", finished_at=unit.now)
         ended.append(approval.id)
     sealed = select(SealedValue.owner_id).where(SealedValue.owner_kind == "approval")
@@ -315,9 +314,9 @@ def finish(
         _announce(unit, "failed", approval, error=dict(error))
 
 
-def go_stale(unit: Unit, approval: Approval) -> None:
+def go_stale(unit: Unit, approval: Approval, target_now: Mapping[str, Any] | None) -> None:
     """What the act depends on changed between approval and execution: it is not carried out."""
-    _close(unit, approval, approval.status, "stale", finished_at=unit.now)
+    _close(unit, approval, approval.status, "stale", finished_at=unit.now, error=_stale(approval, target_now))
 
 
 def to_execute(session: Session, *, now: datetime, abandoned_before: datetime) -> list[Approval]:
@@ -327,9 +326,21 @@ def to_execute(session: Session, *, now: datetime, abandoned_before: datetime) -
     return list(session.scalars(query.order_by(Approval.decided_at, Approval.id)))
 
 
-def listing(session: Session, *, status: str | None = None, limit: int = 100) -> list[Approval]:
-    """Requests, open ones first, then the rest; each newest first. Raises `WrongUsage` for an unknown status."""
-    query = select(Approval).order_by(Approval.status.not_in(OPEN), Approval.id.desc()).limit(limit)
+def overdue(now: datetime) -> ColumnElement[bool]:
+    """The requests that the clock has ended, noticed or not: `waiting.standing`, as a condition."""
+    return Approval.status.in_(waiting.ENDED_BY_CLOCK) & (Approval.expires_at <= now)
+
+
+def listing(
+    session: Session, *, status: str | None = None, limit: int = 100, now: datetime | None = None
+) -> list[Approval]:
+    """Requests, open ones first, then the rest; each newest first. With `now`, the clock's word counts.
+
+    Raises `WrongUsage` for an unknown status.
+    """
+    over = overdue(now) if now is not None else false()
+    ended = Approval.status.not_in(OPEN) | over
+    query = select(Approval).order_by(ended, Approval.id.desc()).limit(limit)
     if status is not None:
         if status not in STATUSES:
             raise WrongUsage(
@@ -338,7 +349,8 @@ def listing(session: Session, *, status: str | None = None, limit: int = 100) ->
                 fix="Leave --status out to see them all.",
                 code="status_unknown",
             )
-        query = query.where(Approval.status == status)
+        of_status = (Approval.status == status) & ~over
+        query = query.where(of_status | over if status == "expired" else of_status)
     return list(session.scalars(query))
 
 
@@ -357,14 +369,25 @@ def deciders(session: Session, approval: Approval) -> tuple[list[str], dict[str,
     return can, cannot
 
 
-def waiting_for(session: Session, name: str) -> int:
+def waiting_for(session: Session, name: str, now: datetime) -> int:
     """How many pending requests an operator can decide: the rule of `deciders`, as one count."""
     if name not in operators.approvers(session):
         return 0
-    query = select(func.count()).select_from(Approval).where(Approval.status == "pending")
+    pending = (Approval.status == "pending") & (Approval.expires_at > now)
+    query = select(func.count()).select_from(Approval).where(pending)
     if not node_settings.is_on(session, "single_operator"):
         query = query.where(Approval.requested_by != name)
     return session.scalar(query) or 0
+
+
+def _stale(approval: Approval, target_now: Mapping[str, Any] | None) -> dict[str, Any]:
+    changed = waiting.differences(approval.target, target_now)
+    return {
+        "code": "approval_stale",
+        "problem": "What this request depends on has changed since it was filed.",
+        "cause": f"Carrying it out would be something else than what was shown: {changed}.",
+        "fix": "Have it asked for again, and look at the new request.",
+    }
 
 
 def _storable(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -111,8 +111,12 @@ class Lowering(Base):
 
 
 def lowered(session: Session, now: datetime, action: str | None = None) -> list[Lowering]:
-    """The lowerings in force, those that end first on top; of one action where given."""
-    query = select(Lowering).where(Lowering.restored_at.is_(None), Lowering.until > now)
+    """The lowerings in force, those that end first on top; of one action where given.
+
+    Before it began one is not in force either: a clock that is set back does not make it last longer.
+    """
+    begun = Lowering.lowered_at <= now
+    query = select(Lowering).where(Lowering.restored_at.is_(None), begun, Lowering.until > now)
     query = query if action is None else query.where(Lowering.action == action)
     return list(session.scalars(query.order_by(Lowering.until, Lowering.id)))
 
@@ -150,7 +154,7 @@ def check(action: str, policy: str) -> None:
             cause="Peering changes who is trusted; the decision is never left out."
             if policy == AUTO
             else "Blocking it would leave no way to set any policy again.",
-            fix=f"Choose another of: {', '.join(POLICIES)}.",
+            fix=f"Choose another of: {', '.join(one for one in POLICIES if one != policy)}.",
             code="policy_floor",
         )
 

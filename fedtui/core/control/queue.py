@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, literal, not_, or_, select
 from sqlalchemy.orm import Session
 
-from fedtui.core.control import approvals, node_settings, operators
+from fedtui.core.control import approvals, node_settings, operators, waiting
 from fedtui.core.control.approvals import OPEN, Approval
 from fedtui.core.runtime import keyset
 from fedtui.core.runtime.keyset import Key
@@ -123,7 +123,7 @@ _ORDER: Sequence[Any] = (Approval.expires_at, Approval.id)
 
 
 def _in(session: Session, view: View) -> ColumnElement[bool]:
-    overdue = (Approval.status == "pending") & (Approval.expires_at <= view.now)
+    overdue = approvals.overdue(view.now)
     if view.name == FOR_ME:
         return _decidable(session, view)
     if view.name == MINE:
@@ -154,11 +154,10 @@ def _matches(text: str, invert: bool) -> ColumnElement[bool]:
 
 
 def _line(row: Approval, now: datetime | None) -> ApprovalLine:
-    overdue = row.status == "pending" and now is not None and row.expires_at <= now
     return ApprovalLine(
         id=row.id,
         action=row.action,
-        status="expired" if overdue else row.status,
+        status=waiting.standing(row.status, row.expires_at, now),
         summary=row.summary,
         digest=row.digest,
         reason=row.reason,
