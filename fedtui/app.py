@@ -28,10 +28,10 @@ LEFT = "You are no longer an operator of this node."
 
 
 class Place(NamedTuple):
-    """A place: the screen of its records, and the screen of one, by id."""
+    """A place: the screen of its records, and the screen of one, by id, where it has records."""
 
     records: Callable[[Shared], Screen[None]]
-    record: Callable[[Shared, str], Screen[None]]
+    record: Callable[[Shared, str], Screen[None]] | None = None
 
 
 def _later(module: str, name: str) -> Callable[..., Screen[None]]:
@@ -54,6 +54,7 @@ class Console(TerminalApp[None], inherit_bindings=False):
 
     DEFAULT_MODE = "peers"
     PLACES: ClassVar[Mapping[str, Place]] = {
+        "home": Place(_later("home", "HomeScreen")),
         "peers": Place(PeersScreen, PeerScreen),
         "grants": Place(_later("grants", "GrantsScreen"), _later("grants", "GrantScreen")),
         "approvals": Place(_later("approvals", "ApprovalsScreen"), _later("approvals", "ApprovalScreen")),
@@ -122,14 +123,15 @@ class Console(TerminalApp[None], inherit_bindings=False):
     async def _go(self, place: str) -> None:
         """Show a place. What does not exist is said, and changes nothing."""
         mode, _, id = place.partition("/")
-        if mode not in self.PLACES:
+        record = self.PLACES[mode].record if mode in self.PLACES else None
+        if mode not in self.PLACES or (id and record is None):
             self.shared.say(f"There is no place {clean(place)}. There is: {', '.join(self.PLACES)}, and peers/ID.")
             return
         while len(self.screen_stack) > 1:
             await self.pop_screen()
         await self.switch_mode(mode)
-        if id:
-            await self.push_screen(self.PLACES[mode].record(self.shared, id))
+        if id and record is not None:
+            await self.push_screen(record(self.shared, id))
         self._arrived()
 
     def _arrived(self) -> None:

@@ -41,7 +41,9 @@ from fedtui.core.governance.listing import FindingLine
 from fedtui.core.peering import heartbeats, probing
 from fedtui.core.peering.probing import Report, Step
 from fedtui.core.playbook import engine, incidents, recognise, wizard
+from fedtui.core.playbook import glance as glances
 from fedtui.core.playbook.engine import Diagnosis, Seen
+from fedtui.core.playbook.glance import Glance
 from fedtui.core.playbook.model import Fix
 from fedtui.core.playbook.recognise import Recognised
 from fedtui.core.playbook.survey import Wanted
@@ -94,6 +96,11 @@ class Node(Site):
         """The node at a glance, for its operator."""
         with self.read() as session:
             return overviews.overview(session, self, self.operator)
+
+    def home(self) -> Glance:
+        """Whether anything is wrong, and what needs the operator (`playbook/glance.py`)."""
+        with self.read() as session:
+            return glances.glance(session, self, self.operator)
 
     def peer_record(self, peer_id: str) -> PeerRecord | None:
         """One peer in full, or None."""

@@ -19,6 +19,7 @@ ALWAYS, EVERYWHERE, TABLE, DETAIL, PEERS, PEER = "always", "everywhere", "table"
 GRANTS, GRANT, APPROVALS, APPROVAL = "grants", "grant", "approvals", "approval"
 CERTS, CERT = "certs", "cert"
 PLAYBOOK, WIZARD, PICK = "playbook", "wizard", "pick"
+HOME = "home"
 """Places: in the whole program, on every screen, in every table, in every detail, then screens by name."""
 ASK, TOLD, SECRET, WAITING, PROMPT, CHOICE, PRESS = "ask", "told", "secret", "waiting", "prompt", "choice", "press"
 CHECKS, PROBING, TEXT = "checks", "probing", "text"
@@ -52,9 +53,13 @@ class Command:
 
 COMMANDS: tuple[Command, ...] = (
     Command("open", "enter", "Open what is under the cursor", (TABLE,), target="row", footer="open", action="open"),
+    Command("lead", "enter", "Go to what the line is about", (HOME,), footer="go there", action="open"),
     Command("begin", "enter", "Begin with what is picked", (PICK,), footer="begin", action="open"),
-    Command("pick-next", "j,down", "Pick the next line", (PICK,), action="move(1)"),
-    Command("pick-before", "k,up", "Pick the line before", (PICK,), action="move(-1)"),
+    Command("pick-next", "j,down", "Pick the next line", (PICK, HOME), action="move(1)"),
+    Command("pick-before", "k,up", "Pick the line before", (PICK, HOME), action="move(-1)"),
+    Command("pick-first", "g,home", "Pick the first line", (HOME,), action="move(-1000)"),
+    Command("pick-last", "G,end", "Pick the last line", (HOME,), action="move(1000)"),
+    Command("examine", "d", "Doctor: find out what is wrong with it, or with everything", (HOME,), footer="doctor"),
     Command("go-on", "enter", "The next act of the wizard", (WIZARD,), footer="go on", action="go_on"),
     Command("next-fix", "tab", "Mark the next fix", (WIZARD,), footer="next fix", action="pick(1)"),
     Command("fix-before", "shift+tab", "Mark the fix before", (WIZARD,), action="pick(-1)"),
@@ -130,6 +135,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("command", "colon", "Type a command; Tab completes", (EVERYWHERE,), footer="command"),
     Command("help", "question_mark", "Every key and command of this screen", (EVERYWHERE,), footer="help"),
     Command("quit", "q", "Quit", (EVERYWHERE,), footer="quit"),
+    Command("home", "0", "Is anything wrong, and what needs me?", (EVERYWHERE,), place="home"),
     Command("peers", "1", "The peers; with an id, that peer", (EVERYWHERE,), place="peers"),
     Command("grants", "2", "The grants; with an id, that grant", (EVERYWHERE,), place="grants"),
     Command("approvals", "3", "The approval queue; with an id, that request", (EVERYWHERE,), place="approvals"),

@@ -18,6 +18,7 @@ from fedtui.screens.widgets.reading import HasId, Source
 
 if TYPE_CHECKING:
     from fedtui.core.acts.overview import ApprovalRecord, CertificateRecord, GrantRecord, Overview, PeerRecord
+    from fedtui.core.playbook.glance import Glance
 
 L = TypeVar("L", bound=HasId)
 MESSAGE_SECONDS = 8.0
@@ -63,6 +64,9 @@ class NodeHandle(Protocol):
 
     def overview(self) -> Overview:
         """The node at a glance, for its operator."""
+
+    def home(self) -> Glance:
+        """Whether anything is wrong, and what needs the operator."""
 
     def peer_record(self, peer_id: str) -> PeerRecord | None:
         """One peer in full."""

@@ -22,7 +22,9 @@ from fedtui.core.acts.overview import Overview, PeerRecord
 from fedtui.core.control import operators
 from fedtui.core.control.approvals import Approval
 from fedtui.core.peering import peers
+from fedtui.core.peering.certificate_listing import Urgent
 from fedtui.core.peering.listing import SORTS, PeerLine, key
+from fedtui.core.playbook.glance import BUCKETS, Denials, Glance
 from fedtui.screens.frame import Frame
 from fedtui.screens.handle import NodeHandle
 from fedtui.screens.widgets.reading import Key, Query
@@ -34,6 +36,26 @@ NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 INVITE = "fi1" + "abcdefghijklmnopqrstuvwxyz234567" * 6
 EVERYTHING = frozenset(operators.PERMISSIONS)
 SEEN = Overview(node_id="n-1", permissions=EVERYTHING, manager_paused=False, drill_mode=False, waiting=0, daemons=1)
+
+
+CALM = Glance(
+    lease_holder="host:1:abcd",
+    paused_by=None,
+    late=(),
+    peers={"active": 2},
+    troubled=(),
+    troubled_count=0,
+    approvals=(),
+    approvals_open=0,
+    certificates=(),
+    urgent=Urgent(0, 0, 0),
+    incidents=(),
+    incidents_open=0,
+    heartbeats=(2.0,) * BUCKETS,
+    heard=2,
+    denials=Denials(),
+)
+"""Nothing is wrong, and nothing needs anybody."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +81,7 @@ class FakeNode:
         self.closed = False
         self.order = Order(self)
         self.seen = SEEN
+        self.glance = CALM
         self.asked: list[tuple[str, dict[str, Any], str | None]] = []
         self.refuses: Exception | None = None
         self.heartbeat_fails: str | None = None
@@ -96,6 +119,11 @@ class FakeNode:
         if self.broken is not None:
             raise self.broken
         return self.seen
+
+    def home(self) -> Glance:
+        """What needs somebody, as the test has it."""
+        with self.read():
+            return self.glance
 
     def peer_record(self, peer_id: str) -> PeerRecord | None:
         """A peer in full."""

@@ -11,11 +11,11 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cryptography import x509
-from sqlalchemy import Index, delete, select, update
+from sqlalchemy import Index, delete, func, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.access.callers import Caller
@@ -38,6 +38,8 @@ PER_CALLER, PER_NODE = 60, 600
 """New decisions a minute, of one caller and of all of them."""
 MOST_REMEMBERED = 10_000
 LONGEST_TEXT = 200
+PIECE_DIGITS, PIECE_SECONDS = 8, 65.536
+"""The first digits of a UUIDv7, and how long they stay the same: what refusals are gathered by."""
 OF_PEER = "CN=fed:"
 """What the subject of a certificate begins with that our CA made for a peer; the peer's id follows."""
 HANDSHAKE = "tls"
@@ -168,6 +170,21 @@ def listing(
         if value is not None:
             query = query.where(column == value)
     return list(session.scalars(query.where(Decision.allowed.is_(False)) if refused_only else query))
+
+
+def refused(session: Session, *, since: datetime) -> list[tuple[datetime, int]]:
+    """How many refusals are kept since then, by minute (or so): when about, and how many; without empty ones.
+
+    The first eight digits of a UUIDv7 count pieces of 65.5 seconds, so that an index of ids alone
+    answers, whatever the refusals hold. The same within a minute is one, however often (`times`).
+    """
+    piece = func.substr(Decision.id, 1, PIECE_DIGITS)
+    query = select(piece, func.count()).where(Decision.allowed.is_(False), Decision.id >= id_at(since))
+    half = PIECE_SECONDS / 2
+    return [
+        (datetime.fromtimestamp(int(begin, 16) * PIECE_SECONDS + half, UTC), count)
+        for begin, count in session.execute(query.group_by(piece))
+    ]
 
 
 def prune(session: Session, now: datetime) -> None:

@@ -63,9 +63,11 @@ def federation_heartbeat(site: Site, held: Held | None = None) -> Mapping[str, A
     swept = sweep(site, held=held)
     with site.read() as session:
         partial = node_settings.value(session, "partial_mtls")
+        heard = heartbeats.heard(session, site.settings, site.clock.now())
     return {
         "swept": swept["swept"],
         "held_back": swept["held_back"],
+        "heard": heard,
         **heartbeats.send_all(site, partial_mtls=partial),
     }
 

@@ -30,6 +30,12 @@ def status(session: Session) -> str:
     return row.status if row is not None else ACTIVE
 
 
+def paused_by(session: Session) -> str | None:
+    """Who paused it, or None while it works."""
+    row = session.get(ManagerState, ONLY)
+    return row.changed_by if row is not None and row.status == PAUSED else None
+
+
 def put(unit: Unit, new: str) -> None:
     """Pause or resume; saying it again changes nothing."""
     if status(unit.session) == new:

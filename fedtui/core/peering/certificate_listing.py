@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Integer, exists, func, literal, literal_column, not_, or_, select, true
 from sqlalchemy.orm import Session, aliased
@@ -20,6 +20,16 @@ from fedtui.core.trust.certificates import HURT_SQL, Certificate
 from fedtui.core.trust.credentials import Credential
 
 UNSIGNED = "cert_missing"
+SOON = timedelta(days=30)
+"""How long before its end a certificate is worth a warning."""
+
+
+class Urgent(NamedTuple):
+    """How many certificates need a look: pairs that do not work, past their end, within `SOON` of it."""
+
+    broken: int
+    expired: int
+    expiring: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +141,23 @@ def one(session: Session, id: str, *, text: str = "", invert: bool = False) -> C
     return next((line for line in _unsigned(session, text, invert) if line.id == id), None)
 
 
+def urgent(session: Session, now: datetime, *, limit: int) -> tuple[list[CertificateLine], Urgent]:
+    """The certificates that need a look, what hurts first on top, and how many there are of each sort."""
+
+    def counted(*conditions: ColumnElement[bool]) -> int:
+        return session.scalar(select(func.count()).select_from(Certificate).where(*conditions)) or 0
+
+    top, soon = _unsigned(session, "", False), now + SOON
+    order = _ORDERS["urgency"]
+    query = _lines().where(_HURT <= 1, (_HURT == 0) | (Certificate.not_after <= soon)).order_by(*order).limit(limit)
+    lines = [*top, *map(_line, session.execute(query))]
+    return lines[:limit], Urgent(
+        broken=len(top) + counted(_HURT == 0),
+        expired=counted(_HURT == 1, Certificate.not_after <= now),
+        expiring=counted(_HURT == 1, Certificate.not_after > now, Certificate.not_after <= soon),
+    )
+
+
 def starting_with(session: Session, beginning: str, *, limit: int = 2) -> list[CertificateLine]:
     """The lines whose id or serial begins so; two tell already that it is not the one."""
     low = beginning.lower()
@@ -176,7 +203,8 @@ def _unsigned(session: Session, text: str, invert: bool) -> list[CertificateLine
         .where(
             Credential.certificate_id.is_(None),
             Credential.state != "retired",
-            Peer.status.in_(MAY_HEARTBEAT),
+            # As an expression, lest SQLite begin with all the peers in these states: requests are few.
+            func.coalesce(Peer.status, "").in_(MAY_HEARTBEAT),
             not_(has_another),
         )
         .order_by(Credential.created_at, Credential.id)

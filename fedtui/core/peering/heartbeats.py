@@ -34,6 +34,8 @@ from fedtui.core.trust.x509_reading import key_fingerprint, read_csr
 log = logging.getLogger(__name__)
 JOB = "federation_heartbeat"
 SWEEP_SOURCE = "federation_heartbeat_sweep"
+PATIENCE = 1.5
+"""Intervals within which a peer that sends every interval is heard from, late ones too."""
 JOB_ACTOR = Actor("job", JOB, origin=f"job {JOB}")
 
 
@@ -171,6 +173,17 @@ def _metadata_with(session: Session, facts: Mapping[str, str]) -> Any:
         return func.json_set(Peer.metadata_, *pairs)
     built = func.jsonb_build_object(*[part for pair in facts.items() for part in pair])
     return Peer.metadata_.op("||")(built)
+
+
+def heard(session: Session, settings: Any, now: datetime) -> int:
+    """From how many active platforms a heartbeat came in within the last interval, with some patience.
+
+    Each run of the job keeps it: a count a minute, where a tally of every heartbeat would
+    be another write with each of them.
+    """
+    since = now - settings.heartbeat_interval * PATIENCE
+    counting = select(func.count()).select_from(Peer).where(text(_ACTIVE) & (Peer.last_heartbeat_at >= since))
+    return session.scalar(counting) or 0
 
 
 def _window(stale_after: timedelta) -> str:

@@ -17,6 +17,8 @@ from fedtui.core.runtime.types import UtcTime
 from fedtui.core.trust.certificates import Certificate
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+TROUBLED = 2
+"""The last rank of `URGENCY_SQL` at which something is wrong with a peer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,19 @@ def one(session: Session, peer_id: str, *, text: str = "", invert: bool = False)
     query = select(Peer, _certificate_expiry()).where(Peer.id == peer_id, _matches(text, invert))
     row = session.execute(query).one_or_none()
     return None if row is None else _line(*row)
+
+
+def counts(session: Session) -> dict[str, int]:
+    """How many peers there are of each status; statuses that none has are left out."""
+    rows = session.execute(select(Peer.status, func.count()).group_by(Peer.status))
+    return {row.status: row[1] for row in rows}
+
+
+def troubled(session: Session, *, limit: int) -> tuple[list[PeerLine], int]:
+    """The peers that are degraded, open to any caller, or not reached, worst first; and how many there are."""
+    query = select(Peer, _certificate_expiry()).where(_URGENCY <= TROUBLED).order_by(*_ORDERS["urgency"]).limit(limit)
+    counting = select(func.count()).select_from(Peer).where(_URGENCY <= TROUBLED)
+    return [_line(*row) for row in session.execute(query)], session.scalar(counting) or 0
 
 
 def starting_with(session: Session, beginning: str, *, limit: int = 2) -> list[PeerLine]:

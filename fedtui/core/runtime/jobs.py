@@ -74,6 +74,17 @@ def latest(session: Session) -> dict[str, JobRun]:
     return {run.job: run for run in session.scalars(select(JobRun).where(JobRun.id.in_(newest)))}
 
 
+def newest(session: Session, job: str) -> JobRun | None:
+    """The newest run of `job`, ended or not."""
+    return session.scalars(select(JobRun).where(JobRun.job == job).order_by(JobRun.started_at.desc()).limit(1)).first()
+
+
+def runs(session: Session, job: str, *, since: datetime, limit: int) -> list[JobRun]:
+    """The runs of `job` that began since then, oldest first; of too many, the newest."""
+    query = select(JobRun).where(JobRun.job == job, JobRun.started_at >= since)
+    return list(session.scalars(query.order_by(JobRun.started_at.desc()).limit(limit)))[::-1]
+
+
 def last_finished(session: Session, job: str) -> JobRun | None:
     """The newest run of `job` that has ended."""
     query = select(JobRun).where(JobRun.job == job, JobRun.finished_at.is_not(None))

@@ -77,6 +77,11 @@ class Painted(Widget):
 
     _lines: Sequence[Line] = ()
 
+    @property
+    def shown(self) -> Sequence[Line]:
+        """What was presented last."""
+        return self._lines
+
     def present(self, lines: Sequence[Line]) -> None:
         """Show these lines, one per row of the widget; repaint the parts that differ."""
         before, self._lines = self._lines, tuple(lines)

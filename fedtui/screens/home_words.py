@@ -1,0 +1,261 @@
+"""Home in words: what is wrong, what waits for this operator, and the lines that lead there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from fedtui.screens import cert_words
+from fedtui.screens.approval_words import SOON, span
+from fedtui.screens.widgets.columns import Cell
+from fedtui.screens.widgets.spark import spark
+from fedtui.screens.words import REASONS, STATES, address, ago
+
+if TYPE_CHECKING:
+    from fedtui.core.acts.overview import Overview
+    from fedtui.core.control.queue import ApprovalLine
+    from fedtui.core.peering.certificate_listing import CertificateLine
+    from fedtui.core.peering.listing import PeerLine
+    from fedtui.core.playbook.glance import Glance, Late
+
+WRONG, WARN, GOOD = "▲", "○", "●"
+ALL_WELL = "Nothing is wrong and nothing needs you."
+MOST_NAMED = 3
+"""Things that are wrong which the headline names; the rest are counted, and stand below."""
+ORDER = ("degraded", "active", "enrolled", "accepted", "proposed", "suspended", "revoked")
+SAID = 14
+"""Cells for what is said before bars, so that those of one line stand beneath those of the other."""
+JOBS = {"federation_heartbeat": "heartbeats", "sdwan_manager": "the SDWAN Manager"}
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A line that leads somewhere: its cells one after the other, beneath a heading or with a `label` as one."""
+
+    leads_to: str
+    cells: tuple[Cell, ...]
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading line and what stands beneath it, most urgent first. `side`: 0 left, 1 right, where there are two."""
+
+    head: Spot
+    spots: tuple[Spot, ...] = ()
+    side: int = 0
+
+
+def headline(seen: Overview, found: Glance) -> Cell:
+    """Whether anything is wrong, and what needs this operator, in a sentence or two."""
+    wrong = [*_node_wrong(seen, found), *_peers_wrong(found), *_certificates_wrong(found)]
+    count = seen.waiting
+    needs = f"{count} {'request waits' if count == 1 else 'requests wait'} for you." if count else ""
+    if found.incidents_open:
+        wrong.append(_many(found.incidents_open, "incident", "open"))
+    if len(wrong) > MOST_NAMED + 1:
+        wrong = [*wrong[:MOST_NAMED], f"and {len(wrong) - MOST_NAMED} things more"]
+    if wrong:
+        return Cell(" ".join(filter(None, (f"{WRONG} {_sentence(wrong)}.", needs))), "bad")
+    if needs:
+        return Cell(f"{WARN} Nothing is wrong. {needs}", "warn")
+    return Cell(f"{GOOD} {ALL_WELL}", "good")
+
+
+def sections(seen: Overview, found: Glance, now: datetime) -> list[Section]:
+    """Everything, in its order."""
+    return [
+        _node(seen, found, now),
+        _approvals(found, now),
+        _peers(found, now),
+        _certificates(found, now),
+        _incidents(found, now),
+        *_activity(found),
+    ]
+
+
+def _many(count: int, noun: str, state: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'} {state}"
+
+
+def _sentence(parts: Sequence[str]) -> str:
+    joined = ", ".join(parts)
+    return joined[:1].upper() + joined[1:]
+
+
+# --- the node ------------------------------------------------------------------------------
+
+
+def _node_wrong(seen: Overview, found: Glance) -> list[str]:
+    return [
+        *(["no daemon runs"] if not seen.daemons else []),
+        *(["the manager is paused"] if seen.manager_paused else []),
+        *(f"{JOBS.get(one.job, one.job)} {'failed' if one.error else 'overdue'}" for one in found.late),
+        *([_many(seen.notices_failing, "notice", "not delivered")] if seen.notices_failing else []),
+        *([_many(len(seen.lowered), "policy", "lowered").replace("policys", "policies")] if seen.lowered else []),
+        *(["the node was recovered"] if seen.recovered else []),
+    ]
+
+
+def _node(seen: Overview, found: Glance, now: datetime) -> Section:
+    """The daemon, the lease, the manager; what is not as it should be stands beneath."""
+    bad = Cell(f"{WRONG} no daemon", "bad")
+    paused = Cell(f"{WRONG} manager paused", "warn")
+    daemon = Cell(f"{GOOD} {_many(seen.daemons, 'daemon', '').strip()}", "good") if seen.daemons else bad
+    lease = Cell(f"{GOOD} lease held", "good") if found.lease_holder else Cell(f"{WARN} nobody holds the lease", "warn")
+    manager = paused if seen.manager_paused else Cell(f"{GOOD} manager works", "good")
+    drill = (Cell("! drill mode", "loud"),) if seen.drill_mode else ()
+    spots = tuple(_node_spots(seen, found, now))
+    return Section(Spot("playbook", (daemon, lease, manager, *drill), "Node"), spots)
+
+
+def _node_spots(seen: Overview, found: Glance, now: datetime) -> Iterator[Spot]:
+    if not seen.daemons:
+        told = "no heartbeat is received or sent, and nothing approved is carried out"
+        yield Spot("playbook/stuck_accepted", (Cell(f"{WRONG} no daemon runs", "bad"), Cell(told)))
+    if seen.manager_paused:
+        by = f"by {found.paused_by}; " if found.paused_by else ""
+        told = f"{by}what is approved waits"
+        yield Spot("playbook/approval_blocked", (Cell(f"{WRONG} the manager is paused", "warn"), Cell(told)))
+    for one in found.late:
+        yield Spot("playbook/stuck_accepted", (Cell(f"{WRONG} {one.job}", "bad"), Cell(_late(one, now))))
+    if seen.notices_failing:
+        failing = _many(seen.notices_failing, "notice", "could not be delivered")
+        yield Spot("playbook", (Cell(f"{WRONG} {failing}", "bad"), Cell("it is tried again")))
+    for action, policy, until in seen.lowered:
+        left = Cell(f"{span(until - now)} left")
+        yield Spot("playbook/approval_blocked", (Cell(f"{WRONG} {action} lowered to {policy}", "warn"), left))
+    for operator in seen.recovered:
+        told = "came in by recovery; it stays here until it is acknowledged"
+        yield Spot("playbook", (Cell(f"{WRONG} {operator}", "bad"), Cell(told)))
+
+
+def _late(one: Late, now: datetime) -> str:
+    if one.error is not None:
+        return f"its last run failed: {one.error}"
+    return f"last run {ago(one.last_started_at, now)} ago" if one.last_started_at is not None else "it never ran"
+
+
+# --- approvals -----------------------------------------------------------------------------
+
+
+def _approvals(found: Glance, now: datetime) -> Section:
+    waiting = len(found.approvals)
+    others = found.approvals_open - waiting
+    mine = Cell(f"{WARN} {waiting} for you", "warn") if waiting else Cell(f"{GOOD} none for you", "good")
+    rest = (Cell(f"{others} {'other' if waiting else 'for others'}", "dim"),) if others > 0 else ()
+    return Section(Spot("approvals", (mine, *rest), "Approvals"), tuple(_asked(one, now) for one in found.approvals), 1)
+
+
+def _asked(line: ApprovalLine, now: datetime) -> Spot:
+    left = line.expires_at - now
+    clock = Cell(f"{span(left):>6}", "bad" if left < SOON else "warn")
+    return Spot(f"approvals/{line.id}", (clock, Cell(line.summary)))
+
+
+# --- peers ---------------------------------------------------------------------------------
+
+
+def _peers_wrong(found: Glance) -> list[str]:
+    degraded = found.peers.get("degraded", 0)
+    others = found.troubled_count - degraded
+    return [
+        *([_many(degraded, "peer", "degraded")] if degraded else []),
+        *([_many(others, "peer", "not reached or in drill mode")] if others else []),
+    ]
+
+
+def _peers(found: Glance, now: datetime) -> Section:
+    counted = tuple(
+        Cell(f"{glyph} {found.peers[status]} {word}", STATES[status].style)
+        for status in ORDER
+        if found.peers.get(status)
+        for glyph, _, word in [STATES[status].text.partition(" ")]
+    )
+    none = (Cell("none yet; 1 p proposes one", "dim"),)
+    return Section(Spot("peers", counted or none, "Peers"), tuple(_troubled(line, now) for line in found.troubled))
+
+
+def _troubled(line: PeerLine, now: datetime) -> Spot:
+    if line.status == "degraded":
+        since = f"silent for {ago(line.last_heartbeat_at, now)}" if line.last_heartbeat_at else "never heard from"
+        why = line.last_outbound_error or str(line.metadata.get(REASONS["degraded"], ""))
+        said, style = f"{since}; {why.partition(': ')[2] or why}" if why else since, "bad"
+    elif line.drill_mode and line.status == "proposed":
+        said, style = "DRILL MODE: it takes any caller", "loud"
+    else:
+        said, style = f"not reached: {(line.last_outbound_error or '').partition(': ')[2]}", "warn"
+    return Spot(f"peers/{line.id}", (Cell(f"{WRONG} {address(line.remote_instance_url)}", style), Cell(said)))
+
+
+# --- certificates --------------------------------------------------------------------------
+
+
+def _certificates_wrong(found: Glance) -> list[str]:
+    broken, expired, _ = found.urgent
+    return [
+        *([_many(broken, "certificate", "broken")] if broken else []),
+        *([_many(expired, "certificate", "expired")] if expired else []),
+    ]
+
+
+def _certificates(found: Glance, now: datetime) -> Section:
+    broken, expired, expiring = found.urgent
+    cells = (
+        *((Cell(f"{WRONG} {broken} broken", "bad"),) if broken else ()),
+        *((Cell(f"{WRONG} {expired} expired", "bad"),) if expired else ()),
+        *((Cell(f"{WARN} {expiring} end within 30 days", "warn"),) if expiring else ()),
+    )
+    spots = tuple(_urgent(line, now) for line in found.certificates)
+    return Section(Spot("certs", cells or (Cell(f"{GOOD} all good for 30 days", "good"),), "mTLS"), spots)
+
+
+def _urgent(line: CertificateLine, now: datetime) -> Spot:
+    side = {"outbound": "→", "inbound": "←"}.get(line.direction, "●")
+    remains = cert_words.left(line, now)
+    if line.problem:
+        said = Cell(cert_words.PROBLEMS.get(line.problem, line.problem), "bad")
+    else:
+        said = remains if remains.style == "bad" else Cell(f"{remains.text} left", "warn")
+    return Spot(f"certs/{line.id}", (Cell(f"{side} {cert_words.whose(line, now).text}"), said))
+
+
+# --- incidents -----------------------------------------------------------------------------
+
+
+def _incidents(found: Glance, now: datetime) -> Section:
+    count = found.incidents_open
+    head = Cell(f"{WARN} {count} open", "warn") if count else Cell(f"{GOOD} none open", "good")
+    return Section(Spot("playbook", (head,), "Incidents"), tuple(_incident(one, now) for one in found.incidents), 1)
+
+
+def _incident(one: Mapping[str, Any], now: datetime) -> Spot:
+    begun = f"{ago(one['opened_at'], now)} ago"
+    over = one["outcome"]
+    state = Cell(f"× {over}", "dim") if over is not None else Cell(f"{WARN} open, {one['owner']}", "warn")
+    return Spot(f"playbook/{one['id']}", (state, Cell(one["title"]), Cell(begun, "dim")))
+
+
+# --- the last hour -------------------------------------------------------------------------
+
+
+def _activity(found: Glance) -> list[Section]:
+    """How much was heard and refused, with the hour before it as bars."""
+    expected = found.peers.get("active", 0) + found.peers.get("degraded", 0)
+    if found.heard is None:
+        heard = Cell("not counted", "warn")
+    else:
+        heard = Cell(f"{found.heard} of {expected} heard", "warn" if found.heard < expected else "")
+    denials, count = found.denials, found.denials.count
+    refused = Cell(f"{count} this hour" if count else "none this hour", "warn" if count else "")
+    newest = Spot(f"playbook/decision:{denials.newest}", (Cell("the newest:"), Cell(denials.newest_code or "unknown")))
+    return [
+        Section(_bars("Heartbeats", "peers", heard, spark(found.heartbeats, most=expected))),
+        Section(_bars("Denials", "grants", refused, spark(denials.buckets)), (newest,) if denials.newest else ()),
+    ]
+
+
+def _bars(label: str, leads_to: str, said: Cell, bars: str) -> Spot:
+    return Spot(leads_to, (Cell(f"{said.text:<{SAID}}", said.style), Cell(bars)), label)
