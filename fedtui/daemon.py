@@ -78,7 +78,8 @@ async def _run(
         most=settings.connections,
         refused=federation.handshake_refused,
     )
-    health_listener = Listener(health(node), context=None)
+    federation.metrics.connections(lambda: api.open_connections)
+    health_listener = Listener(health(node, federation.metrics), context=None)
     await api.start(main)
     await health_listener.start(operations)
     url = f"https://{_shown(main)}"

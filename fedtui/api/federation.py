@@ -14,6 +14,7 @@ from cryptography import x509
 
 from fedtui.api.bodies import AcceptBody, EnrollBody, HeartbeatBody, RenewBody, declared, document, parse
 from fedtui.api.gatekeeper import Gatekeeper, presented_by
+from fedtui.api.metrics import Metrics
 from fedtui.api.rendering import TooMany, data, read_body, render_problems
 from fedtui.core.access.chain import RESOURCES
 from fedtui.core.access.resources import Expected
@@ -41,6 +42,7 @@ class FederationApi:
         self._node = node
         settings = node.settings
         self._inbox: GroupCommit[Any] = GroupCommit(lambda: node.unit(INBOX))
+        self.metrics = Metrics(node)
         self._gate = Gatekeeper(node, self._inbox)
         self._accepts = Buckets(settings.accepts_per_minute, settings.accepts_burst)
         self._heartbeats = Buckets(settings.heartbeats_per_minute, settings.heartbeats_burst)
@@ -51,7 +53,10 @@ class FederationApi:
 
     def application(self) -> web.Application:
         """The aiohttp application of the main listener."""
-        app = web.Application(middlewares=[render_problems], client_max_size=self._node.settings.body_bytes)
+        app = web.Application(
+            middlewares=[self.metrics.timed, render_problems, self.metrics.counted],
+            client_max_size=self._node.settings.body_bytes,
+        )
         app.router.add_post(f"{PREFIX}/accept", self.accept)
         app.router.add_post(f"{PREFIX}/enroll", self.enroll)
         app.router.add_post(f"{PREFIX}/heartbeat", self.heartbeat)
@@ -166,7 +171,9 @@ class FederationApi:
 
     async def handshake_refused(self, address: str, reason: str, presented: x509.Certificate | None) -> None:
         """The listener turned a client away in the TLS handshake."""
-        await self._gate.handshake_refused(address, reason, presented)
+        code = await self._gate.handshake_refused(address, reason, presented)
+        if code is not None:
+            self.metrics.denied(code)
 
     async def crl(self, _request: web.Request) -> web.Response:
         """Our CA's CRL in DER, signed anew each hour and at each revocation."""
@@ -211,8 +218,8 @@ async def _off(function: Callable[..., Any], *args: Any) -> Any:
     return await asyncio.to_thread(function, *args)
 
 
-def health(node: Node) -> web.Application:
-    """The operations listener: alive, ready."""
+def health(node: Node, metrics: Metrics) -> web.Application:
+    """The operations listener: alive, ready, and the metrics."""
     app = web.Application(middlewares=[render_problems])
 
     async def healthz(_request: web.Request) -> web.Response:
@@ -226,6 +233,11 @@ def health(node: Node) -> web.Application:
     async def readyz(_request: web.Request) -> web.Response:
         return data(await _off(look))
 
+    async def exposition(request: web.Request) -> web.Response:
+        content, content_type = await _off(metrics.text, request.headers.get("Accept", ""))
+        return web.Response(body=content, headers={"Content-Type": content_type})
+
+    app.router.add_get("/metrics", exposition)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     return app

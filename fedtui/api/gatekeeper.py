@@ -113,11 +113,11 @@ class Gatekeeper:
         self._counts.used(answer.judgement, answer.instance)
         await self._keep(answer.judgement)
 
-    async def handshake_refused(self, address: str, reason: str, presented: x509.Certificate | None) -> None:
-        """TLS turned a client away for its certificate: the reason stands here or nowhere."""
+    async def handshake_refused(self, address: str, reason: str, presented: x509.Certificate | None) -> str | None:
+        """TLS turned a client away for its certificate: the reason stands here or nowhere. Its code, if it is that."""
         code = next((code for words, code in HANDSHAKE_CODES if words in reason), None)
         if code is None:
-            return
+            return None
         await self._store(
             (decisions.HANDSHAKE, code, address, presented),
             address_key(address),
@@ -125,6 +125,7 @@ class Gatekeeper:
                 unit, code=code, detail=reason, source_ip=address, presented=presented
             ),
         )
+        return code
 
     async def _keep(self, judgement: Judgement) -> str | None:
         return await self._store(

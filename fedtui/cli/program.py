@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import Abort, TyperException
 
-from fedtui.cli import access, approvals, certs, demo, doctor, grants, incidents, node, operators, peers, record
+from fedtui.cli import access, approvals, certs, demo, doctor, grants, incidents, mcp, node, operators, peers, record
 from fedtui.cli.common import group
 from fedtui.cli.console import open_console
 from fedtui.cli.guard import INTERRUPTED, guarded
@@ -34,6 +34,7 @@ app.add_typer(grants.decisions_app, name="decisions")
 record.register(app)
 doctor.register(app)
 incidents.register(app)
+mcp.register(app)
 
 
 @app.callback(invoke_without_command=True)

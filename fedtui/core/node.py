@@ -21,6 +21,7 @@ from fedtui.core.acts import (
     gate,
     grant_acts,
     jobs,
+    measures,
     node_acts,
     notifying,
     peer_acts,
@@ -29,6 +30,7 @@ from fedtui.core.acts import (
 )
 from fedtui.core.acts import overview as overviews
 from fedtui.core.acts.gate import Done, Pending
+from fedtui.core.acts.measures import Measure
 from fedtui.core.acts.overview import ApprovalRecord, CertificateRecord, GrantRecord, Overview, PeerRecord
 from fedtui.core.acts.table import ActTable, join
 from fedtui.core.acts.what_if import Described
@@ -37,6 +39,7 @@ from fedtui.core.control.approvals import Approval
 from fedtui.core.errors import Refused, WrongUsage
 from fedtui.core.governance import change_requests, findings, reporting, scanning
 from fedtui.core.governance import listing as finding_listing
+from fedtui.core.governance import measures as governance_measures
 from fedtui.core.governance.listing import FindingLine
 from fedtui.core.peering import heartbeats, probing
 from fedtui.core.peering.probing import Report, Step
@@ -87,10 +90,16 @@ class Node(Site):
         return Actor("operator", self.operator, uid=os.getuid(), origin=via)
 
     def request(
-        self, actor: Actor, action: str, params: Mapping[str, Any], *, reason: str | None = None
+        self,
+        actor: Actor,
+        action: str,
+        params: Mapping[str, Any],
+        *,
+        reason: str | None = None,
+        claiming: bool = True,
     ) -> Done | Pending:
         """Ask the gate for an act (`acts/gate.py`)."""
-        return gate.request(self, self.acts, actor, action, params, reason=reason)
+        return gate.request(self, self.acts, actor, action, params, reason=reason, claiming=claiming)
 
     def overview(self) -> Overview:
         """The node at a glance, for its operator."""
@@ -289,6 +298,11 @@ class Node(Site):
         scheduler = Scheduler(self.database, self.settings, self.clock, self.holder, self.jobs())
         scheduler.start()
         return scheduler
+
+    def measures(self) -> list[Measure]:
+        """What a monitoring system asks of the node (`acts/measures.py`)."""
+        with self.read() as session:
+            return measures.measures(session, self, self.jobs(), (*measures.QUESTIONS, *governance_measures.QUESTIONS))
 
     def changes(self) -> Changes:
         """A watch on what other processes commit."""

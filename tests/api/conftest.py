@@ -37,6 +37,7 @@ class Served:
     """A node with its listener, reachable at `node.url`."""
 
     node: Node
+    api: FederationApi
     listener: Listener
     loop: asyncio.AbstractEventLoop
     thread: threading.Thread
@@ -87,7 +88,7 @@ def serve(make_node: MakeNode) -> Iterator[Serve]:
             refused=api.handshake_refused,
         )
         asyncio.run_coroutine_threadsafe(listener.start(bound), loop).result(10)
-        running.append(Served(node, listener, loop, thread))
+        running.append(Served(node, api, listener, loop, thread))
         return running[-1]
 
     yield start

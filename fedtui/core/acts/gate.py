@@ -51,8 +51,12 @@ def request(
     raw: Mapping[str, Any],
     *,
     reason: str | None = None,
+    claiming: bool = True,
 ) -> Done | Pending:
     """Ask for an act. Runs it where policy allows, else files a request.
+
+    Without `claiming`, what was approved for its requester to carry out is left to them: the asker
+    is not a person who could be shown what is shown once.
 
     Raises `WrongUsage` for bad parameters, `Refused` for permission, policy or state,
     `RemoteFailed` where an act that ran at once met a failing remote.
@@ -65,7 +69,8 @@ def request(
         policy = policies.in_force(unit.session, action, unit.now)
         if policy == policies.BLOCKED:
             raise _blocked(action)
-        permitted = _permitted(unit, act, wanted) if policy == policies.ASK and act.shown_once else None
+        claims = claiming and policy == policies.ASK and act.shown_once
+        permitted = _permitted(unit, act, wanted) if claims else None
         if policy == policies.ASK and permitted is None:
             return Pending(_ask(unit, site, act, wanted, reason))
         if act.apply is not None:

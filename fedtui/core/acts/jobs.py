@@ -8,6 +8,7 @@ change, they change by conditional updates.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -30,6 +31,7 @@ from fedtui.core.trust import signing
 from fedtui.core.trust.site import Site
 
 log = logging.getLogger(__name__)
+FEDERATION_JOB = heartbeats.JOB
 MANAGER_JOB = "sdwan_manager"
 MAINTENANCE_JOB = "maintenance"
 SEALING_JOB = "sealing"
@@ -60,7 +62,9 @@ def sweep(site: Site, actor: Actor = heartbeats.JOB_ACTOR, held: Held | None = N
 
 def federation_heartbeat(site: Site, held: Held | None = None) -> Mapping[str, Any]:
     """The job of that name: the sweep, then this node's own heartbeats."""
+    began = time.monotonic()
     swept = sweep(site, held=held)
+    sweep_seconds = round(time.monotonic() - began, 6)
     with site.read() as session:
         partial = node_settings.value(session, "partial_mtls")
         heard = heartbeats.heard(session, site.settings, site.clock.now())
@@ -68,6 +72,7 @@ def federation_heartbeat(site: Site, held: Held | None = None) -> Mapping[str, A
         "swept": swept["swept"],
         "held_back": swept["held_back"],
         "heard": heard,
+        "sweep_seconds": sweep_seconds,
         **heartbeats.send_all(site, partial_mtls=partial),
     }
 

@@ -1,9 +1,9 @@
-"""Durations as people write them: 90s, 5m, 1h, 30d."""
+"""Durations as people write them, 90s, 5m, 1h, 30d; and moments, by a time or by how long ago."""
 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from fedtui.core.errors import WrongUsage
 
@@ -31,6 +31,25 @@ def parse(text: str, *, field: str = "duration") -> timedelta:
             code="duration_invalid",
         )
     return timedelta(seconds=seconds)
+
+
+def moment(text: str, now: datetime, *, field: str) -> datetime:
+    """Read an ISO 8601 time (UTC where it names no zone), or so long ago, like 2h.
+
+    Raises `WrongUsage` naming `field`.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        try:
+            return now - parse(text, field=field)
+        except (WrongUsage, OverflowError) as error:
+            raise WrongUsage(
+                f"{field}: {text[:60]!r} is neither a time nor a duration.",
+                cause="A time is ISO 8601, a duration like 2h.",
+                fix=f"Write {field} as 2026-01-31T12:00:00Z or 2h.",
+            ) from error
 
 
 def show(duration: timedelta) -> str:

@@ -1,0 +1,226 @@
+"""What a monitoring system asks of a node: how many, how old, how late. A table of questions.
+
+Each is one bounded query, whatever the number of peers, and its labels are words of ours: nothing
+that a remote sends becomes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy.orm import Session
+
+from fedtui.core.access.decisions import id_at
+from fedtui.core.acts.jobs import FEDERATION_JOB
+from fedtui.core.control import manager_state, policies
+from fedtui.core.control.approvals import OPEN, Approval
+from fedtui.core.peering.peers import Peer
+from fedtui.core.record import notices
+from fedtui.core.record.events import SEVERITIES, Event
+from fedtui.core.runtime import daemons, jobs, lease
+from fedtui.core.runtime.jobs import Job, JobRun
+from fedtui.core.trust.certificates import Certificate
+from fedtui.core.trust.site import Site
+
+LATELY = timedelta(hours=1)
+AGES: Sequence[int] = (60, 120, 300, 600, 1800, 3600, 21_600, 86_400)
+DAYS: Sequence[int] = (0, 1, 7, 14, 30, 60, 90)
+EVERYTHING = "+Inf"
+Samples = Mapping[tuple[str, ...], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One moment at which the node is looked at."""
+
+    session: Session
+    site: Site
+    now: datetime
+    jobs: Sequence[Job]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A row of the table: a gauge's name, what it says, its labels, and how its samples are found."""
+
+    name: str
+    words: str
+    labels: tuple[str, ...]
+    ask: Callable[[Look], Samples]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A question with its answer; each key of `samples` gives the labels' values."""
+
+    name: str
+    words: str
+    labels: tuple[str, ...]
+    samples: Samples
+
+
+def measures(session: Session, site: Site, schedule: Sequence[Job], questions: Sequence[Question]) -> list[Measure]:
+    """Ask each question, all at one moment."""
+    look = Look(session, site, site.clock.now(), schedule)
+    return [Measure(one.name, one.words, one.labels, one.ask(look)) for one in questions]
+
+
+def _seconds(span: timedelta) -> float:
+    return span.total_seconds()
+
+
+# --- peers and certificates --------------------------------------------------------------
+
+
+def _peers(look: Look) -> Samples:
+    query = select(Peer.status, Peer.peer_kind, func.count()).group_by(Peer.status, Peer.peer_kind)
+    return {(status, kind): count for status, kind, count in look.session.execute(query)}
+
+
+def _heard(look: Look) -> tuple[Any, ...]:
+    return Peer.peer_kind == "platform", Peer.status.in_(("enrolled", "active", "degraded"))
+
+
+def _ages(look: Look) -> Samples:
+    within = [_count(Peer.last_heartbeat_at >= look.now - timedelta(seconds=age)) for age in AGES]
+    row = look.session.execute(select(*within, func.count()).where(*_heard(look))).one()
+    return _buckets(AGES, row)
+
+
+def _oldest(look: Look) -> Samples:
+    oldest = look.session.scalar(select(func.min(Peer.last_heartbeat_at)).where(*_heard(look)))
+    return {(): _seconds(look.now - oldest)} if oldest else {}
+
+
+def _outbound_failing(look: Look) -> Samples:
+    failing = select(func.count()).where(Peer.last_outbound_error.is_not(None), *_heard(look))
+    return {(): look.session.scalar(failing) or 0}
+
+
+def _certificates(look: Look) -> Samples:
+    left = [_count(Certificate.not_after <= look.now + timedelta(days=days)) for days in DAYS]
+    in_use = Certificate.revoked_at.is_(None), Certificate.superseded_at.is_(None)
+    query = select(Certificate.direction, *left, func.count()).where(*in_use).group_by(Certificate.direction)
+    return {
+        (direction, *key): value
+        for direction, *row in look.session.execute(query)
+        for key, value in _buckets(DAYS, row).items()
+    }
+
+
+def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+
+
+def _buckets(edges: Sequence[int], row: Sequence[int]) -> Samples:
+    return {(str(edge),): value for edge, value in zip((*edges, EVERYTHING), row, strict=True)}
+
+
+# --- the queue, the schedule, the record -------------------------------------------------
+
+
+def _approvals(look: Look) -> Samples:
+    query = select(Approval.status, func.count()).where(Approval.status.in_(OPEN)).group_by(Approval.status)
+    found = dict(look.session.execute(query).all())
+    return {(status,): found.get(status, 0) for status in OPEN}
+
+
+def _oldest_request(look: Look) -> Samples:
+    oldest = look.session.scalar(select(func.min(Approval.requested_at)).where(Approval.status == "pending"))
+    return {(): _seconds(look.now - oldest) if oldest else 0}
+
+
+def _durations(look: Look) -> Samples:
+    return {
+        (job.name,): _seconds(run.finished_at - run.started_at)
+        for job in look.jobs
+        if (run := jobs.last_finished(look.session, job.name)) is not None and run.finished_at is not None
+    }
+
+
+def _sweep_seconds(look: Look) -> Samples:
+    run = jobs.last_finished(look.session, FEDERATION_JOB)
+    seconds = run.detail.get("sweep_seconds") if run is not None else None
+    return {(): seconds} if isinstance(seconds, int | float) else {}
+
+
+def _lags(look: Look) -> Samples:
+    latest = jobs.latest(look.session)
+    return {
+        (job.name,): max(0.0, _seconds(look.now - latest[job.name].started_at - job.every))
+        for job in look.jobs
+        if job.name in latest
+    }
+
+
+def _runs(look: Look) -> Samples:
+    counting = select(JobRun.outcome, func.count()).where(JobRun.started_at >= look.now - LATELY)
+    return {
+        (job.name, outcome): count
+        for job in look.jobs
+        for outcome, count in look.session.execute(counting.where(JobRun.job == job.name).group_by(JobRun.outcome))
+    }
+
+
+def _events(look: Look) -> Samples:
+    query = select(Event.severity, func.count()).where(Event.id >= id_at(look.now - LATELY)).group_by(Event.severity)
+    found = dict(look.session.execute(query).all())
+    return {(severity,): found.get(severity, 0) for severity in SEVERITIES}
+
+
+def _holds_lease(look: Look) -> Samples:
+    held = lease.current(look.session)
+    return {(): float(held is not None and held.holder == look.site.holder and held.expires_at > look.now)}
+
+
+def _epoch(look: Look) -> Samples:
+    held = lease.current(look.session)
+    return {(): held.epoch if held is not None else 0}
+
+
+def _daemons(look: Look) -> Samples:
+    return {(): len(daemons.alive(look.session, now=look.now, ttl=3 * look.site.settings.lease_ttl))}
+
+
+QUESTIONS: tuple[Question, ...] = (
+    Question("fedtui_peers", "Peers by state.", ("status", "kind"), _peers),
+    Question(
+        "fedtui_peers_by_heartbeat_age",
+        "Platform peers enrolled, active or degraded, heard of within le seconds; cumulative.",
+        ("le",),
+        _ages,
+    ),
+    Question(
+        "fedtui_oldest_heartbeat_age_seconds", "Since the peer among them that was heard of least lately.", (), _oldest
+    ),
+    Question(
+        "fedtui_peers_outbound_failing", "Those among them whom our own last call did not reach.", (), _outbound_failing
+    ),
+    Question(
+        "fedtui_certificates_by_days_left",
+        "Certificates in use that end within le days (0: ended); cumulative.",
+        ("direction", "le"),
+        _certificates,
+    ),
+    Question("fedtui_approvals", "Requests that are open, by status.", ("status",), _approvals),
+    Question("fedtui_oldest_pending_approval_seconds", "Age of the oldest pending one; 0: none.", (), _oldest_request),
+    Question("fedtui_sweep_duration_seconds", "The latest heartbeat sweep, without sending our own.", (),
+             _sweep_seconds),
+    Question("fedtui_job_duration_seconds", "Of each job's latest run that ended.", ("job",), _durations),
+    Question("fedtui_job_lag_seconds", "By how much each job's next run is overdue.", ("job",), _lags),
+    Question("fedtui_job_runs_last_hour", "Runs begun in the last hour.", ("job", "outcome"), _runs),
+    Question("fedtui_events_last_hour", "Events of the last hour.", ("severity",), _events),
+    Question("fedtui_lease_held", "1 where this process does the jobs, else 0.", (), _holds_lease),
+    Question("fedtui_lease_epoch", "How often the lease has changed hands.", (), _epoch),
+    Question("fedtui_daemons", "Daemons alive on this node's database.", (), _daemons),
+    Question("fedtui_notices_failing", "Notices that wait after a failure.", (),
+             lambda look: {(): notices.failing(look.session)[0]}),
+    Question("fedtui_policies_lowered", "Policies lowered for an emergency.", (),
+             lambda look: {(): len(policies.lowered(look.session, look.now))}),
+    Question("fedtui_manager_paused", "1 where the SDWAN Manager is paused, else 0.", (),
+             lambda look: {(): float(manager_state.status(look.session) == manager_state.PAUSED)}),
+)  # fmt: skip

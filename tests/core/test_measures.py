@@ -1,0 +1,169 @@
+"""Measures: how many, how old and how late, as the record has it at one moment."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import update
+
+from fedtui.core.acts.measures import QUESTIONS, Samples
+from fedtui.core.governance import measures as governance
+from fedtui.core.node import Node
+from fedtui.core.peering.peers import Peer
+from fedtui.core.record.events import emit
+from fedtui.core.runtime import daemons, jobs, lease
+from fedtui.core.runtime.lease import Held
+from tests.conftest import ManualClock
+from tests.core.test_peers import new_peer, put_in
+from tests.core.world import ADA, World, make_world
+
+
+@pytest.fixture
+def world(node: Node) -> World:
+    """A node with an active peer; ben can approve."""
+    return make_world(node)
+
+
+def measured(node: Node) -> dict[str, Samples]:
+    return {one.name: one.samples for one in node.measures()}
+
+
+def test_peers_are_counted_by_state_and_by_how_long_they_were_silent(node: Node, clock: ManualClock) -> None:
+    """States and kinds; ages cumulative, of platforms that should be heard of; the oldest of them."""
+    for place, (status, age) in enumerate([("active", 30), ("active", 90), ("degraded", 7000), ("suspended", 9999)]):
+        peer_id = new_peer(node, f"https://p{place}.example")
+        put_in(node, peer_id, status)
+        with node.unit(ADA) as unit:
+            heard = clock.now() - timedelta(seconds=age)
+            unit.session.execute(update(Peer).where(Peer.id == peer_id).values(last_heartbeat_at=heard))
+    new_peer(node, "https://new.example")
+    found = measured(node)
+    assert found["fedtui_peers"] == {
+        ("active", "platform"): 2,
+        ("degraded", "platform"): 1,
+        ("suspended", "platform"): 1,
+        ("proposed", "platform"): 1,
+    }
+    ages = found["fedtui_peers_by_heartbeat_age"]
+    assert [ages[le,] for le in ("60", "120", "3600", "21600", "+Inf")] == [1, 2, 2, 3, 3]
+    assert found["fedtui_oldest_heartbeat_age_seconds"] == {(): 7000}
+
+
+def test_an_empty_node_answers_every_question(node: Node) -> None:
+    """No peer, no job, no request: zeros or nothing, and the node's own certificates."""
+    found = measured(node)
+    assert set(found) == {question.name for question in (*QUESTIONS, *governance.QUESTIONS)}
+    assert found["fedtui_peers"] == {}
+    assert found["fedtui_oldest_heartbeat_age_seconds"] == {}
+    assert set(found["fedtui_peers_by_heartbeat_age"].values()) == {0}
+    assert found["fedtui_approvals"] == {(status,): 0 for status in ("pending", "approved", "executing", "failed")}
+    assert found["fedtui_certificates_by_days_left"]["own", "+Inf"] == 2
+
+
+def test_certificates_are_counted_by_the_days_they_have_left(node: Node, clock: ManualClock) -> None:
+    """Cumulative, by direction; what was revoked or replaced is out of it."""
+    world = make_world(node)
+
+    def left(le: str) -> float:
+        return measured(node)["fedtui_certificates_by_days_left"].get(("inbound", le), 0)
+
+    assert (left("90"), left("+Inf")) == (0, 1)
+    clock.advance(days=794)
+    assert (left("1"), left("7"), left("30")) == (0, 1, 1)
+    clock.advance(days=7)
+    assert left("0") == 1
+    world.act("system.federation_certificate_revoke", {"serial": world.serial, "reason": "test"})
+    assert left("+Inf") == 0
+
+
+def test_the_queue_has_an_age(world: World, clock: ManualClock) -> None:
+    """Pending requests, and since when the oldest waits."""
+    node = world.node
+    node.request(ADA, "system.federation_peer_propose", {"url": "https://n.example"})
+    clock.advance(minutes=5)
+    node.request(ADA, "system.federation_peer_propose", {"url": "https://m.example"})
+    found = measured(node)
+    assert found["fedtui_approvals"]["pending",] == 2
+    assert found["fedtui_oldest_pending_approval_seconds"] == {(): 300}
+
+
+def test_jobs_have_a_duration_a_lag_and_outcomes(node: Node, clock: ManualClock) -> None:
+    """The sweep's own time, each run's, what failed in the last hour, and what is overdue."""
+    held = Held(node.holder, 1)
+
+    def ran(job: str, outcome: str, seconds: float, **detail: object) -> None:
+        with node.database.writing() as session:
+            run = jobs.started(session, job, held, clock.now())
+            session.flush()
+            clock.advance(seconds=seconds)
+            jobs.finished(session, run, outcome, detail, clock.now())
+
+    ran("maintenance", "failed", 1)
+    clock.advance(hours=2)
+    ran("sdwan_manager", "failed", 1)
+    clock.advance(seconds=59)
+    ran("sdwan_manager", "ok", 2)
+    ran("federation_heartbeat", "ok", 4, sweep_seconds=0.25)
+    clock.advance(seconds=66)
+    found = measured(node)
+    assert found["fedtui_sweep_duration_seconds"] == {(): 0.25}
+    assert found["fedtui_job_duration_seconds"]["sdwan_manager",] == 2
+    assert found["fedtui_job_lag_seconds"]["federation_heartbeat",] == 10
+    assert found["fedtui_job_lag_seconds"]["maintenance",] > 3600
+    assert found["fedtui_job_runs_last_hour"] == {
+        ("sdwan_manager", "failed"): 1,
+        ("sdwan_manager", "ok"): 1,
+        ("federation_heartbeat", "ok"): 1,
+    }
+
+
+def test_one_process_holds_the_lease(node: Node, clock: ManualClock) -> None:
+    """1 where this process holds it, 0 once it has run out; the epoch and the daemons either way."""
+    ttl = node.settings.lease_ttl
+    with node.database.writing() as session:
+        lease.take(session, node.holder, now=clock.now(), ttl=ttl)
+        daemons.register(session, node.holder, url=node.url, operations_url=None, now=clock.now())
+    found = measured(node)
+    assert (found["fedtui_lease_held"][()], found["fedtui_daemons"][()]) == (1, 1)
+    clock.advance(seconds=60)
+    with node.database.writing() as session:
+        lease.take(session, "another", now=clock.now(), ttl=ttl)
+    later = measured(node)
+    assert (later["fedtui_lease_held"][()], later["fedtui_daemons"][()]) == (0, 0)
+    assert later["fedtui_lease_epoch"][()] == found["fedtui_lease_epoch"][()] + 1
+
+
+def test_events_of_the_last_hour_are_counted_by_severity(node: Node) -> None:
+    """Ids tell their time, so the count is bounded; every severity has its line."""
+    before = measured(node)["fedtui_events_last_hour"]
+    with node.unit(ADA) as unit:
+        emit(unit, "federation.peer.heartbeat_stale", source="test")
+        emit(unit, "federation.peer.heartbeat_stale", source="test", severity="critical")
+    after = measured(node)["fedtui_events_last_hour"]
+    assert set(after) == {("low",), ("medium",), ("high",), ("critical",)}
+    assert {key: after[key] - before[key] for key in after} == {
+        ("low",): 0, ("medium",): 1, ("high",): 0, ("critical",): 1,
+    }  # fmt: skip
+
+
+def test_emergencies_show(world: World) -> None:
+    """A lowered policy and a paused manager are measures, too."""
+    world.act("system.policy_lower", {"policy_action": "system.federation_peer_propose",
+                                       "policy": "notify_and_proceed", "span": "30m", "reason": "test"})  # fmt: skip
+    world.act("system.manager_pause", {})
+    found = measured(world.node)
+    assert (found["fedtui_policies_lowered"], found["fedtui_manager_paused"]) == ({(): 1}, {(): 1})
+
+
+def test_findings_are_counted_by_severity(world: World, clock: ManualClock) -> None:
+    """Nothing before the first scan but zeros; then what is open, and how old the scan is."""
+    before = measured(world.node)
+    assert set(before["fedtui_governance_findings"].values()) == {0}
+    assert before["fedtui_governance_scan_age_seconds"] == {}
+    world.grant(scopes=["admin"])
+    world.node.scan_governance(ADA)
+    clock.advance(minutes=3)
+    after = measured(world.node)
+    assert after["fedtui_governance_findings"]["medium",] >= 1
+    assert after["fedtui_governance_scan_age_seconds"] == {(): 180}
