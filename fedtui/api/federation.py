@@ -25,6 +25,7 @@ from fedtui.core.node import Node
 from fedtui.core.peering.client import PREFIX
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.batch import GroupCommit
+from fedtui.core.runtime.correlation import carried
 from fedtui.core.runtime.limits import Buckets, address_key
 from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust import certificates, signing
@@ -95,7 +96,7 @@ class FederationApi:
             admitting.receive_certificate, self._node, peer_id, signed.cert_pem, signed.ca_chain_pem, caller
         )
         if answer["newly_complete"]:
-            self._greeter.submit(handshake.greet, self._node, peer_id)
+            self._greeter.submit(carried(handshake.greet), self._node, peer_id)
         return data({key: answer[key] for key in ("status", "serial")})
 
     async def renew(self, request: web.Request) -> web.Response:

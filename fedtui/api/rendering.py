@@ -13,6 +13,7 @@ from aiohttp import web
 
 from fedtui.api.bodies import InvalidBody
 from fedtui.core.errors import Denied, Problem, Refused, WrongUsage
+from fedtui.core.runtime.correlation import correlated
 
 log = logging.getLogger(__name__)
 BODY_SECONDS = 20
@@ -39,7 +40,15 @@ def failure(status: int, error: str, code: str, **more: Any) -> web.Response:
 
 @web.middleware
 async def render_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every exception becomes the contract's shape; what a remote may not know stays in our log."""
+    """Every exception becomes the contract's shape; what a remote may not know stays in our log.
+
+    Each request is an act of its own: its events and lines in the log share a correlation id.
+    """
+    with correlated():
+        return await _rendered(request, handler)
+
+
+async def _rendered(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except TooMany as many:

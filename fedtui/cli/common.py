@@ -45,6 +45,16 @@ class Group(typer.Typer):
 
         return register
 
+    def alone(self) -> Callable[[Function], Function]:
+        """What the group's own name does without one of its commands; takes the common options, too."""
+        add = super().callback(invoke_without_command=True)
+
+        def register(function: Function) -> Function:
+            add(_with_common_options(function))
+            return function
+
+        return register
+
 
 def group(help_: str) -> Group:
     """A group of commands."""

@@ -59,6 +59,11 @@ def to_json(data: Any) -> str:
     return json.dumps(data, default=_plain, indent=2 if sys.stdout.isatty() else None)
 
 
+def to_json_line(data: Any) -> str:
+    """JSON on one line, wherever it goes."""
+    return json.dumps(data, default=_plain)
+
+
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[tuple[str, str]], *, empty: str) -> str:
     """Aligned columns of (key, title); `empty` where there are no rows."""
     if not rows:

@@ -20,6 +20,7 @@ from fedtui.core.control.waiting import ALSO_PAUSED
 from fedtui.core.errors import Problem, Refused
 from fedtui.core.record.events import emit
 from fedtui.core.runtime.actor import MANAGER, Actor
+from fedtui.core.runtime.correlation import correlated
 from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust.site import Site
 from fedtui.core.trust.vault import Owner
@@ -73,6 +74,8 @@ def request(
         permitted = _permitted(unit, act, wanted) if claims else None
         if policy == policies.ASK and permitted is None:
             return Pending(_ask(unit, site, act, wanted, reason))
+        if permitted is not None:
+            unit.join(permitted.correlation_id)
         if act.apply is not None:
             result = act.apply(unit, site, wanted.params)
             if permitted is not None:
@@ -84,7 +87,8 @@ def request(
         _announce(unit, act, policy, wanted, reason)
         call = Call(actor, wanted.params, wanted.secrets, unit.correlation_id)
     assert act.perform is not None  # noqa: S101 - an act has exactly one of the two
-    return Done(act.perform(site, call))
+    with correlated(call.correlation_id):
+        return Done(act.perform(site, call))
 
 
 def preview(site: Site, table: ActTable, actor: Actor, action: str, raw: Mapping[str, Any]) -> tuple[str, list[Change]]:
@@ -136,7 +140,7 @@ def execute(site: Site, table: ActTable, approval_id: str) -> str | None:
             approval = approvals.find(unit.session, approval_id)
             act = table[approval.action]
             resumed = approval.status == "executing"
-            unit.correlation_id = approval.correlation_id
+            unit.join(approval.correlation_id)
             if manager_state.status(unit.session) == manager_state.PAUSED and approval.action not in ALSO_PAUSED:
                 return None
             if not approvals.claim(unit, approval, site.holder, abandoned_before=unit.now - ABANDONED_AFTER):
@@ -158,7 +162,8 @@ def execute(site: Site, table: ActTable, approval_id: str) -> str | None:
     assert act.perform is not None  # noqa: S101
     asker = Actor("manager", MANAGER.name, origin=f"approval {approval.id} asked by {approval.requested_by}")
     try:
-        result = act.perform(site, Call(asker, approval.params, secrets, approval.correlation_id))
+        with correlated(approval.correlation_id):
+            result = act.perform(site, Call(asker, approval.params, secrets, approval.correlation_id))
     except Exception as error:
         return _failed(site, approval_id, error, claimed=True)
     return _finished(site, approval_id, result=result)
@@ -169,7 +174,7 @@ def _finished(site: Site, approval_id: str, **outcome: Any) -> str | None:
     try:
         with site.unit(MANAGER) as unit:
             approval = approvals.find(unit.session, approval_id)
-            unit.correlation_id = approval.correlation_id
+            unit.join(approval.correlation_id)
             approvals.finish(unit, approval, site.holder, **outcome)
             return approval.status
     except Refused as refused:

@@ -25,6 +25,7 @@ from fedtui.core.record import notices, seals
 from fedtui.core.record.events import emit
 from fedtui.core.runtime import daemons, jobs, lease
 from fedtui.core.runtime.actor import MANAGER, Actor
+from fedtui.core.runtime.correlation import correlated
 from fedtui.core.runtime.lease import Held
 from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust import signing
@@ -127,18 +128,23 @@ def _redeliver(site: Site) -> int:
     finished = 0
     for peer_id in unfinished:
         try:
-            failure = accepting.deliver(site, peer_id, MANAGER)
-            if failure is not None:
-                log.warning("[SDWAN Manager] the handshake with %s is still unfinished: %s", peer_id, failure)
-                continue
-            with site.unit(MANAGER) as unit:
-                emit(unit, "federation.handshake.redelivered", source=MANAGER_JOB, peer_id=peer_id)
-            handshake.greet(site, peer_id)
-            finished += 1
+            with correlated():
+                finished += _redeliver_to(site, peer_id)
         except Exception:
             # Whatever one peer brings up, the others' handshakes are to go on.
             log.exception("[SDWAN Manager] the handshake with %s could not be finished", peer_id)
     return finished
+
+
+def _redeliver_to(site: Site, peer_id: str) -> bool:
+    failure = accepting.deliver(site, peer_id, MANAGER)
+    if failure is not None:
+        log.warning("[SDWAN Manager] the handshake with %s is still unfinished: %s", peer_id, failure)
+        return False
+    with site.unit(MANAGER) as unit:
+        emit(unit, "federation.handshake.redelivered", source=MANAGER_JOB, peer_id=peer_id)
+    handshake.greet(site, peer_id)
+    return True
 
 
 def _probe(site: Site) -> dict[str, int]:

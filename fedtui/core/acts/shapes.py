@@ -172,6 +172,7 @@ def event(row: Event) -> Shape:
         "correlation_id": row.correlation_id,
         "payload": row.payload,
         "emitted_at": row.emitted_at,
+        "seal": row.seal,
     }
 
 

@@ -215,6 +215,7 @@ def retry(unit: Unit, approval_id: str) -> Approval:
         raise _ended(approval)
     again = {"error": None, "executing_since": None, "finished_at": None, "expires_at": unit.now + EXECUTE_WITHIN}
     _move(unit, approval, "failed", "approved", **again)
+    _announce(unit, "retried", approval)
     return approval
 
 
@@ -455,6 +456,7 @@ def _announce(unit: Unit, what: str, approval: Approval, **payload: Any) -> None
         f"system.approval.{what}",
         source=SOURCE,
         peer_id=approval.peer_id,
+        correlation_id=approval.correlation_id,
         approval_id=approval.id,
         action=approval.action,
         **payload,

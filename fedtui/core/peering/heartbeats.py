@@ -23,6 +23,7 @@ from fedtui.core.peering.peers import MAY_HEARTBEAT, SUPPORTED_CONTRACTS, Peer
 from fedtui.core.record.events import KINDS, Event, context, emit
 from fedtui.core.runtime import daemons
 from fedtui.core.runtime.actor import Actor
+from fedtui.core.runtime.correlation import carried
 from fedtui.core.runtime.durations import show
 from fedtui.core.runtime.types import new_id
 from fedtui.core.runtime.unit import Unit
@@ -336,7 +337,7 @@ def send_to(site: Site, wanted: Sequence[str], *, partial_mtls: str, within: tim
         return tally
     workers = min(site.settings.outbound_concurrency, len(wanted))
     with ThreadPoolExecutor(workers, thread_name_prefix="heartbeat") as pool:
-        for done in as_completed([pool.submit(one, peer_id) for peer_id in wanted]):
+        for done in as_completed([pool.submit(carried(one), peer_id) for peer_id in wanted]):
             tally[done.result()] += 1
     return tally
 

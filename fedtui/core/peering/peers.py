@@ -231,6 +231,21 @@ def find(session: Session, wanted: str) -> Peer:
     return found[0]
 
 
+def find_any(session: Session, wanted: str) -> Peer:
+    """As `find`; a URL also finds the peer that was last revoked there, if none is left."""
+    try:
+        return find(session, wanted)
+    except NotFound:
+        if "://" not in wanted:
+            raise
+        url = urls.normalize(wanted.strip(), field="peer")
+        query = select(Peer).where(Peer.remote_instance_url == url).order_by(Peer.id.desc()).limit(1)
+        peer = session.scalars(query).one_or_none()
+        if peer is None:
+            raise
+        return peer
+
+
 def move(unit: Unit, peer_id: str, to: str, *, only_from: tuple[str, ...] | None = None, **values: Any) -> Peer:
     """Change the peer's status by one conditional update, setting `values` with it.
 

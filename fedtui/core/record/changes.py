@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import text
 
-from fedtui.core.record.events import Event
 from fedtui.core.runtime.database import Database
 
 
@@ -14,7 +13,8 @@ class Changes:
     """`poll()` answers "has anyone else committed since the last poll?".
 
     On SQLite by `PRAGMA data_version` on a connection of its own (microseconds). A database
-    server is asked for the newest event instead. Call it from one thread.
+    server is asked which transactions have ended: the newest event would not tell of one that
+    commits late, nor of a change that made none. Call it from one thread.
     """
 
     def __init__(self, database: Database) -> None:
@@ -24,7 +24,7 @@ class Changes:
 
     def poll(self) -> bool:
         """True the first time, and whenever something was committed since the last call."""
-        seen = self._version() if self._database.is_sqlite else self._newest_event()
+        seen = self._version() if self._database.is_sqlite else self._snapshot()
         changed = seen != self._seen
         self._seen = seen
         return changed
@@ -40,6 +40,6 @@ class Changes:
             self._connection = self._database.engine.raw_connection()
         return self._connection.driver_connection.execute("PRAGMA data_version").fetchone()[0]
 
-    def _newest_event(self) -> object:
+    def _snapshot(self) -> object:
         with self._database.reading() as session:
-            return session.scalar(select(func.max(Event.id)))
+            return session.scalar(text("SELECT pg_current_snapshot()::text"))

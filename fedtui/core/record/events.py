@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Index, Select, insert, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from fedtui.core.errors import NotFound
 from fedtui.core.record import notices
 from fedtui.core.record.redaction import redact
 from fedtui.core.runtime.database import Base
@@ -74,6 +75,7 @@ KINDS: Mapping[str, str] = {
     "system.approval.executed": "low",
     "system.approval.failed": "medium",
     "system.approval.reopened": "medium",
+    "system.approval.retried": "low",
     "system.act": "low",
     "system.manager.paused": "high",
     "system.manager.resumed": "high",
@@ -146,9 +148,10 @@ def emit(
     source: str,
     peer_id: str | None = None,
     severity: str | None = None,
+    correlation_id: str | None = None,
     **payload: Any,
 ) -> None:
-    """Record that `kind` happened, with the unit's actor, time and correlation id.
+    """Record that `kind` happened, with the unit's actor, time and correlation id (or that of another act).
 
     Raises `KeyError` for a kind that is not in `KINDS`: that is a bug, not input.
     """
@@ -162,7 +165,7 @@ def emit(
             source=source,
             peer_id=peer_id,
             payload=redact(payload),
-            **context(unit),
+            **{**context(unit), "correlation_id": correlation_id or unit.correlation_id},
         )
     )
 
@@ -225,6 +228,22 @@ def recent(
     """The newest events that match, newest first (`Wanted`)."""
     wanted = Wanted(source, kind, severity, peer_id, correlation_id, since, until)
     return newest(session, wanted, limit=limit)
+
+
+def correlation(session: Session, beginning: str) -> str:
+    """The one correlation id that begins so. Raises `NotFound` for none or several."""
+    wanted = beginning.strip().lower()
+    column = Event.correlation_id
+    query = select(column).where(column >= wanted, column < wanted + "~").distinct().order_by(column).limit(2)
+    found = list(session.scalars(query)) if wanted else []
+    if len(found) != 1:
+        raise NotFound(
+            f"{'More than one' if found else 'No'} correlation id begins {beginning[:60]!r}.",
+            cause="A correlation id, or a unique beginning of one, is needed.",
+            fix="It stands in each event (fedtui events --json) and at the end of each line of the log.",
+            code="correlation_not_found",
+        )
+    return found[0]
 
 
 def newest(session: Session, wanted: Wanted, *, limit: int = 100) -> list[Event]:

@@ -9,12 +9,14 @@ import sys
 from datetime import UTC, datetime
 
 from fedtui.core.record.redaction import RedactingFormatter, redact
+from fedtui.core.runtime import correlation
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: at, level, logger, message, and the traceback if there is one."""
+    """One JSON object a line: at, level, logger, message, the correlation id of the act in progress,
+    and the traceback if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {
@@ -23,13 +25,15 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if (act := correlation.current()) is not None:
+            entry["correlation_id"] = act
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
         return json.dumps(redact(entry))  # before it is JSON: a secret cut short would take the closing brace along
 
 
 class HumanFormatter(logging.Formatter):
-    """`2026-01-31T12:00:00Z info  [Part] message`; a traceback follows on lines of its own.
+    """`2026-01-31T12:00:00Z info  [Part] message correlation=ID`; a traceback follows on lines of its own.
 
     Line breaks and other control characters in messages are made visible: a remote's words
     must not pass for a record, nor move the terminal's cursor.
@@ -37,7 +41,9 @@ class HumanFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        line = f"{at} {record.levelname.lower():<7} {_visible(record.getMessage())}"
+        act = correlation.current()
+        of = f" correlation={act}" if act is not None else ""
+        line = f"{at} {record.levelname.lower():<7} {_visible(record.getMessage())}{of}"
         traceback = self.formatException(record.exc_info).split("\n") if record.exc_info else []
         return "\n".join([line, *map(_visible, traceback)])
 

@@ -15,10 +15,13 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from typing import Generic, TypeVar
 
+from fedtui.core.runtime import correlation
 from fedtui.core.runtime.unit import Unit
 
 Result = TypeVar("Result")
 Work = Callable[[Unit], Result]
+Item = tuple[Work[Result], Future[Result], str | None]
+"""What to do, who waits for it, and the act that it is part of."""
 log = logging.getLogger(__name__)
 
 MOST = 512
@@ -28,13 +31,14 @@ MOST = 512
 class GroupCommit(Generic[Result]):
     """Runs submitted functions on one thread, each in a savepoint of a shared transaction.
 
-    Each gets a unit of its own. A function that raises undoes its own savepoint only; its
-    caller gets the exception. One that was cancelled before its turn is not run.
+    Each gets a unit of its own, part of the act in which it was submitted. A function that raises
+    undoes its own savepoint only; its caller gets the exception. One that was cancelled before its
+    turn is not run.
     """
 
     def __init__(self, open_unit: Callable[[], AbstractContextManager[Unit]]) -> None:
         self._open_unit = open_unit
-        self._queue: queue.SimpleQueue[tuple[Work[Result], Future[Result]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Item[Result] | None] = queue.SimpleQueue()
         self._closing = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._write, name="group-commit", daemon=True)
@@ -49,7 +53,7 @@ class GroupCommit(Generic[Result]):
         with self._closing:
             if self._closed:
                 raise RuntimeError("the writer is closed")
-            self._queue.put((work, future))
+            self._queue.put((work, future, correlation.current()))
         return future
 
     def close(self) -> None:
@@ -72,17 +76,18 @@ class GroupCommit(Generic[Result]):
             if ended:
                 return
 
-    def _commit(self, batch: list[tuple[Work[Result], Future[Result]]]) -> None:
+    def _commit(self, batch: list[Item[Result]]) -> None:
         wanted = [item for item in batch if item[1].set_running_or_notify_cancel()]
         done: list[tuple[Future[Result], Result]] = []
         failed: list[tuple[Future[Result], Exception]] = []
         try:
             with self._open_unit() as shared:
-                for work, future in wanted:
-                    unit = Unit(shared.session, shared.now, shared.actor)
+                for work, future, act in wanted:
                     try:
-                        with unit.session.begin_nested():
-                            result = work(unit)
+                        with correlation.correlated(act) as known:
+                            unit = Unit(shared.session, shared.now, shared.actor, known)
+                            with unit.session.begin_nested():
+                                result = work(unit)
                     except Exception as error:
                         # The caller gets it; the others of the batch are not to suffer.
                         failed.append((future, error))
@@ -91,7 +96,7 @@ class GroupCommit(Generic[Result]):
                         shared.after_commit(unit.committed)
         except Exception as error:
             log.warning("[GroupCommit] a batch of %d was not written: %s", len(wanted), error)
-            done, failed = [], [(future, error) for _, future in wanted]
+            done, failed = [], [(future, error) for _, future, _ in wanted]
         for future, result in done:
             future.set_result(result)
         for future, reason in failed:

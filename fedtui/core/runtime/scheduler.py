@@ -17,6 +17,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from fedtui.core.runtime import daemons, jobs, lease
 from fedtui.core.runtime.clock import Clock
+from fedtui.core.runtime.correlation import correlated
 from fedtui.core.runtime.database import Database
 from fedtui.core.runtime.jobs import Job
 from fedtui.core.runtime.settings import Settings
@@ -122,7 +123,8 @@ class Scheduler:
 
     def _outcome(self, job: Job, held: lease.Held) -> tuple[str, dict[str, object]]:
         try:
-            return "ok", dict(job.run(held))
+            with correlated():
+                return "ok", dict(job.run(held))
         except lease.LeaseLost as lost:
             self._held = None
             return "lease_lost", {"error": lost.problem}

@@ -14,6 +14,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from fedtui.core.runtime import correlation
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.database import Database
 from fedtui.core.runtime.types import new_id
@@ -28,6 +29,11 @@ class Unit:
     actor: Actor
     correlation_id: str = field(default_factory=new_id)
     _afterwards: list[Callable[[], None]] = field(default_factory=list)
+
+    def join(self, correlation_id: str) -> None:
+        """This unit turns out to be part of that act."""
+        self.correlation_id = correlation_id
+        correlation.join(correlation_id)
 
     def after_commit(self, hook: Callable[[], None]) -> None:
         """Run `hook` once the transaction is on disk; never if it is rolled back."""
@@ -45,9 +51,12 @@ def unit_of_work(
 ) -> Iterator[Unit]:
     """Open a unit; commit it on success, roll back on any exception, then run its hooks.
 
+    Without a correlation id it is part of the act in progress (`correlation.py`), or a new one.
+
     Raises `Unusable` when the database does not answer.
     """
-    with database.writing() as session:
-        unit = Unit(session, now, actor, correlation_id or new_id())
-        yield unit
-    unit.committed()
+    with correlation.correlated(correlation_id or correlation.current()) as known:
+        with database.writing() as session:
+            unit = Unit(session, now, actor, known)
+            yield unit
+        unit.committed()
