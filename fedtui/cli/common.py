@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from fedtui.cli.console import load_settings
+from fedtui.cli.guard import nobody_reads
 from fedtui.cli.output import MODE, fields, narrate, show, show_problem, text
 from fedtui.core.errors import Problem, Refused, WrongUsage
 
@@ -85,7 +86,11 @@ def _with_common_options(function: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any, common_json: bool = False, common_operator: str | None = None, **options: Any) -> Any:
         MODE.json = MODE.json or common_json
         MODE.operator = common_operator or MODE.operator
-        return function(*args, **options)
+        try:
+            return function(*args, **options)
+        except BrokenPipeError as error:  # here, before the parser makes a failure of it
+            nobody_reads()
+            raise typer.Exit from error
 
     signature = inspect.signature(function, eval_str=True)
     parameters = [*signature.parameters.values(), *COMMON]
