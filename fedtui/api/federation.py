@@ -13,7 +13,7 @@ from aiohttp import web
 from cryptography import x509
 
 from fedtui.api.bodies import AcceptBody, EnrollBody, HeartbeatBody, RenewBody, declared, document, parse
-from fedtui.api.gatekeeper import Gatekeeper, presented_by
+from fedtui.api.gatekeeper import Gatekeeper
 from fedtui.api.metrics import Metrics
 from fedtui.api.rendering import TooMany, data, read_body, render_problems
 from fedtui.core.access.chain import RESOURCES
@@ -115,8 +115,7 @@ class FederationApi:
         wait = self._enrolls.wait_for(peer_id)
         if wait:
             raise TooMany(wait)
-        shown = presented_by(request)
-        return data(await _off(diagnosing.view_of, self._node, peer_id, shown.fingerprint if shown else None))
+        return data(await _off(lambda: diagnosing.view_of(self._node, peer_id, self._gate.presented(request))))
 
     async def heartbeat(self, request: web.Request) -> web.Response:
         """An authenticated sign of life, written with whatever else has queued."""

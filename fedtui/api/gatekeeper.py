@@ -56,6 +56,7 @@ class Gatekeeper:
         self._counts = usage.Counts()
         network = node.settings.sdwan_network
         self._network = allowlists.network_id(network) if network else None
+        self._writing: dict[object, asyncio.Future[None]] = {}
         self._writer: asyncio.Task[None] | None = None
 
     async def start(self, _app: web.Application) -> None:
@@ -92,6 +93,11 @@ class Gatekeeper:
         peer_id, first_used = await self.recording(asyncio.to_thread(judge))
         await self._used_first(first_used)
         return str(peer_id)
+
+    def presented(self, request: web.Request) -> str | None:
+        """The fingerprint of the certificate that the caller presented, to us or to a proxy that we trust."""
+        with self._node.read() as session:
+            return self.asked(session, request, "diagnosis", self._node.clock.now()).caller.fingerprint
 
     async def _used_first(self, certificate_id: str | None) -> None:
         """A certificate was presented for the first time: the ones before it are over."""
@@ -134,9 +140,20 @@ class Gatekeeper:
 
     async def _store(self, what: object, caller: str, write: Callable[[Unit], str]) -> str | None:
         """Keep something once, within the bounds; the id it stands under, if any."""
+        while (writing := self._writing.get(what)) is not None:
+            # The same came a moment ago and is just being written: this is one more of it.
+            await asyncio.shield(writing)
         known = self._recorder.repeated(what)
         if known is not None or not self._recorder.admits(caller):
             return known
+        done = self._writing[what] = asyncio.get_running_loop().create_future()
+        try:
+            return await self._write_new(what, write)
+        finally:
+            del self._writing[what]
+            done.set_result(None)
+
+    async def _write_new(self, what: object, write: Callable[[Unit], str]) -> str | None:
         try:
             id: str = await asyncio.wrap_future(self._inbox.submit(write))
         except Exception:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedtui.screens.dialogs.ask import Answers, Question
 from fedtui.screens.dialogs.field import Field, required
-from fedtui.screens.grant_words import grant_label, way
+from fedtui.screens.grant_words import LISTS, grant_label, way
 from fedtui.screens.peer_acts import problem_of
 from fedtui.screens.records import RecordAct
 
@@ -148,8 +148,10 @@ def _edit_params(answers: Answers) -> Mapping[str, Any]:
 
 
 def _weigh_edit(node: NodeHandle, line: GrantLine, answers: Answers) -> str:
-    """What an edit would cut off, by the core's own checks."""
-    return told_cut(node.cut_off(line.id, _edit_params(answers)))
+    """What an edit would cut off, by the core's own checks; and what it would open."""
+    opened = [label for label, _, column in LISTS if getattr(line, column) and not _entries(answers[column])]
+    opens = f"It opens the grant to all {' and '.join(opened)}. " if opened else ""
+    return opens + told_cut(node.cut_off(line.id, _edit_params(answers)))
 
 
 def told_cut(cut: Sequence[Any]) -> str:

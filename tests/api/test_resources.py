@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedtui.core.access import decisions, usage
 from fedtui.core.access.decisions import Decision
@@ -25,6 +27,7 @@ from fedtui.core.peering.client import PREFIX
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.trust import signing
 from fedtui.core.trust.certificates import Certificate
+from fedtui.core.trust.x509_reading import fingerprint
 from tests.api.conftest import Serve, Served, joined
 from tests.conftest import ManualClock
 
@@ -263,19 +266,26 @@ def test_unknown_and_foreign_grants_answer_alike(place: Place) -> None:
     assert first.status_code == second.status_code
     assert first.json() | {"decision_id": ""} == second.json() | {"decision_id": ""}
     assert {**first.headers, "date": ""} == {**second.headers, "date": ""}
+    with place.served.client(place.pair) as client:
+        told = client.get(f"{PREFIX}/diagnosis").json()["data"]["refused"]
+    assert [one["code"] for one in told] == ["grant_token_unknown"] * 2, "nor does a diagnosis tell them apart"
 
 
-def test_what_tls_refuses_is_recorded(place: Place) -> None:
-    """A certificate of a foreign CA sees a disconnect; our record has the reason, once for the same again."""
-    key = signing.new_key()
+def strange_certificate(key: ec.EllipticCurvePrivateKey, now: datetime) -> str:
+    """A certificate that no CA of ours has signed."""
     name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "fed:stranger")])
-    now = place.node.clock.now()
     stranger = (
         x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
         .serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=1)).sign(key, hashes.SHA256())
     )  # fmt: skip
-    pem = stranger.public_bytes(serialization.Encoding.PEM).decode()
+    return stranger.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def test_what_tls_refuses_is_recorded(place: Place) -> None:
+    """A certificate of a foreign CA sees a disconnect; our record has the reason, once for the same again."""
+    key = signing.new_key()
+    pem = strange_certificate(key, place.node.clock.now())
     for _ in range(3):
         with pytest.raises(httpx.TransportError):
             place.call("GET", place.grant(), pair=(pem, signing.key_pem(key)))
@@ -301,6 +311,17 @@ def test_uses_are_counted_and_repetitions_folded(serve: Serve) -> None:
         assert sum(row.allowed for row in decisions.listing(session, grant_id=grant_id)) == 1
 
 
+def test_the_same_refusal_at_the_same_time_is_one(place: Place) -> None:
+    """Calls that come together and are refused alike carry one decision's id, and stand in one row."""
+    other = place.grant(scopes=["migrate"])
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: place.call("GET", other), range(16)))
+    assert {one.status_code for one in answers} == {403}
+    assert len({one.json()["decision_id"] for one in answers}) == 1
+    with place.node.read() as session:
+        assert len(decisions.listing(session, grant_id=other)) == 1
+
+
 # --- proxies -----------------------------------------------------------------------------
 
 
@@ -316,8 +337,8 @@ FORMS: Mapping[str, Callable[[str], str]] = {"Client-Cert": client_cert, "X-SSL-
 @pytest.mark.parametrize("header", FORMS)
 def test_a_trusted_proxy_speaks_for_the_caller(place: Place, header: str) -> None:
     """Certificate, instance, network and address that it forwards count as the caller's own."""
-    pair, fingerprint = proxy_pair(place)
-    act(place.node, "system.settings_change", {"key": "trusted_proxies", "value": fingerprint})
+    pair, trusted = proxy_pair(place)
+    act(place.node, "system.settings_change", {"key": "trusted_proxies", "value": trusted})
     bridge = act(place.node, "system.federation_bridge_propose", {"peer": place.peer_id, "network": ELSEWHERE})
     act(place.node, "system.federation_bridge_activate", {"bridge": bridge["id"]})
     grant_id = place.grant(cidrs=["192.0.2.0/24"], instances=[ELSEWHERE], networks=[ELSEWHERE])
@@ -330,6 +351,11 @@ def test_a_trusted_proxy_speaks_for_the_caller(place: Place, header: str) -> Non
     assert place.call("GET", grant_id, pair=pair, headers=forwarded).status_code == 200
     heartbeat = place.served.post("heartbeat", {}, pair=pair, headers=forwarded)
     assert heartbeat.status_code == 200
+    with place.served.client(pair) as client:
+        presented = client.get(f"{PREFIX}/diagnosis", headers=forwarded).json()["data"]["presented"]
+    assert presented == fingerprint(x509.load_pem_x509_certificate(place.pair[0].encode())), (
+        "the peer's own, not the proxy's"
+    )
     spoofed = place.call("GET", grant_id, pair=pair, headers={**forwarded, "X-Forwarded-For": "192.0.2.7, 203.0.113.9"})
     assert place.decision(spoofed).code == "source_ip_not_allowed", "only the last hop is the proxy's own word"
 
@@ -360,8 +386,8 @@ def test_nobody_else_is_believed(place: Place, header: str) -> None:
 )
 def test_a_proxy_that_forwards_rubbish_forwards_nobody(place: Place, headers: dict[str, str], why: str) -> None:
     """Behind a trusted proxy a caller is who was forwarded, readably, and once; else nobody."""
-    pair, fingerprint = proxy_pair(place)
-    act(place.node, "system.settings_change", {"key": "trusted_proxies", "value": fingerprint})
+    pair, trusted = proxy_pair(place)
+    act(place.node, "system.settings_change", {"key": "trusted_proxies", "value": trusted})
     recorded = place.decision(place.call("GET", place.grant(), pair=pair, headers=headers))
     assert recorded.code == "cert_not_presented"
     assert why in recorded.checks[0]["detail"]
@@ -369,14 +395,14 @@ def test_a_proxy_that_forwards_rubbish_forwards_nobody(place: Place, headers: di
 
 def test_a_proxy_whose_certificate_ended_is_believed_no_more(place: Place, clock: ManualClock) -> None:
     """Trust in a proxy ends with its certificate, on connections already open, too."""
-    pair, fingerprint = proxy_pair(place)
-    act(place.node, "system.settings_change", {"key": "trusted_proxies", "value": fingerprint})
+    pair, trusted = proxy_pair(place)
+    act(place.node, "system.settings_change", {"key": "trusted_proxies", "value": trusted})
     grant_id, headers = place.grant(), {"Client-Cert": client_cert(place.pair[0])}
     with place.served.client(pair) as client:
         headers |= {"Authorization": f"Bearer fg-{grant_id}"}
         assert client.get(PATH, headers=headers).status_code == 200
         with place.node.unit(ADA) as unit:
-            unit.session.query(Certificate).filter_by(fingerprint=fingerprint).one().revoked_at = unit.now
+            unit.session.query(Certificate).filter_by(fingerprint=trusted).one().revoked_at = unit.now
         assert client.get(PATH, headers=headers).status_code == 401
 
 

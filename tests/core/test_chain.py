@@ -424,6 +424,48 @@ def test_what_only_the_caller_can_mend_is_said_in_words(world: World) -> None:
     assert (foreign.judgement.code, foreign.complete) == ("grant_of_other_peer", False)
 
 
+@pytest.mark.parametrize(
+    ("terms", "option"),
+    [({"cidrs": ["10.0.0.0/8"]}, "--source-ip"), ({"networks": [NETWORK]}, "--network")],
+)
+def test_a_description_that_leaves_something_out_is_asked_for_it(
+    world: World, terms: Mapping[str, Any], option: str
+) -> None:
+    """That a restriction be lifted is never proposed because the operator did not say where the call comes from."""
+    grant_id = world.grant(**terms)
+    with world.node.read() as session:
+        found = what_if.explain(session, Described(f"fg-{grant_id}"), now=world.node.clock.now())
+    assert not found.judgement.allowed
+    assert [one.action for one in found.changes] == [""]
+    assert f"fedtui grants explain fg-{grant_id} {option}" in found.fix
+
+
+@pytest.mark.parametrize("field", ["instance", "network", "source_ip"])
+def test_a_slip_in_a_description_is_named(world: World, field: str) -> None:
+    """What cannot be is not judged as if somebody had called so."""
+    described = Described(f"fg-{world.grant()}", **{field: "10.0.0.0/8"})
+    with world.node.read() as session, pytest.raises(WrongUsage, match=rf"^{field}: "):
+        what_if.explain(session, described, now=world.node.clock.now())
+
+
+def test_no_grant_is_proposed_for_what_there_cannot_be(world: World) -> None:
+    """A caller that asks for a malformed kind or id has to ask for another; no act could grant it."""
+    grant_id = world.grant(id="one")
+    for asked in (world.asked(grant_id, kind="Doc"), world.asked(grant_id, resource_id="a/b")):
+        with world.node.read() as session:
+            found = explain.explain(session, asked, now=world.node.clock.now())
+        assert not found.judgement.allowed
+        assert (found.complete, [one.action for one in found.changes]) == (False, [""])
+
+
+def test_a_described_kind_widens_no_further_than_the_grant(world: World) -> None:
+    """Without a resource in the description, the new grant that is proposed is for the one the old is for."""
+    grant_id = world.grant(id="one")
+    with world.node.read() as session:
+        found = what_if.explain(session, Described(f"fg-{grant_id}", kind="zone"), now=world.node.clock.now())
+    assert [change.params.get("id") for change in found.changes][:1] == ["one"]
+
+
 def test_every_refusal_has_an_answer() -> None:
     """No code of the chain is without something that helps."""
     assert {case[0] for case in CASES} | {"grant_expired", "grant_of_other_peer"} == set(explain.ANSWERS)

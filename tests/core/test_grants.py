@@ -10,13 +10,13 @@ import pytest
 
 from fedtui.core.access import bridges, grants, listing
 from fedtui.core.access.resources import EmbeddedStore, VersionMismatch
-from fedtui.core.acts import jobs
+from fedtui.core.acts import gate, jobs
 from fedtui.core.errors import NotFound, Refused, WrongUsage
 from fedtui.core.node import Node
 from fedtui.core.record.events import recent
 from tests.conftest import ManualClock
 from tests.core.test_peers import put_in
-from tests.core.world import ADA, ELSEWHERE, NETWORK, World, make_world, pending
+from tests.core.world import ADA, BEN, ELSEWHERE, NETWORK, World, make_world, pending
 
 ISSUE = "system.federation_grant_issue"
 EDIT = "system.federation_grant_edit"
@@ -57,6 +57,7 @@ def test_a_grant_is_as_asked_for(world: World) -> None:
         ({"kind": "Doc"}, "kind"),
         ({"kind": ""}, "kind"),
         ({"id": "a/b"}, "id"),
+        ({"id": ""}, "id"),
         ({"id": "x" * 201}, "id"),
         ({"scopes": []}, "scope"),
         ({"scopes": ["read", "own"]}, "scope"),
@@ -64,6 +65,7 @@ def test_a_grant_is_as_asked_for(world: World) -> None:
         ({"ttl": "366d"}, "ttl"),
         ({"ttl": "a month"}, "ttl"),
         ({"ttl": "1s", "short_ttl": True}, "ttl"),
+        ({"ttl": "2h", "short_ttl": True, "auto_renew": True}, "auto_renew"),
         ({"instances": ["b"]}, "instance"),
         ({"networks": ["10.0.0.0/8"]}, "network"),
         ({"cidrs": ["10.0.0.1/8"]}, "cidr"),
@@ -81,6 +83,20 @@ def test_a_short_time_takes_a_word(world: World) -> None:
     """Less than 7 days is taken where it is said to be meant."""
     grant = world.row(world.grant(ttl="1h", short_ttl=True))
     assert grant.expires_at - grant.issued_at == timedelta(hours=1)
+
+
+def test_what_renews_itself_lives_a_day(world: World) -> None:
+    """The job looks once an hour: a shorter one is refused at issue, at an edit and at a renewal."""
+    short = world.grant(ttl="2h", short_ttl=True)
+    renewing = world.grant(auto_renew=True)
+    for action, params in (
+        (EDIT, {"grant": short, "auto_renew": True}),
+        (RENEW, {"grant": renewing, "ttl": "2h", "short_ttl": True}),
+    ):
+        with pytest.raises(WrongUsage, match=r"^auto_renew: "):
+            world.act(action, params)
+    assert world.row(short).renew_at is None
+    assert world.row(renewing).ttl_seconds == timedelta(days=30).total_seconds()
 
 
 def test_a_revoked_peer_gets_no_grant(world: World) -> None:
@@ -154,6 +170,19 @@ def test_revoking_waits_for_approval_and_is_final(world: World) -> None:
         with pytest.raises(Refused) as refused:
             world.act(action, {"grant": grant_id, "reason": "x", "add_cidr": ["10.0.0.0/8"]})
         assert refused.value.code == "grant_revoked"
+
+
+def test_a_revocation_that_waits_outlives_a_renewal(world: World, clock: ManualClock) -> None:
+    """A grant that is renewed, by the job or by hand, or edited meanwhile, is revoked as approved all the same."""
+    grant_id = world.grant(auto_renew=True)
+    clock.advance(days=23)
+    asked = pending(world.node.request(ADA, REVOKE, {"grant": grant_id, "reason": "leaked"}))
+    assert jobs.maintenance(world.node)["grants_renewed"] == 1
+    world.act(RENEW, {"grant": grant_id, "ttl": "90d"})
+    world.act(EDIT, {"grant": grant_id, "add_cidr": ["10.0.0.0/8"]})
+    world.node.approve(BEN, asked.id, asked.digest, reason="test")
+    assert gate.execute(world.node, world.node.acts, asked.id) == "executed"
+    assert world.code(grant_id) == "grant_revoked"
 
 
 def test_a_grant_that_says_so_renews_itself_and_says_it(world: World, clock: ManualClock) -> None:

@@ -39,7 +39,7 @@ LOOKS: dict[str, tuple[str, tuple[str, ...], type[Screen[Any]]]] = {
     "grant-issue-wrong": ("grants", ("i", "text:bravo", "tab", "text:a b", "tab"), Ask),
     "grant-edit-cuts": ("grants", ("j", "E", "tab", "tab", "text:, 192.0.2.0/24"), Ask),
     "grant-revoke": ("grants", ("j", "X"), Ask),
-    "grant-why": ("grants", ("j", "w", "tab", "tab", "tab", "tab", "enter", "enter"), Checked),
+    "grant-why": ("grants", ("j", "w", "tab", "tab", "tab", "tab", "tab", "enter", "enter"), Checked),
     "approvals": ("approvals", (), ApprovalsScreen),
     "approval": (f"approvals/{Ids.revoke}", (), ApprovalScreen),
     "approve-critical": (f"approvals/{Ids.revoke}", ("A",), Ask),
@@ -117,6 +117,34 @@ async def test_an_edit_says_what_it_cuts_off_while_it_is_typed() -> None:
 
 
 @in_loop
+async def test_an_edit_that_lifts_a_restriction_says_so() -> None:
+    """A list that is emptied opens the grant: that is said before it is confirmed."""
+    app = console(access_node(), place=f"grants/{Ids.sync}")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at_place(pilot, f"grants/{Ids.sync}")
+        await pilot.press("E")
+        await until(pilot, lambda: isinstance(app.screen, Ask) and app.screen.ready)
+        assert "opens" not in page(pilot)
+        await type_in(pilot, "tab", "tab", "ctrl+u")
+        await until(pilot, lambda: "It opens the grant to all addresses." in page(pilot))
+
+
+@in_loop
+async def test_why_names_a_slip_while_it_is_typed() -> None:
+    """An address that is none is said beside its field, and is not put through the checks."""
+    app = console(access_node(), place=f"grants/{Ids.sync}")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at_place(pilot, f"grants/{Ids.sync}")
+        await type_in(pilot, "w", "tab", "tab", "tab", "tab", "tab")
+        await until(pilot, lambda: isinstance(app.screen, Ask) and app.screen.ready)
+        assert "Resource kind" in page(pilot)
+        await type_in(pilot, "x")
+        await until(pilot, lambda: "source_ip: 'x' will not do." in page(pilot))
+        await type_in(pilot, "enter", "enter")
+        assert isinstance(app.screen, Ask)
+
+
+@in_loop
 async def test_why_offers_the_change_and_makes_it_when_asked_twice() -> None:
     """The failing check stands out, `f` asks once more, and only then the act goes to the gate."""
     node = access_node()
@@ -126,7 +154,7 @@ async def test_why_offers_the_change_and_makes_it_when_asked_twice() -> None:
         await type_in(pilot, "w", "tab")
         await until(pilot, lambda: isinstance(app.screen, Ask) and app.screen.ready)
         assert "192.0.2.7" in page(pilot), "filled in from the last refusal"
-        await type_in(pilot, "tab", "tab", "tab", "enter", "enter")
+        await type_in(pilot, "tab", "tab", "tab", "tab", "enter", "enter")
         await until(pilot, lambda: isinstance(app.screen, Checked) and app.screen.ready)
         assert "✗ REFUSED source address" in page(pilot)
         await pilot.press("f")

@@ -125,6 +125,26 @@ def address_cidr(supplied: str | None) -> str | None:
     return None if address is None else str(ipaddress.ip_network(address))
 
 
+_ID = "UUID like 0195d3a2-7c1e-7000-8000-000000000001"
+SUPPLIED: Mapping[str, str] = {"instance": _ID, "network": _ID, "source_ip": "address like 192.0.2.7 or fd00:12::7"}
+"""What a call supplies to be looked for in a list, and what it is like."""
+
+
+def check_supplied(name: str, value: str) -> None:
+    """Raise `WrongUsage` for what somebody says that a call supplies and that cannot be: a slip is not a call."""
+    try:
+        good = address_cidr(value) if name == "source_ip" else _uuid(value, name)
+    except WrongUsage:
+        good = None
+    if good is None:
+        raise WrongUsage(
+            f"{name}: {value[:80]!r} will not do.",
+            cause=f"It is one {SUPPLIED[name]}.",
+            fix=f"Correct the {name}, or leave it out.",
+            code=f"{name}_invalid",
+        )
+
+
 def shown(entries: Iterable[str]) -> str:
     """A list for a message: its first entries, and how many more there are."""
     listed = list(entries)

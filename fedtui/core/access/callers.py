@@ -42,8 +42,8 @@ class Caller:
     empty without one; `instance_id`
     is what a proxy says, else the certificate does; `ignored` are headers that nobody may
     believe; `unreadable` says what a proxy forwarded that cannot be read; `proxy` is the
-    fingerprint of the proxy. `peer_id` is set where a call is only described and no
-    certificate was presented.
+    fingerprint of the proxy. `described` says that the call was not made but put in words:
+    then `peer_id` is who would make it.
     """
 
     fingerprint: str | None = None

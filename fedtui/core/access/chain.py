@@ -37,7 +37,9 @@ SCOPE_FOR: Mapping[str, str] = {"GET": "read", "PUT": "write", "DELETE": "admin"
 MISMATCH = "grant scope mismatch: "
 """What every 403 begins with: operators search for it."""
 UNKNOWN_GRANT = "grant not recognized"
-NOT_CHECKED = "not checked: an earlier check left nothing to look at"
+TOLD_AS: Mapping[str, str] = {"grant_of_other_peer": "grant_token_unknown"}
+"""Codes that the caller may not tell apart, also where it may know more than the public one."""
+NOT_CHECKED = "not checked: there is nothing to look at"
 NO_RESTRICTION = "not restricted"
 
 
@@ -141,7 +143,7 @@ Look = Callable[[Seen], Refusal | str | None]
 
 def _presented(seen: Seen) -> Refusal | str | None:
     caller = seen.asked.caller
-    if caller.fingerprint is None and caller.described:
+    if caller.fingerprint is None and caller.described and not caller.unreadable:
         return None
     if caller.fingerprint is None:
         why = caller.unreadable or "the caller presented no client certificate"

@@ -15,12 +15,20 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from fedtui.core.access import allowlists, bridges, chain
+from fedtui.core.access import allowlists, bridges, chain, inventory, resources
 from fedtui.core.access.chain import CHAIN, SCOPE_FOR, Asked, Judgement, Seen, Supposed
 from fedtui.core.access.grants import SCOPES, SHORTEST_TTL, Grant
 from fedtui.core.errors import WrongUsage
 from fedtui.core.runtime import durations
 
+NOT_GIVEN = "-"
+"""The resource id of a described call that names none and whose grant is for all of its kind."""
+_DESCRIBED = {
+    "node_instance_ids": ("instance the call is made by", "--instance ID"),
+    "sdwan_network_ids": ("network the call comes over", "--network ID"),
+    "source_cidrs": ("address the call comes from", "--source-ip ADDRESS"),
+}
+"""What a description may leave out, and the option that says it."""
 ALWAYS = datetime.max.replace(tzinfo=UTC)
 
 
@@ -48,7 +56,8 @@ class Explanation:
     @property
     def fix(self) -> str:
         """The changes in a sentence, with the commands that make them."""
-        return "; then ".join(f"{one.title}: {one.command}" if one.command else one.title for one in self.changes)
+        told = [f"{one.title}: {one.command}" if one.command else one.title for one in self.changes]
+        return "; then ".join([*told[:1], *(_lower(one) for one in told[1:])])
 
 
 @dataclass
@@ -132,8 +141,15 @@ def _anew(title: str, terms: Callable[[Seen], Mapping[str, Any]] = lambda _: {})
     return answer
 
 
-def _asked_resource(seen: Seen) -> Mapping[str, Any]:
-    return {"resource_kind": seen.asked.kind, "resource_id": seen.asked.resource_id or None}
+def _resource(seen: Seen, plan: _Plan) -> None:
+    """A grant for what was asked for, where there can be one."""
+    asked = seen.asked
+    if _readable(inventory.check_kind, asked.kind) is None or _readable(resources.check_id, asked.resource_id) is None:
+        plan.words.append(Change("Have the caller ask for a kind and id that there can be"))
+        return
+    unnamed = asked.caller.described and asked.resource_id == NOT_GIVEN
+    terms = {"resource_kind": asked.kind, "resource_id": None if unnamed else asked.resource_id}
+    _anew("Issue a new grant for that resource", lambda _: terms)(seen, plan)
 
 
 def _scopes_with_needed(seen: Seen) -> Mapping[str, Any]:
@@ -143,11 +159,17 @@ def _scopes_with_needed(seen: Seen) -> Mapping[str, Any]:
 
 
 def _allow(column: str, supplied: Callable[[Seen], str | None]) -> Answer:
-    """Add what the caller supplied to an allowlist; where it supplied nothing readable, lift the list."""
+    """Add what the caller supplied to an allowlist; where a call that was made supplied nothing
+    readable, lift the list. One that is only described may just have left it out."""
 
     def answer(seen: Seen, plan: _Plan) -> None:
         value = supplied(seen)
         listed = getattr(seen.grant, column)
+        if value is None and seen.asked.caller.described:
+            what, option = _DESCRIBED[column]
+            title = f"Say which {what}; the grant allows {allowlists.shown(listed)}"
+            plan.words.append(Change(title, f"fedtui grants explain {seen.asked.bearer} {option}"))
+            return
         plan.terms[column] = [] if value is None else sorted({*listed, value})
 
     return answer
@@ -178,6 +200,8 @@ def _bridge(seen: Seen, plan: _Plan) -> None:
 
 def _serve(seen: Seen, plan: _Plan) -> None:
     kind = seen.asked.kind
+    if _readable(inventory.check_kind, kind) is None:
+        return  # No grant can be for it either, and that has been said.
     plan.beside.append(
         Change(
             "Declare the kind in this node's inventory",
@@ -201,8 +225,8 @@ ANSWERS: Mapping[str, Answer] = {
     "grant_of_other_peer": _say("Have the caller use a grant of its own (fedtui grants list), or issue one"),
     "grant_expired": _renew,
     "grant_revoked": _anew("Issue a new grant like this one"),
-    "kind_mismatch": _anew("Issue a new grant for that resource", _asked_resource),
-    "resource_mismatch": _anew("Issue a new grant for that resource", _asked_resource),
+    "kind_mismatch": _resource,
+    "resource_mismatch": _resource,
     "scope_insufficient": _anew("Issue a new grant with that scope, then revoke this one", _scopes_with_needed),
     "instance_not_allowed": _allow(
         "node_instance_ids", lambda seen: _readable(allowlists.instance_id, seen.instance)
@@ -225,7 +249,10 @@ def _edit(grant: Grant, terms: Mapping[str, Any]) -> Change:
     for column, entries in terms.items():
         name, added = allowlists.NAMES[column], sorted({*entries} - {*getattr(grant, column)})
         titles.append(
-            f"add {name} {', '.join(added)}" if entries else f"lift the {name} restriction (the call names none)"
+            f"add {name} {', '.join(added)}"
+            if entries
+            else f"lift the {name} restriction, which opens the grant to all (the call named no {name};"
+            " better have it name an allowed one)"
         )
         options += [f"--add-{name} {one}" for one in added] if entries else [f"--any-{name}"]
     title = " and ".join(titles)
@@ -270,6 +297,10 @@ def _with_terms(grant: Grant, terms: Mapping[str, Any]) -> dict[str, Any]:
     """What a grant is for, with other terms."""
     columns = ("resource_kind", "resource_id", "permission_scopes", *allowlists.READERS)
     return {column: terms.get(column, getattr(grant, column)) for column in columns}
+
+
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
 
 
 def _readable(read: Callable[[str], str], value: str | None) -> str | None:

@@ -26,6 +26,8 @@ SCOPES = ("read", "write", "admin", "migrate")
 DEFAULT_TTL, SHORTEST_TTL, LONGEST_TTL = timedelta(days=30), timedelta(days=7), timedelta(days=365)
 SHORTEST_ANYHOW = timedelta(minutes=1)
 """With the override for short ones."""
+SHORTEST_RENEWING = timedelta(days=1)
+"""What renews itself lives at least so long: the job that renews looks once an hour."""
 RENEW_AT = 0.75
 """Fraction of its time after which a grant that says so is renewed."""
 KEPT = timedelta(days=90)
@@ -149,6 +151,17 @@ def check_ttl(ttl: timedelta, *, short: bool = False) -> timedelta:
     return ttl
 
 
+def check_renewing(ttl: timedelta) -> None:
+    """Whether a grant of this lifetime can renew itself. Raises `WrongUsage` where it would end unseen."""
+    if ttl < SHORTEST_RENEWING:
+        raise WrongUsage(
+            f"auto_renew: a grant of {durations.show(ttl)} cannot renew itself.",
+            cause="What is due is looked for now and then; one that lives less than 1d could run out in between.",
+            fix="Give it at least 1d, or renew it by hand: fedtui grants renew GRANT",
+            code="auto_renew_invalid",
+        )
+
+
 def check_new(
     *,
     subject: str,
@@ -163,7 +176,7 @@ def check_new(
     auto_renew: bool = False,
 ) -> Wanted:
     """A grant as asked for, in one spelling. Raises `WrongUsage` naming the field that is malformed."""
-    return Wanted(
+    wanted = Wanted(
         check_subject(subject),
         inventory.check_kind(kind),
         resources.check_id(resource_id) if resource_id is not None else None,
@@ -174,6 +187,9 @@ def check_new(
         check_ttl(ttl, short=short_ttl),
         auto_renew,
     )
+    if auto_renew:
+        check_renewing(ttl)
+    return wanted
 
 
 def issue(unit: Unit, peer: Peer, wanted: Wanted, *, source: str = SOURCE) -> Grant:
@@ -226,6 +242,8 @@ def edit(unit: Unit, grant_id: str, changes: Mapping[str, Any]) -> Grant:
         if field in changes:
             setattr(grant, field, allowlists.read(field, changes[field]))
     if "auto_renew" in changes:
+        if changes["auto_renew"]:
+            check_renewing(timedelta(seconds=grant.ttl_seconds))
         begun = grant.renewed_at or grant.issued_at
         grant.renew_at = _renew_at(begun, grant.expires_at) if changes["auto_renew"] else None
     unit.session.flush()
@@ -237,6 +255,8 @@ def renew(unit: Unit, grant_id: str, ttl: timedelta | None = None, *, short: boo
     """Let a grant run anew from now, for `ttl` or as long as before; also one that has expired."""
     grant = _open(unit, grant_id)
     if ttl is not None:
+        if grant.renew_at is not None:
+            check_renewing(ttl)
         grant.ttl_seconds = round(check_ttl(ttl, short=short).total_seconds())
     _run_on(unit, grant, unit.now + timedelta(seconds=grant.ttl_seconds))
     return grant

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedtui.core.access import decisions
+from fedtui.core.access.chain import TOLD_AS
 from fedtui.core.peering import peers
 from fedtui.core.trust import anchors, certificates, credentials
 from fedtui.core.trust.certificates import Certificate
@@ -41,7 +42,7 @@ def view_of(site: Site, peer_id: str, presented: str | None) -> Mapping[str, Any
             "trusted_of_you": [one.fingerprint for one in anchors.all_of(session, peer_id)],
             "refused": [
                 {"decision_id": one.id, "call": one.call, "status": one.status, "answered": one.answered,
-                 "code": one.code, "times": one.times, "last_at": one.last_at}
+                 "code": TOLD_AS.get(one.code or "", one.code), "times": one.times, "last_at": one.last_at}
                 for one in decisions.listing(session, peer_id=peer_id, refused_only=True, limit=MOST_REFUSALS)
             ],
         }  # fmt: skip

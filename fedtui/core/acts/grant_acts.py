@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -33,7 +33,8 @@ def _read_issue(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
     wanted = grants.check_new(
         subject=str(raw.get("subject") or ""),
         kind=str(raw.get("kind") or ""),
-        resource_id=raw.get("id") or None,
+        # An empty id is a slip (a variable of a script that is not set), never "all of the kind".
+        resource_id=None if raw.get("id") is None else str(raw["id"]),
         scopes=_several(raw, "scopes"),
         **{name: _several(raw, name) for name in LISTS},
         ttl=ttl,
@@ -103,19 +104,34 @@ def _issue(unit: Unit, _site: Site, params: Params) -> Result:
 # --- edit, renew, revoke -----------------------------------------------------------------
 
 
-def grant_target(session: Session, params: Params) -> Mapping[str, Any] | None:
-    """What acts on a grant depend on: its terms, and whether it has ended. Not how it is used."""
-    grant = session.get(Grant, params["grant_id"])
-    peer = peer_target(session, {"peer_id": grant.peer_id}) if grant else None
-    if grant is None or peer is None:
-        return None
-    return {
-        "peer": peer["remote_instance_url"],
-        **{column: getattr(grant, column) for column in grants.TERMS},
-        "auto_renew": grant.renew_at is not None,
-        "expires_at": grant.expires_at.isoformat(),
-        "revoked": grant.revoked_at is not None,
-    }
+def _depends_on(*columns: str) -> Callable[[Session, Params], Mapping[str, Any] | None]:
+    """What an act on a grant depends on: these columns, and whether it has ended. Not how it is used."""
+
+    def target(session: Session, params: Params) -> Mapping[str, Any] | None:
+        grant = session.get(Grant, params["grant_id"])
+        peer = peer_target(session, {"peer_id": grant.peer_id}) if grant else None
+        if grant is None or peer is None:
+            return None
+        seen = {
+            **{column: getattr(grant, column) for column in grants.TERMS},
+            "auto_renew": grant.renew_at is not None,
+            "expires_at": grant.expires_at.isoformat(),
+        }
+        return {
+            "peer": peer["remote_instance_url"],
+            **{column: seen[column] for column in columns},
+            "revoked": grant.revoked_at is not None,
+        }
+
+    return target
+
+
+WHAT_FOR = ("remote_subject", "resource_kind", "resource_id", "permission_scopes")
+"""The terms that stay as issued."""
+edit_target = _depends_on(*grants.TERMS, "auto_renew")
+renew_target = _depends_on(*grants.TERMS, "expires_at")
+# Not the lists, nor when it expires: a grant that renews itself must not outrun its revocation.
+revoke_target = _depends_on(*WHAT_FOR)
 
 
 def edited(grant: Grant, raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -301,7 +317,7 @@ ACTS: tuple[Act, ...] = (
     Act(
         action="system.federation_grant_edit",
         read=_read_edit,
-        target=grant_target,
+        target=edit_target,
         summary=_summarise_edit,
         changes=_edit_changes,
         apply=_edit,
@@ -309,7 +325,7 @@ ACTS: tuple[Act, ...] = (
     Act(
         action="system.federation_grant_renew",
         read=_read_renew,
-        target=grant_target,
+        target=renew_target,
         summary=_summarise_renew,
         changes=_renew_changes,
         apply=_renew,
@@ -317,7 +333,7 @@ ACTS: tuple[Act, ...] = (
     Act(
         action="system.federation_grant_revoke",
         read=_read_revoke,
-        target=grant_target,
+        target=revoke_target,
         summary=_summarise_revoke,
         changes=_revoke_changes,
         apply=_revoke,

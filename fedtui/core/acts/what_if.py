@@ -9,20 +9,17 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from fedtui.core.access import decisions, grants
+from fedtui.core.access import allowlists, decisions, grants
 from fedtui.core.access import explain as explaining
 from fedtui.core.access.callers import Caller
 from fedtui.core.access.chain import RESOURCES, SCOPE_FOR, Asked, Supposed
 from fedtui.core.access.decisions import Decision
-from fedtui.core.access.explain import Explanation
+from fedtui.core.access.explain import NOT_GIVEN, Explanation
 from fedtui.core.access.grants import Grant
 from fedtui.core.acts import grant_acts
 from fedtui.core.errors import NotFound, WrongUsage
 from fedtui.core.peering import peers
 from fedtui.core.trust import certificates
-
-NOT_GIVEN = "-"
-"""The resource id of a described call that names none and whose grant is for all of its kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +77,9 @@ def _asked(session: Session, described: Described) -> Asked:
             fix="Leave it out for GET.",
             code="method_invalid",
         )
+    for name in allowlists.SUPPLIED:
+        if value := getattr(described, name):
+            allowlists.check_supplied(name, value)
     grant = _known(session, described.bearer)
     peer_id = peers.find(session, described.peer).id if described.peer else (grant.peer_id if grant else None)
     return Asked(
@@ -107,7 +107,7 @@ def _caller(session: Session, described: Described, peer_id: str | None) -> Call
         source_ip=described.source_ip,
         instance_id=described.instance,
         network_id=described.network,
-        described=peer_id is None,
+        described=True,
         peer_id=peer_id,
         unreadable="this node has signed no certificate for the peer" if peer_id and current is None else "",
     )
