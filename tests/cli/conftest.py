@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 
 from fedtui.core.acts import gate
 from fedtui.core.acts.gate import Done
 from fedtui.core.control import approvals
 from fedtui.core.node import open_node
 from fedtui.core.runtime import settings
+from tests.conftest import Databases
 
 PATIENCE_SECONDS = 30
 
@@ -111,7 +113,7 @@ MakeHome = Callable[..., Home]
 
 
 @pytest.fixture
-def make_home(tmp_path: Path) -> Iterator[MakeHome]:
+def make_home(tmp_path: Path, databases: Databases) -> Iterator[MakeHome]:
     """Sets up homes through `fedtui init`: `make_home("a", "--single-operator", manager_interval="1s")`."""
     made: list[Home] = []
 
@@ -119,8 +121,8 @@ def make_home(tmp_path: Path) -> Iterator[MakeHome]:
         port = free_port()
         home = Home(tmp_path / name, f"https://127.0.0.1:{port}", f"127.0.0.1:{port}")
         home.path.mkdir(mode=0o700)
-        lines = [f'listen = "{home.listen}"', *(f'{key} = "{value}"' for key, value in config.items())]
-        (home.path / "config.toml").write_text("\n".join(lines) + "\n")
+        written = {"listen": home.listen, **databases.config(), **config}
+        (home.path / "config.toml").write_text(tomli_w.dumps(written))
         home.ok("init", "--name", name, "--url", home.url, *options)
         made.append(home)
         return home

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -24,18 +24,19 @@ from fedtui.core.runtime.database import Database
 from fedtui.core.runtime.lease import Lease
 from fedtui.core.runtime.types import UtcTime, new_id
 from fedtui.core.runtime.unit import Unit, unit_of_work
-from tests.conftest import START
+from tests.conftest import START, Databases
 
 ADA = Actor("operator", "ada")
 COUNTER = "counter"
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    """An upgraded, otherwise empty SQLite database."""
-    database = Database(f"sqlite:///{tmp_path / 'fedtui.db'}")
+def database(tmp_path: Path, databases: Databases) -> Iterator[Database]:
+    """An upgraded, otherwise empty database."""
+    database = Database(databases.empty(tmp_path))
     migrate.upgrade(database)
-    return database
+    yield database
+    database.close()
 
 
 def epoch(database: Database) -> int:
@@ -189,6 +190,7 @@ def test_a_reader_writes_nothing(database: Database) -> None:
         assert session.get(Lease, "x") is None
 
 
+@pytest.mark.sqlite
 def test_a_damaged_file_is_explained(database: Database) -> None:
     """A database whose file has turned to rubbish is a problem with cause and fix, when read and when written."""
     assert database.file is not None

@@ -17,18 +17,21 @@ from fedtui.core.runtime import daemons, jobs, lease, migrate
 from fedtui.core.runtime.database import Database
 from fedtui.core.runtime.jobs import JobRun
 from fedtui.core.runtime.lease import Held, Lease, LeaseLost
-from tests.conftest import START
+from tests.conftest import START, Databases
+from tests.postgres import Server
 
 TTL = timedelta(seconds=10)
 HOUR = timedelta(hours=1)
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    """An upgraded database for this module."""
-    database = Database(f"sqlite:///{tmp_path_factory.mktemp('lease') / 'fedtui.db'}")
+def shared(tmp_path_factory: pytest.TempPathFactory, shared_server: Server | None) -> Iterator[Database]:
+    """An upgraded database for this module, whose clock is the one that is passed in."""
+    database = Database(Databases(shared_server).empty(tmp_path_factory.mktemp("lease")))
     migrate.upgrade(database)
-    yield database
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lease, "_now", lambda _session, now: now)
+        yield database
     database.close()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,10 +27,27 @@ from fedtui.core.runtime.settings import Settings
 from fedtui.core.trust import certificates, signing
 from fedtui.core.trust.certificates import Certificate
 from fedtui.core.trust.credentials import Credential
+from tests.conftest import Databases
+
+Fresh = Callable[[], Database]
+INDEXES = {
+    "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql <> ''",
+    "postgresql": "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+}
 
 
-def fresh(tmp_path: Path) -> Database:
-    return Database(f"sqlite:///{tmp_path / 'fedtui.db'}")
+@pytest.fixture
+def fresh(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fresh]:
+    """Gives databases with nothing in them."""
+    made: list[Database] = []
+
+    def make() -> Database:
+        made.append(Database(databases.empty(tmp_path_factory.mktemp("fresh"))))
+        return made[-1]
+
+    yield make
+    for database in made:
+        database.close()
 
 
 def asked(home: Path, **options: object) -> Settings:
@@ -51,18 +70,20 @@ def refused(home: Path, **options: object) -> str:
 
 
 @pytest.mark.filterwarnings("ignore:.*expression-based index")  # compared in the next test
-def test_models_and_migrations_agree(tmp_path: Path) -> None:
+def test_models_and_migrations_agree(fresh: Fresh) -> None:
     """An upgraded database has exactly the tables, columns, types, nullability and indexes of the models."""
-    database = fresh(tmp_path)
+    database = fresh()
     assert migrate.upgrade(database) is True
     with database.reading() as session:
         context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
-        assert compare_metadata(context, Base.metadata) == []
+        found = compare_metadata(context, Base.metadata)
+    # Indexes on expressions look different when they are read back from PostgreSQL: the next test compares them.
+    assert [one for one in found if database.file is not None or "index" not in str(one[0])] == []
 
 
-def test_a_grant_of_the_first_schema_lives_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_grant_of_the_first_schema_lives_on(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database of revision 0001 with a managed child's grant in it comes to the present one with the row whole."""
-    database = fresh(tmp_path)
+    database = fresh()
     with monkeypatch.context() as patch:
         patch.setattr(migrate, "HEAD", "0001")
         migrate.upgrade(database)
@@ -85,9 +106,9 @@ def test_a_grant_of_the_first_schema_lives_on(tmp_path: Path, monkeypatch: pytes
         connection.execute(text("INSERT INTO grants SELECT * FROM grants"))
 
 
-def test_certificates_of_an_older_schema_live_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_certificates_of_an_older_schema_live_on(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was replaced is over, what a peer signed is due at 75 % of its lifetime, the rest is as it was."""
-    database = Database(f"sqlite:///{tmp_path / 'old.db'}")
+    database = fresh()
     with monkeypatch.context() as patch:
         patch.setattr(migrate, "HEAD", "0003")
         migrate.upgrade(database)
@@ -129,9 +150,9 @@ def test_certificates_of_an_older_schema_live_on(tmp_path: Path, monkeypatch: py
     assert tried == {"a": 0, "b": 0}
 
 
-def test_keys_checks_and_partial_indexes_agree(tmp_path: Path) -> None:
+def test_keys_checks_and_partial_indexes_agree(fresh: Fresh) -> None:
     """What autogenerate does not compare agrees too: primary keys, check constraints, conditions of indexes."""
-    migrated, modelled = fresh(tmp_path), Database(f"sqlite:///{tmp_path / 'models.db'}")
+    migrated, modelled = fresh(), fresh()
     migrate.upgrade(migrated)
     with modelled.engine.begin() as connection:
         Base.metadata.create_all(connection)
@@ -143,23 +164,25 @@ def test_keys_checks_and_partial_indexes_agree(tmp_path: Path) -> None:
             found[table] = sorted((one["name"] or "", one["sqltext"]) for one in looked.get_check_constraints(table))
             found[f"{table} key"] = looked.get_pk_constraint(table)["constrained_columns"]
         with database.reading() as session:
-            indexes = session.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql <> ''"))
-            return found | {name: " ".join(sql.split()) for name, sql in indexes}
+            indexes = session.execute(text(INDEXES[database.url.get_backend_name()]))
+            return found | {name: " ".join(sql.split()) for name, sql in indexes if "alembic" not in name}
 
     assert "ix_peers_active_heartbeat" in facts(modelled)
     assert facts(migrated) == facts(modelled)
 
 
-def test_upgrade_twice_does_nothing(tmp_path: Path) -> None:
+@pytest.mark.sqlite
+def test_upgrade_twice_does_nothing(fresh: Fresh) -> None:
     """The second upgrade reports that there was nothing to do and changes no byte."""
-    database = fresh(tmp_path)
+    database = fresh()
     assert migrate.upgrade(database) is True
     database.close()
-    before = (tmp_path / "fedtui.db").read_bytes()
+    assert database.file is not None
+    before = database.file.read_bytes()
     assert migrate.upgrade(database) is False
     migrate.require_current(database)
     database.close()
-    assert (tmp_path / "fedtui.db").read_bytes() == before
+    assert database.file.read_bytes() == before
 
 
 def upgrade_at(barrier: Any, url: str, outcomes: Any) -> None:
@@ -171,13 +194,13 @@ def upgrade_at(barrier: Any, url: str, outcomes: Any) -> None:
         outcomes.put(repr(error))
 
 
-def test_eight_processes_upgrade_at_once(tmp_path: Path) -> None:
-    """Eight processes on one fresh database all succeed, exactly one of them does the work, and WAL is on."""
-    database = fresh(tmp_path)
+def test_eight_processes_upgrade_at_once(fresh: Fresh) -> None:
+    """Eight processes on one fresh database all succeed, exactly one of them does the work, and SQLite's WAL is on."""
+    database = fresh()
     several = multiprocessing.get_context("forkserver")
     several.set_forkserver_preload([__name__])
     barrier, outcomes = several.Barrier(8), several.SimpleQueue()
-    arguments = (barrier, str(database.url), outcomes)
+    arguments = (barrier, database.url.render_as_string(hide_password=False), outcomes)
     processes = [several.Process(target=upgrade_at, args=arguments) for _ in range(8)]
     for process in processes:
         process.start()
@@ -186,14 +209,15 @@ def test_eight_processes_upgrade_at_once(tmp_path: Path) -> None:
     assert [process.exitcode for process in processes] == [0] * 8
     assert sorted((outcomes.get() for _ in processes), key=str) == [False] * 7 + [True]
     migrate.require_current(database)
-    connection = sqlite3.connect(tmp_path / "fedtui.db")
-    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    connection.close()
+    if database.file is not None:
+        with closing(sqlite3.connect(database.file)) as connection:
+            assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_a_failing_migration_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.sqlite
+def test_a_failing_migration_leaves_nothing(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
     """A migration that dies half-way is undone whole, and the next attempt succeeds."""
-    database = fresh(tmp_path)
+    database = fresh()
     with monkeypatch.context() as patched:
         patched.setattr(migrate, "_check_foreign_keys", lambda connection: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -216,10 +240,10 @@ def test_a_newer_database_is_refused(node: Node, use: object) -> None:
     assert migrate.revision(node.database) == "9999"
 
 
-def test_an_empty_database_is_older(tmp_path: Path) -> None:
+def test_an_empty_database_is_older(fresh: Fresh) -> None:
     """Without leave to migrate, an empty database is refused as older, naming the command that mends it."""
     with pytest.raises(Unusable) as raised:
-        migrate.require_current(fresh(tmp_path))
+        migrate.require_current(fresh())
     assert raised.value.code == "database_older"
     assert "fedtui db upgrade" in raised.value.fix
 

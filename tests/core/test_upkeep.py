@@ -20,6 +20,7 @@ from fedtui.core.runtime import settings, upkeep
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.database import Database
 
+pytestmark = pytest.mark.sqlite
 ADA = Actor("operator", "ada")
 
 

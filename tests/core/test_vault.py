@@ -148,6 +148,7 @@ def test_key_files_round_trip(tmp_path: Path) -> None:
     assert vaults.read_key(tmp_path / "a") == first
 
 
+@pytest.mark.sqlite
 def test_the_database_file_holds_no_secret_in_clear(node: Node) -> None:
     """After a CA, a server certificate, a credential and a token, neither the database file nor its WAL has a
     private key (PEM, DER or bare number), the token, or the vault's key in it."""

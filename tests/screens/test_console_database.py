@@ -107,6 +107,7 @@ def test_slices_of_the_real_listing_are_its_full_order(node: Node, sort: str) ->
     opened.close()
 
 
+@pytest.mark.sqlite
 @in_loop
 async def test_a_database_that_is_taken_away_leaves_the_rows(
     node: Node, clock: Clock, make_node: Callable[..., Node]
@@ -235,6 +236,7 @@ async def test_the_band_tells_what_the_node_is_in(node: Node, clock: Clock) -> N
     app.shared.close()
 
 
+@pytest.mark.sqlite
 @in_loop
 async def test_a_locked_database_holds_an_act_and_not_the_console(node: Node, clock: Clock) -> None:
     """While another process holds the database's write lock, an act waits and says so; the screen goes on."""
@@ -259,6 +261,7 @@ async def test_a_locked_database_holds_an_act_and_not_the_console(node: Node, cl
     app.shared.close()
 
 
+@pytest.mark.sqlite
 @in_loop
 async def test_a_database_that_is_removed_is_said(node: Node, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that was removed would go on answering: the console says that it is gone, and locks what is dangerous."""

@@ -82,7 +82,7 @@ def store(unit: Unit, judgement: Judgement) -> str:
         allowed=judgement.allowed,
         code=judgement.code,
         status=refusal.status if refusal else 200,
-        answered=refusal.public if refusal else None,
+        answered=_plain(refusal.public) if refusal else None,
         peer_id=judgement.peer_id or _named_peer(unit.session, judgement.asked.caller.subject),
         grant_id=judgement.grant_id,
         context=_context(judgement.asked),

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import text
-
-from fedtui.core.runtime.database import Database
+from fedtui.core.runtime.database import CHANNEL, Database
 
 
 class Changes:
     """`poll()` answers "has anyone else committed since the last poll?".
 
-    On SQLite by `PRAGMA data_version` on a connection of its own (microseconds). A database
-    server is asked which transactions have ended: the newest event would not tell of one that
-    commits late, nor of a change that made none. Call it from one thread.
+    On SQLite by `PRAGMA data_version`, on PostgreSQL by LISTEN, each on a connection of its own, and either costs
+    microseconds. Call it from one thread.
     """
 
     def __init__(self, database: Database) -> None:
@@ -23,11 +20,11 @@ class Changes:
         self._seen: object = None
 
     def poll(self) -> bool:
-        """True the first time, and whenever something was committed since the last call."""
-        seen = self._version() if self._database.is_sqlite else self._snapshot()
-        changed = seen != self._seen
-        self._seen = seen
-        return changed
+        """True the first time, and whenever something was committed since the last call.
+
+        Raises `Unusable` while the database does not answer.
+        """
+        return self._version_changed() if self._database.is_sqlite else self._notified()
 
     def close(self) -> None:
         """Give back the connection."""
@@ -35,11 +32,21 @@ class Changes:
             self._connection.close()
             self._connection = None
 
-    def _version(self) -> object:
+    def _version_changed(self) -> bool:
         if self._connection is None:
             self._connection = self._database.engine.raw_connection()
-        return self._connection.driver_connection.execute("PRAGMA data_version").fetchone()[0]
+        seen = self._connection.driver_connection.execute("PRAGMA data_version").fetchone()[0]
+        changed = seen != self._seen
+        self._seen = seen
+        return changed
 
-    def _snapshot(self) -> object:
-        with self._database.reading() as session:
-            return session.scalar(text("SELECT pg_current_snapshot()::text"))
+    def _notified(self) -> bool:
+        try:
+            if self._connection is None:
+                self._connection = self._database.listening(CHANNEL)
+                return True
+            # Whatever was notified says the same: look again. A generator that is left early would lose some.
+            return bool(list(self._connection.notifies(timeout=0)))
+        except self._database.driver_error:
+            self.close()
+            return True  # what was committed meanwhile is not known

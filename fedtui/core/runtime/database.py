@@ -13,14 +13,20 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, InternalError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import QueuePool
 
 from fedtui.core.errors import Unusable, WrongUsage
 
 BUSY_TIMEOUT_MS = 10_000
+STOPPED_MS = 30_000
+PUT_ASIDE = "25P03"
+"""PostgreSQL's state for a transaction that it ended because nothing came of it for that long."""
 READ_ONLY = "fedtui_read_only"
+WRITERS_LOCK = 7_034_663_082
+CHANNEL = "fedtui_changes"
+"""Every commit on PostgreSQL notifies it, so that consoles need not ask."""
 
 
 class Base(DeclarativeBase):
@@ -58,6 +64,8 @@ class Database:
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            event.listen(self.engine, "begin", _begin_postgresql)
         # One moment for all of a reader's statements: SQLite's snapshot, PostgreSQL's repeatable read.
         options = {READ_ONLY: True} | ({} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"})
         self._readers = self.engine.execution_options(**options)
@@ -97,7 +105,9 @@ class Database:
         """Turn the driver's refusals (locked, gone, read-only, damaged) into a problem with a fix."""
         try:
             yield
-        except OperationalError as error:
+        except (OperationalError, InternalError) as error:
+            if isinstance(error, InternalError) and getattr(error.orig, "sqlstate", None) != PUT_ASIDE:
+                raise
             raise Unusable(
                 "The node's database did not answer.",
                 cause=str(error.orig),
@@ -113,6 +123,22 @@ class Database:
                 fix="Stop the node and put a backup in its place (fedtui db backup makes them).",
                 code="database_damaged",
             ) from error
+
+    def listening(self, channel: str) -> Any:
+        """A connection of its own to a PostgreSQL server, that hears what is notified on a channel."""
+        with self.explained():
+            pooled = self.engine.raw_connection()
+        heard: Any = pooled.driver_connection
+        pooled.detach()
+        heard.rollback()
+        heard.autocommit = True
+        heard.execute(f"LISTEN {channel}")
+        return heard
+
+    @property
+    def driver_error(self) -> type[Exception]:
+        """What the driver raises when its server is gone."""
+        return self.engine.dialect.loaded_dbapi.OperationalError  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """Give back every connection."""
@@ -143,6 +169,17 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     read_only = connection.get_execution_options().get(READ_ONLY)
     connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    if connection.get_execution_options().get(READ_ONLY):
+        return
+    # Writers queue here as they do on SQLite, so that a unit may read and then write by what it read. The
+    # times are for a writer that was stopped in the middle: the others get an error, and then its place.
+    connection.exec_driver_sql(
+        f"SET LOCAL lock_timeout = {BUSY_TIMEOUT_MS}; SET LOCAL idle_in_transaction_session_timeout = {STOPPED_MS}; "
+        f"SELECT pg_advisory_xact_lock({WRITERS_LOCK}); NOTIFY {CHANNEL}"
+    )
 
 
 def engine_of(session: Session) -> Engine:

@@ -1,0 +1,143 @@
+"""What is PostgreSQL's own: several machines' clocks, writers that queue, news by LISTEN, a server that goes away."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from fedtui.core.errors import Unusable
+from fedtui.core.record.changes import Changes
+from fedtui.core.runtime import database as databases
+from fedtui.core.runtime import lease
+from fedtui.core.runtime.actor import Actor
+from fedtui.core.runtime.database import Database
+from fedtui.core.runtime.lease import Held, Lease
+from fedtui.core.runtime.unit import unit_of_work
+from tests.conftest import START
+from tests.postgres import Server
+
+ADA = Actor("operator", "ada")
+TTL = timedelta(seconds=10)
+PATIENCE_SECONDS = 20
+
+
+@pytest.fixture
+def database(postgres: Server) -> Iterator[Database]:
+    """A database of this test's own, on a server that it may kill."""
+    url = postgres.new_database()
+    with closing(Database(url)) as made:
+        yield made
+    postgres.drop(url)
+
+
+def until(look: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not look():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
+def commit(database: Database, name: str = "x") -> None:
+    with unit_of_work(database, now=START, actor=ADA) as unit:
+        unit.session.add(Lease(name=name, holder="x", epoch=0, expires_at=unit.now))
+
+
+def test_machines_whose_clocks_differ_hold_one_lease(database: Database) -> None:
+    """The lease goes by the server's clock: a machine an hour ahead takes nothing, one an hour behind loses nothing."""
+    held: list[Held | None] = []
+    for holder, hours in (("a", 0), ("ahead", 1), ("behind", -1)):
+        with database.writing() as session:
+            held.append(lease.take(session, holder, now=START + timedelta(hours=hours), ttl=TTL))
+    assert [one is not None for one in held] == [True, False, False]
+
+
+def test_what_is_committed_is_notified_and_what_is_undone_is_not(database: Database) -> None:
+    """A watch hears of another's commit within its next look, of nothing while one is open, and of no roll-back."""
+    with closing(Database(str(database.url.render_as_string(hide_password=False)))) as other:
+        changes = Changes(database)
+        assert changes.poll() is True
+        assert changes.poll() is False
+        with pytest.raises(ZeroDivisionError), other.writing() as session:
+            session.execute(select(Lease))
+            raise ZeroDivisionError
+        with other.reading() as session:
+            session.execute(select(Lease)).all()
+        assert changes.poll() is False
+        with unit_of_work(other, now=START, actor=ADA) as unit:
+            unit.session.add(Lease(name="x", holder="x", epoch=0, expires_at=unit.now))
+            unit.session.flush()
+            assert changes.poll() is False
+        until(changes.poll, "the commit is heard of")
+        changes.close()
+
+
+def test_a_server_that_was_killed_is_said_and_taken_up_again(postgres: Server, database: Database) -> None:
+    """Down, everything that asks is told so with a fix; up again, the same objects go on without being opened anew,
+    and what was committed is there."""
+    changes = Changes(database)
+    assert changes.poll() is True
+    commit(database)
+    postgres.kill()
+    for use in (database.reading, database.writing):
+        with pytest.raises(Unusable) as raised, use() as session:
+            session.execute(select(Lease))
+        assert (raised.value.code, bool(raised.value.fix)) == ("database_unavailable", True)
+    postgres.start()
+    until(changes.poll, "the watch says that something may have happened")
+    with database.reading() as session:
+        assert session.get(Lease, "x") is not None
+    until(lambda: not changes.poll(), "it is quiet again")
+    commit(database, "y")
+    until(changes.poll, "the watch hears again")
+    changes.close()
+
+
+def test_units_queue_so_that_what_was_read_still_holds(database: Database) -> None:
+    """Eight units that read, decide and then write by what they read: each sees what the one before it wrote."""
+    commit(database)
+    together = threading.Barrier(8)
+
+    def add_one() -> None:
+        together.wait(PATIENCE_SECONDS)
+        for _ in range(10):
+            with unit_of_work(database, now=START, actor=ADA) as unit:
+                row = unit.session.get_one(Lease, "x")
+                row.epoch += 1
+
+    threads = [threading.Thread(target=add_one) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.reading() as session:
+        assert session.get_one(Lease, "x").epoch == 80
+
+
+def test_a_writer_that_stands_still_is_put_aside(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one holds the writers' place and does nothing, another is told so; after a while the place is free, and
+    nothing of the first is kept."""
+    monkeypatch.setattr(databases, "BUSY_TIMEOUT_MS", 100)
+    monkeypatch.setattr(databases, "STOPPED_MS", 1000)
+    with pytest.raises(Unusable), database.writing() as still:
+        still.add(Lease(name="still", holder="x", epoch=0, expires_at=START))
+        still.flush()
+        with pytest.raises(Unusable) as raised:
+            commit(database)
+        assert raised.value.code == "database_unavailable"
+
+        def committed() -> bool:
+            try:
+                commit(database)
+            except Unusable:
+                return False
+            return True
+
+        until(committed, "the place is free")
+    with database.reading() as session:
+        assert session.scalars(select(Lease.name)).all() == ["x"]
