@@ -35,7 +35,7 @@ class Changes:
     def _version_changed(self) -> bool:
         if self._connection is None:
             self._connection = self._database.engine.raw_connection()
-        seen = self._connection.driver_connection.execute("PRAGMA data_version").fetchone()[0]
+        seen: object = self._connection.driver_connection.execute("PRAGMA data_version").fetchone()[0]
         changed = seen != self._seen
         self._seen = seen
         return changed

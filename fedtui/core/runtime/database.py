@@ -138,7 +138,7 @@ class Database:
     @property
     def driver_error(self) -> type[Exception]:
         """What the driver raises when its server is gone."""
-        return self.engine.dialect.loaded_dbapi.OperationalError  # type: ignore[no-any-return]
+        return self.engine.dialect.loaded_dbapi.OperationalError
 
     def close(self) -> None:
         """Give back every connection."""
