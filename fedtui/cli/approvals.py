@@ -114,6 +114,17 @@ def retry(approval: ApprovalArgument) -> None:
     _decide("retry", approval)
 
 
+@app.command()
+def again(approval: ApprovalArgument, reason: Reason = None, wait: Wait = False) -> None:
+    """Ask again for what was rejected, withdrawn, went stale or timed out, as things are now."""
+    from fedtui.core.control import approvals
+
+    with viewing() as (_node, session):
+        row = approvals.find(session, approval)
+        action, params, why = row.action, {"again": row.id}, reason or row.reason
+    ask(action, params, reason=why, wait=wait)
+
+
 def _decide(what: str, approval: str, *words: str) -> None:
     from fedtui.core.acts import gate, shapes
 

@@ -77,6 +77,15 @@ def _retry(lines: Sequence[ApprovalLine], _record: Any) -> Question:
     return Question("Try it again", (told,), "Try again", targets=tuple(map(approval_label, lines)))
 
 
+def _again(lines: Sequence[ApprovalLine], _record: Any) -> Question:
+    told = "It is filed anew by you, as things are now; another operator decides it."
+    return Question("Ask again", (told,), "Ask", targets=tuple(map(approval_label, lines)))
+
+
+def _ask_again(node: NodeHandle, line: ApprovalLine, _answers: Answers) -> Any:
+    return node.request(node.actor(ORIGIN), line.action, {"again": line.id}, reason=line.reason)
+
+
 def _decide(what: str) -> Callable[[NodeHandle, ApprovalLine, Answers], Any]:
     def perform(node: NodeHandle, line: ApprovalLine, answers: Answers) -> Any:
         words = [answers["reason"].strip()] if answers.get("reason", "").strip() else []
@@ -92,7 +101,8 @@ def _approve_shown(node: NodeHandle, line: ApprovalLine, answers: Answers) -> An
 
 def _in(*states: str) -> Callable[[ApprovalLine], str]:
     def fits(line: ApprovalLine) -> str:
-        return "" if line.status in states else f"This request is {line.status}; this is for one that is {states[0]}."
+        wanted = " or ".join(states)
+        return "" if line.status in states else f"This request is {line.status}; this is for one that is {wanted}."
 
     return fits
 
@@ -104,6 +114,8 @@ APPROVAL_ACTS: Mapping[str, RecordAct[ApprovalLine]] = {
                         fits=_in("pending")),
     "withdraw": RecordAct(ask=_withdraw, doing="Withdrawing", done="withdrawn", perform=_decide("withdraw"),
                           fits=_in("pending", "approved", "failed")),
+    "again": RecordAct(ask=_again, doing="Asking", done="asked for again", perform=_ask_again,
+                       fits=_in("expired", "stale", "rejected", "withdrawn")),
     "retry": RecordAct(ask=_retry, doing="Asking", done="to be tried again", perform=_decide("retry"),
                        fits=_in("failed")),
 }  # fmt: skip

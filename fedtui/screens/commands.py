@@ -112,6 +112,8 @@ COMMANDS: tuple[Command, ...] = (
             footer="reject"),
     Command("withdraw", "W", "Withdraw your own request", (APPROVALS, APPROVAL), "system.federation_peers.view",
             "changes", "marks", footer="withdraw"),
+    Command("again", "n", "Ask anew for what was rejected, withdrawn, went stale or timed out", (APPROVALS, APPROVAL),
+            "system.federation_peers.view", "changes", "row"),
     Command("retry", "", "Let the manager try a failed request again", (APPROVALS, APPROVAL), CONTROL, "changes",
             "row"),
     Command("view", "v", "Look at the next part: for me, mine, open, history", (APPROVALS,), footer="view"),

@@ -190,6 +190,14 @@ def test_the_queue_by_view_and_reason(home: Home) -> None:
     assert home.ok(*words, "--reason", "agreed", operator="ben")["decision_reason"] == "agreed"
 
 
+def test_asked_for_again_from_the_command_line(home: Home) -> None:
+    """One word asks again for what was withdrawn; for what still waits it is refused."""
+    asked = home.ok("peers", "propose", "https://d.example", code=4)["approval"]
+    assert home.ok("approvals", "again", asked["id"], code=3)["error"]["code"] == "approval_not_ended"
+    home.ok("approvals", "withdraw", asked["id"])
+    assert home.ok("approvals", "again", asked["id"], code=4)["approval"]["params"] == asked["params"]
+
+
 def test_a_daemon_tells_people_who_look_at_no_console(home: Home, tmp_path: Path) -> None:
     """The configured command hears of a request, from the daemon, and nothing waits for one that takes its time."""
     heard, go_on = tmp_path / "heard", tmp_path / "go-on"

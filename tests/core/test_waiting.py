@@ -15,7 +15,7 @@ from fedtui.core.errors import Refused
 from fedtui.core.node import Node
 from fedtui.core.runtime.jobs import JobRun
 from fedtui.core.runtime.types import new_id
-from tests.conftest import ManualClock
+from tests.conftest import MakeNode, ManualClock
 from tests.core.test_emergencies import ADA, BEN, PROPOSE, REVOKE, in_force, lower, propose, status, two
 from tests.core.test_peers import new_peer
 
@@ -164,3 +164,72 @@ def test_a_clock_set_back_does_not_make_a_lowering_last_longer(two: Node, clock:
     clock.advance(minutes=30)
     assert in_force(two) == "require_approval"
     assert isinstance(two.request(ADA, PROPOSE, {"url": "https://late.example"}), Pending)
+
+
+# --- asking again ------------------------------------------------------------------------
+
+
+def revocation(node: Node) -> Approval:
+    outcome = node.request(ADA, REVOKE, {"peer": new_peer(node), "reason": "over"}, reason="over")
+    assert isinstance(outcome, Pending)
+    return outcome.approval
+
+
+@pytest.mark.parametrize("ended", ["expired", "stale", "rejected", "withdrawn"])
+def test_what_came_to_nothing_is_asked_for_again_as_it_was(two: Node, clock: ManualClock, ended: str) -> None:
+    """A revocation that timed out, say, is one command from the queue: same parameters, the target as it is now."""
+    asked = revocation(two)
+    if ended == "expired":
+        clock.advance(hours=4)
+    elif ended == "stale":
+        two.request(ADA, "system.federation_peer_edit", {"peer": asked.params["peer_id"], "url": "https://m.example"})
+        with pytest.raises(Refused):
+            two.approve(BEN, asked.id, asked.digest)
+    elif ended == "rejected":
+        two.decide(BEN, "reject", asked.id, "not now")
+    else:
+        two.decide(ADA, "withdraw", asked.id)
+    outcome = two.request(ADA, REVOKE, {"again": asked.id}, reason="still over")
+    assert isinstance(outcome, Pending)
+    anew = outcome.approval
+    assert (anew.params, anew.peer_id, anew.status) == (asked.params, asked.peer_id, "pending")
+    assert (anew.id != asked.id, anew.digest != asked.digest) == (True, ended == "stale")
+    two.approve(BEN, anew.id, anew.digest)
+    assert jobs.manager_tick(two, two.acts)["executed"] == 1
+
+
+def test_what_has_not_ended_or_is_another_act_is_not_asked_for_again(two: Node) -> None:
+    """A pending request, an executed one, and one under another action's name are refused; nothing is filed."""
+    asked = revocation(two)
+    for action in (REVOKE, PROPOSE):
+        with pytest.raises(Refused) as refused:
+            two.request(ADA, action, {"again": asked.id})
+        assert refused.value.code == "approval_not_ended"
+    two.approve(BEN, asked.id, asked.digest)
+    jobs.manager_tick(two, two.acts)
+    with pytest.raises(Refused) as refused:
+        two.request(ADA, REVOKE, {"again": asked.id})
+    assert refused.value.code == "approval_not_ended"
+    with two.read() as session:
+        assert len(approvals.listing(session)) == 1
+
+
+def test_a_secret_that_ended_with_its_request_has_to_be_given_again(make_node: MakeNode) -> None:
+    """An invite that was taken back cannot be accepted by its digest."""
+    inviting, node = make_node("beta"), make_node("alpha")
+    peer_id = new_peer(inviting, url="https://alpha.example")
+    token = inviting.request(ADA, "system.federation_peer_token", {"peer": peer_id})
+    assert isinstance(token, Done)
+    outcome = node.request(ADA, "system.federation_peer_accept", {"invite": token.result["invite"]})
+    assert isinstance(outcome, Pending)
+    node.decide(ADA, "withdraw", outcome.approval.id)
+    with pytest.raises(Refused) as refused:
+        node.request(ADA, "system.federation_peer_accept", {"again": outcome.approval.id})
+    assert refused.value.code == "secret_gone"
+
+
+def test_every_act_that_is_asked_for_with_a_secret_says_so(two: Node) -> None:
+    """The table knows which acts seal something: exactly those that read a secret."""
+    assert {name for name, act in two.acts.items() if act.secret} == {
+        "system.federation_peer_accept", "system.federation_certificate_store",
+    }  # fmt: skip

@@ -294,5 +294,6 @@ ACTS: tuple[Act, ...] = (
         ),
         perform=accept,
         precondition=_not_expired,
+        secret=True,
     ),
 )

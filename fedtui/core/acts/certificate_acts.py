@@ -359,6 +359,7 @@ ACTS: tuple[Act, ...] = (
         ),
         recorded=_without_pem,
         perform=_store,
+        secret=True,
     ),
     Act(
         action="system.federation_certificate_revoke",

@@ -26,6 +26,8 @@ from fedtui.core.trust.site import Site
 from fedtui.core.trust.vault import Owner
 
 log = logging.getLogger(__name__)
+AGAIN = "again"
+"""Asked for with the id of an ended request under this name alone, its act is asked for anew, exactly as it was."""
 ABANDONED_AFTER = timedelta(minutes=2)
 """An execution not finished by then was left behind by a process that died."""
 
@@ -59,13 +61,14 @@ def request(
     Without `claiming`, what was approved for its requester to carry out is left to them: the asker
     is not a person who could be shown what is shown once.
 
-    Raises `WrongUsage` for bad parameters, `Refused` for permission, policy or state,
-    `RemoteFailed` where an act that ran at once met a failing remote.
+    `raw` is what the act takes, or `{"again": ID}` of an ended request. Raises `WrongUsage` for bad
+    parameters, `Refused` for permission, policy or state, `RemoteFailed` where an act that ran at
+    once met a failing remote.
     """
     act = table[action]
     with site.unit(actor) as unit:
         operators.require(unit.session, actor.name, policies.RULES[action].permission)
-        wanted = act.read(unit, site, raw)
+        wanted = _wanted(unit, site, act, raw)
         act.precondition(wanted.params, unit.now)
         policy = policies.in_force(unit.session, action, unit.now)
         if policy == policies.BLOCKED:
@@ -95,7 +98,7 @@ def preview(site: Site, table: ActTable, actor: Actor, action: str, raw: Mapping
     """What an act would do, in words and as before and after; nothing is done. Raises as `request`."""
     act = table[action]
     with site.unit(actor) as unit:
-        wanted = act.read(unit, site, raw)
+        wanted = _wanted(unit, site, act, raw)
         target = act.target(unit.session, wanted.params) or {}
         told = act.summary(wanted.params, target), list(act.changes(wanted.params, target))
         unit.session.rollback()
@@ -200,6 +203,28 @@ def _require_still_allowed(unit: Unit, approval: Approval) -> None:
         raise _blocked(approval.action)
     operators.require(unit.session, approval.requested_by, policies.RULES[approval.action].permission)
     operators.require(unit.session, approval.decided_by or "", operators.CONTROL)
+
+
+def _wanted(unit: Unit, site: Site, act: Act, raw: Mapping[str, Any]) -> Wanted:
+    """What is asked for, checked; of an ended request, what was asked for then, as things are now."""
+    if AGAIN not in raw:
+        return act.read(unit, site, raw)
+    ended = approvals.ended(unit, str(raw[AGAIN]), act.action)
+    if act.secret:
+        raise Refused(
+            "That request cannot be asked for again as it was.",
+            cause="What was secret in it, a token or a key, was destroyed when it ended.",
+            fix="Ask for the act itself, and give the secret again.",
+            code="secret_gone",
+        )
+    if act.target(unit.session, ended.params) is None:
+        raise Refused(
+            "What that request was about is gone.",
+            cause=f"It was: {ended.summary}",
+            fix="Ask for the act itself, on what there is now.",
+            code="target_gone",
+        )
+    return Wanted(ended.params, ended.peer_id)
 
 
 def _permitted(unit: Unit, act: Act, wanted: Wanted) -> Approval | None:

@@ -72,6 +72,7 @@ class Act:
     is too much for it; `precondition` raises when time alone
     has made the act pointless. Exactly one of `apply` and `perform` is set. `shown_once`: the
     result holds a secret, so an approval only permits the act, and the requester carries it out.
+    `secret`: it is asked for with a secret, which ends with its request.
     """
 
     action: str
@@ -84,6 +85,7 @@ class Act:
     recorded: Callable[[Params], Params] = _as_it_is
     precondition: Callable[[Params, datetime], None] = _no_precondition
     shown_once: bool = False
+    secret: bool = False
 
 
 ActTable = Mapping[str, Act]

@@ -36,6 +36,7 @@ WARN_BEFORE = timedelta(minutes=30)
 SHORTEST_DIGEST = 8
 SECRET_PARAMS = "secret_params"  # noqa: S105 - the name under which they are sealed
 OPEN = ("pending", "approved", "executing", "failed")
+WITHDRAWABLE = ("pending", "approved", "failed")
 STATUSES = (*OPEN, "executed", "rejected", "expired", "withdrawn", "stale")
 SOURCE = "approval_queue"
 
@@ -201,8 +202,8 @@ def withdraw(unit: Unit, approval_id: str) -> Approval:
             fix=f"Reject it instead: fedtui approvals reject {approval.id} --reason TEXT",
             code="not_your_request",
         )
-    if approval.status not in ("pending", "approved", "failed"):
-        raise _ended(approval)
+    if approval.status not in WITHDRAWABLE:
+        raise _ended(approval, f"Only one that is {', '.join(WITHDRAWABLE)} can be withdrawn.")
     _close(unit, approval, approval.status, "withdrawn", finished_at=unit.now)
     return approval
 
@@ -212,10 +213,24 @@ def retry(unit: Unit, approval_id: str) -> Approval:
     approval = find(unit.session, approval_id)
     operators.require(unit.session, unit.actor.name, CONTROL)
     if approval.status != "failed":
-        raise _ended(approval)
+        raise _ended(approval, "Only a failed request can be tried again.")
     again = {"error": None, "executing_since": None, "finished_at": None, "expires_at": unit.now + EXECUTE_WITHIN}
     _move(unit, approval, "failed", "approved", **again)
     _announce(unit, "retried", approval)
+    return approval
+
+
+def ended(unit: Unit, approval_id: str, action: str) -> Approval:
+    """A request for `action` that came to nothing, to be asked for again. Raises `Refused` for any other."""
+    approval = find(unit.session, approval_id)
+    status = waiting.standing(approval.status, approval.expires_at, unit.now)
+    if approval.action != action or status in OPEN or status == "executed":
+        raise Refused(
+            f"That request is {status}." if approval.action == action else f"That request is for {approval.action}.",
+            cause="Asked for again is what was rejected, withdrawn, went stale, or timed out.",
+            fix=f"See it: fedtui approvals show {approval.id}",
+            code="approval_not_ended",
+        )
     return approval
 
 
@@ -440,11 +455,11 @@ def _move(unit: Unit, approval: Approval, expected: str, to: str, **values: Any)
         raise _ended(approval)
 
 
-def _ended(approval: Approval) -> Refused:
-    by = f" by {approval.decided_by}" if approval.decided_by else ""
+def _ended(approval: Approval, cause: str = "Only a pending request can be decided.") -> Refused:
+    by = f" (decided by {approval.decided_by})" if approval.decided_by else ""
     return Refused(
         f"That request is {approval.status}{by}.",
-        cause="Only a pending request can be decided." if approval.status != "failed" else "It was tried and failed.",
+        cause=cause,
         fix=f"See it: fedtui approvals show {approval.id}",
         code="approval_not_open",
     )

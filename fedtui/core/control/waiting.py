@@ -14,8 +14,8 @@ ALSO_PAUSED = ("system.manager_resume", "system.policy_set")
 """What the manager carries out though it is paused: else nothing that needs approval could ever bring it back."""
 ENDED = {
     "failed": "it was tried and failed: an operator can have it tried again (retry)",
-    "stale": "what it depends on has changed: it has to be asked for again, and looked at again",
-    "expired": "its time ran out: it has to be asked for again",
+    "stale": "what it depends on has changed: it has to be asked for again, and looked at again (again)",
+    "expired": "its time ran out: it has to be asked for again (again)",
 }
 
 

@@ -130,8 +130,14 @@ class Ask(Dialog[Answers]):
         self.show()
 
     def on_input_submitted(self) -> None:
-        """Enter in a text goes on; it never confirms."""
-        self._go_on()
+        """Enter in a text goes on. It confirms only a reason picked by a digit, where nothing is dangerous:
+        what is confirmed was not typed, and three keys are enough."""
+        asked = self.focused
+        picked = isinstance(asked, Text) and asked.answer in asked.field.canned
+        if picked and asked is self._asking[-1] and not self.dangerous:
+            self.action_confirm()
+        else:
+            self._go_on()
 
     def on_choice_taken(self) -> None:
         """Enter on a choice goes on, too."""

@@ -72,7 +72,8 @@ def _timed_out(case: Case) -> Sense | None:
     recent = row.decided_at is None or case.now - row.decided_at < LATELY
     if not recent and not case.asked:
         return None
-    fix = Fix("Ask for it again, and have it decided within four hours", "", row.action, dict(row.params))
+    fix = Fix("Ask for it again, and have it decided within four hours", f"fedtui approvals again {row.id}",
+              row.action, {"again": row.id})  # fmt: skip
     return Sense(f"Nobody decided it by {row.expires_at:%F %H:%M} UTC, and the clock rejected it.", fixes=(fix,))
 
 
