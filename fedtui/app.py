@@ -60,6 +60,8 @@ class Console(TerminalApp[None], inherit_bindings=False):
         "approvals": Place(_later("approvals", "ApprovalsScreen"), _later("approvals", "ApprovalScreen")),
         "playbook": Place(_later("playbook", "PlaybookScreen"), _later("wizard", "WizardScreen")),
         "certs": Place(_later("certs", "CertsScreen"), _later("certs", "CertScreen")),
+        "events": Place(_later("events", "EventsScreen"), _later("events", "EventScreen")),
+        "governance": Place(_later("governance", "FindingsScreen"), _later("governance", "FindingScreen")),
     }
     """The places, by the names that `:` and deep links use. `DEFAULT_MODE` is painted first; the
     others are imported when they are first gone to."""

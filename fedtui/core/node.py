@@ -31,7 +31,7 @@ from fedtui.core.acts import (
 from fedtui.core.acts import overview as overviews
 from fedtui.core.acts.gate import Done, Pending
 from fedtui.core.acts.measures import Measure
-from fedtui.core.acts.overview import ApprovalRecord, CertificateRecord, GrantRecord, Overview, PeerRecord
+from fedtui.core.acts.overview import ApprovalRecord, CertificateRecord, EventRecord, GrantRecord, Overview, PeerRecord
 from fedtui.core.acts.table import ActTable, join
 from fedtui.core.acts.what_if import Described
 from fedtui.core.control import node_settings, operators, queue
@@ -119,6 +119,11 @@ class Node(Site):
     def heartbeat_now(self, actor: Actor, peer_id: str) -> str | None:
         """Send a heartbeat to a peer at once; None, or why it failed."""
         return peer_acts.heartbeat_now(self, actor, peer_id)[1]
+
+    def event_record(self, event_id: str) -> EventRecord | None:
+        """What the same act caused besides an event, or None if that is not there."""
+        with self.read() as session:
+            return overviews.event_record(session, event_id)
 
     def grant_record(self, grant_id: str) -> GrantRecord | None:
         """One grant in full, or None."""

@@ -19,7 +19,7 @@ ALWAYS, EVERYWHERE, TABLE, DETAIL, PEERS, PEER = "always", "everywhere", "table"
 GRANTS, GRANT, APPROVALS, APPROVAL = "grants", "grant", "approvals", "approval"
 CERTS, CERT = "certs", "cert"
 PLAYBOOK, WIZARD, PICK = "playbook", "wizard", "pick"
-HOME = "home"
+HOME, EVENTS, EVENT, FINDINGS, FINDING = "home", "events", "event", "findings", "finding"
 """Places: in the whole program, on every screen, in every table, in every detail, then screens by name."""
 ASK, TOLD, SECRET, WAITING, PROMPT, CHOICE, PRESS = "ask", "told", "secret", "waiting", "prompt", "choice", "press"
 CHECKS, PROBING, TEXT = "checks", "probing", "text"
@@ -73,7 +73,23 @@ COMMANDS: tuple[Command, ...] = (
             "system.federation_peers.view", "changes"),
     Command("export-incident", "x", "Show the transcript, to copy", (WIZARD,), footer="export"),
     Command("doctor", "d", "Doctor: find out what is wrong with it",
-            (PEERS, PEER, GRANTS, GRANT, APPROVALS, APPROVAL, CERTS, CERT), target="row", footer="doctor"),
+            (PEERS, PEER, GRANTS, GRANT, APPROVALS, APPROVAL, CERTS, CERT, EVENTS, EVENT), target="row",
+            footer="doctor"),
+    Command("pause", "z", "Pause: let nothing new in, and count it; again, and it goes on", (EVENTS,), footer="pause"),
+    Command("go-to", "o", "Go to what it is about: peer, grant, request, certificate, incident, finding",
+            (EVENTS, EVENT), target="row", footer="go to"),
+    Command("same-act", "c", "Show all that the same act caused (its correlation)", (EVENTS, EVENT), target="row",
+            footer="same act"),
+    Command("same-peer", "b", "Show all about the same peer", (EVENTS,), target="row", footer="same peer"),
+    Command("severity", "v", "Show only what is so grave or graver: all, medium, high, critical", (EVENTS,),
+            footer="severity"),
+    Command("settle", "o", "Go to where it is settled: the peer, the grant, the certificate, the wizard",
+            (FINDINGS, FINDING), target="row", footer="settle"),
+    Command("acknowledge", "a", "Acknowledge, with a reason and for how long", (FINDINGS, FINDING),
+            "system.federation_peers.view", "changes", "marks", footer="acknowledge"),
+    Command("scan", "n", "Scan now", (FINDINGS,), "system.federation_peers.view", footer="scan now"),
+    Command("report", "x", "Show the report, to copy", (FINDINGS,), footer="report"),
+    Command("state", "v", "Look at the next part: open, acknowledged, gone, all", (FINDINGS,), footer="view"),
     Command("propose", "p", "Propose to peer with a platform", (PEERS,), MANAGE_PEERS, "changes", footer="propose"),
     Command("accept", "a", "Accept another platform's invite", (PEERS,), MANAGE_PEERS, "changes", footer="accept"),
     Command("token", "t", "Make a token and invite for a proposed peer, shown once", (PEERS, PEER), MANAGE_PEERS,
@@ -120,7 +136,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("next-one", "right_square_bracket", "The next request", (APPROVAL,), footer="next"),
     Command("one-before", "left_square_bracket", "The request before", (APPROVAL,), footer="previous"),
     Command("filter", "slash", "Show only rows with a text; !text: only those without", (TABLE,), footer="filter"),
-    Command("sort", "s", "Take the next order", (PEERS, GRANTS, CERTS), footer="sort"),
+    Command("sort", "s", "Take the next order", (PEERS, GRANTS, CERTS, EVENTS, FINDINGS), footer="sort"),
     Command("mark", "space", "Mark or unmark; acts then apply to the marks", (TABLE,), target="row", footer="mark",
             action="mark"),
     Command("unmark", "u", "Take away every mark", (TABLE,), action="unmark"),
@@ -144,6 +160,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("certs", "4", "mTLS: every certificate; with an id or serial, that one", (EVERYWHERE,), place="certs"),
     Command("playbook", "5", "The playbook; with a symptom or an incident's id, its wizard", (EVERYWHERE,),
             place="playbook"),
+    Command("events", "6", "What happened, as it happens; with an id, that event", (EVERYWHERE,), place="events"),
+    Command("governance", "7", "What governance found; with an id, that finding", (EVERYWHERE,), place="governance"),
     Command("refresh", "r", "Read again now; open the node again", (EVERYWHERE,)),
     Command("leave", "ctrl+q,ctrl+c", "Quit, also from a dialog", (ALWAYS,), action="quit"),
 

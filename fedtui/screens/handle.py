@@ -17,7 +17,14 @@ from fedtui.screens.typeahead import TypeAhead
 from fedtui.screens.widgets.reading import HasId, Source
 
 if TYPE_CHECKING:
-    from fedtui.core.acts.overview import ApprovalRecord, CertificateRecord, GrantRecord, Overview, PeerRecord
+    from fedtui.core.acts.overview import (
+        ApprovalRecord,
+        CertificateRecord,
+        EventRecord,
+        GrantRecord,
+        Overview,
+        PeerRecord,
+    )
     from fedtui.core.playbook.glance import Glance
 
 L = TypeVar("L", bound=HasId)
@@ -70,6 +77,18 @@ class NodeHandle(Protocol):
 
     def peer_record(self, peer_id: str) -> PeerRecord | None:
         """One peer in full."""
+
+    def event_record(self, event_id: str) -> EventRecord | None:
+        """What the same act caused besides an event."""
+
+    def scan_governance(self, actor: Any) -> Mapping[str, Any]:
+        """Look for every kind of finding now."""
+
+    def acknowledge_finding(self, actor: Any, wanted: str, reason: str, span: timedelta) -> Any:
+        """Hide a finding from what is open, for so long."""
+
+    def governance_report(self) -> Mapping[str, Any]:
+        """All findings, as JSON."""
 
     def grant_record(self, grant_id: str) -> GrantRecord | None:
         """One grant in full."""
@@ -190,6 +209,8 @@ class Shared:
     """What a pasted text is about, for the wizard that begins with it."""
     view: str = ""
     """Through which part of the queue one goes from request to request."""
+    filters: dict[str, str] = field(default_factory=dict)
+    """What a place is to be filtered by when it is next gone to."""
     source_of: Callable[[NodeHandle, str], Records[Any]] = source_of
     overview: Overview | None = None
     leave: Callable[[], object] = str

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from fedtui.screens import cert_words
+from fedtui.screens import cert_words, finding_words
 from fedtui.screens.approval_words import SOON, span
+from fedtui.screens.severities import GRAVE, SEVERITIES, severity
 from fedtui.screens.widgets.columns import Cell
 from fedtui.screens.widgets.spark import spark
 from fedtui.screens.words import REASONS, STATES, address, ago
@@ -16,6 +17,7 @@ from fedtui.screens.words import REASONS, STATES, address, ago
 if TYPE_CHECKING:
     from fedtui.core.acts.overview import Overview
     from fedtui.core.control.queue import ApprovalLine
+    from fedtui.core.governance.listing import FindingLine
     from fedtui.core.peering.certificate_listing import CertificateLine
     from fedtui.core.peering.listing import PeerLine
     from fedtui.core.playbook.glance import Glance, Late
@@ -53,6 +55,7 @@ def headline(seen: Overview, found: Glance) -> Cell:
     wrong = [*_node_wrong(seen, found), *_peers_wrong(found), *_certificates_wrong(found)]
     count = seen.waiting
     needs = f"{count} {'request waits' if count == 1 else 'requests wait'} for you." if count else ""
+    wrong += _findings_wrong(found)
     if found.incidents_open:
         wrong.append(_many(found.incidents_open, "incident", "open"))
     if len(wrong) > MOST_NAMED + 1:
@@ -72,6 +75,7 @@ def sections(seen: Overview, found: Glance, now: datetime) -> list[Section]:
         _peers(found, now),
         _certificates(found, now),
         _incidents(found, now),
+        _governance(found),
         *_activity(found),
     ]
 
@@ -105,7 +109,8 @@ def _node(seen: Overview, found: Glance, now: datetime) -> Section:
     paused = Cell(f"{WRONG} manager paused", "warn")
     daemon = Cell(f"{GOOD} {_many(seen.daemons, 'daemon', '').strip()}", "good") if seen.daemons else bad
     lease = Cell(f"{GOOD} lease held", "good") if found.lease_holder else Cell(f"{WARN} nobody holds the lease", "warn")
-    manager = paused if seen.manager_paused else Cell(f"{GOOD} manager works", "good")
+    works = Cell(f"{GOOD} manager works", "good") if seen.daemons else Cell(f"{WARN} manager waits for one", "warn")
+    manager = paused if seen.manager_paused else works
     drill = (Cell("! drill mode", "loud"),) if seen.drill_mode else ()
     spots = tuple(_node_spots(seen, found, now))
     return Section(Spot("playbook", (daemon, lease, manager, *drill), "Node"), spots)
@@ -123,13 +128,13 @@ def _node_spots(seen: Overview, found: Glance, now: datetime) -> Iterator[Spot]:
         yield Spot("playbook/stuck_accepted", (Cell(f"{WRONG} {one.job}", "bad"), Cell(_late(one, now))))
     if seen.notices_failing:
         failing = _many(seen.notices_failing, "notice", "could not be delivered")
-        yield Spot("playbook", (Cell(f"{WRONG} {failing}", "bad"), Cell("it is tried again")))
+        yield Spot("events", (Cell(f"{WRONG} {failing}", "bad"), Cell("it is tried again")))
     for action, policy, until in seen.lowered:
         left = Cell(f"{span(until - now)} left")
         yield Spot("playbook/approval_blocked", (Cell(f"{WRONG} {action} lowered to {policy}", "warn"), left))
     for operator in seen.recovered:
         told = "came in by recovery; it stays here until it is acknowledged"
-        yield Spot("playbook", (Cell(f"{WRONG} {operator}", "bad"), Cell(told)))
+        yield Spot("events", (Cell(f"{WRONG} {operator}", "bad"), Cell(told)))
 
 
 def _late(one: Late, now: datetime) -> str:
@@ -236,6 +241,30 @@ def _incident(one: Mapping[str, Any], now: datetime) -> Spot:
     over = one["outcome"]
     state = Cell(f"× {over}", "dim") if over is not None else Cell(f"{WARN} open, {one['owner']}", "warn")
     return Spot(f"playbook/{one['id']}", (state, Cell(one["title"]), Cell(begun, "dim")))
+
+
+# --- governance ----------------------------------------------------------------------------
+
+
+def _findings_wrong(found: Glance) -> list[str]:
+    """What is grave enough to be called wrong: the rest of the findings are for a quiet hour."""
+    counted = [(name, found.findings_open.get(name, 0)) for name in GRAVE]
+    return [_many(count, f"{name} finding", "open") for name, count in counted if count]
+
+
+def _governance(found: Glance) -> Section:
+    counted = tuple(
+        Cell(f"{SEVERITIES[name].glyph} {count} {name}", SEVERITIES[name].style)
+        for name, count in found.findings_open.items()
+        if count
+    )
+    head = Spot("governance", counted or (Cell(f"{GOOD} nothing found", "good"),), "Governance")
+    # The low ones are for a quiet hour: counted here, and named in their place.
+    return Section(head, tuple(_finding(one) for one in found.findings if one.severity != "low"), 1)
+
+
+def _finding(line: FindingLine) -> Spot:
+    return Spot(f"governance/{line.id}", (severity(line.severity), Cell(finding_words.said(line))))
 
 
 # --- the last hour -------------------------------------------------------------------------

@@ -47,6 +47,7 @@ class ListScreen(Acting[L]):
             now=shared.now,
             aside=shared.aside,
             pulse=shared.pulse,
+            tail=self.kind.tail,
             id=self.kind.place,
         )
 
@@ -58,6 +59,11 @@ class ListScreen(Acting[L]):
     def on_mount(self) -> None:
         """Wait for the node, then follow its records. (Textual calls the frame's own `on_mount` itself.)"""
         self.run_worker(self._follow(), exit_on_error=False)
+
+    def on_screen_resume(self) -> None:
+        """Come from elsewhere with a filter in mind. (Textual calls the frame's own `on_screen_resume` itself.)"""
+        if (text := self.shared.filters.pop(self.kind.place, None)) is not None:
+            self._filter(text)
 
     async def _follow(self) -> None:
         await self.shared.opened.wait()
@@ -154,8 +160,12 @@ class ListScreen(Acting[L]):
         invert = text.startswith("!")
         query = replace(self._table.asked, text=text.removeprefix("!"), invert=invert and len(text) > 1)
         if query != self._table.asked:
-            self._table.ask(query)
-            self.update()
+            self._ask(query)
+
+    def _ask(self, query: Query) -> None:
+        """Show these from now on."""
+        self._table.ask(query)
+        self.update()
 
     def do_back(self) -> None:
         """Take the filter away."""

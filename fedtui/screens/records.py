@@ -72,7 +72,8 @@ class Kind(Generic[L]):
     """A place of the console. `place` is how `:` and deep links write it, `noun` one of its records.
 
     `name` is short, for sentences; `label` tells a record apart in a list of targets. `views` are
-    looks at a part of the records, the first of them first. `same` says why several records
+    looks at a part of the records, the first of them first. In a `tail`, the cursor on the first line
+    stays with what comes first, whatever comes. `same` says why several records
     cannot be acted on together, or nothing.
     """
 
@@ -89,6 +90,7 @@ class Kind(Generic[L]):
     describe_record: Callable[[Any, datetime], Iterable[Paragraph]]
     record: Callable[[NodeHandle, str], Any]
     views: tuple[str, ...] = ("",)
+    tail: bool = False
     same: Callable[[str, Sequence[L]], str] = lambda _name, _lines: ""
 
     def about(self, line: L) -> str:

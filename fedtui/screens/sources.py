@@ -14,8 +14,10 @@ from typing import Any
 
 from fedtui.core.access import listing as grants
 from fedtui.core.control import queue as approvals
+from fedtui.core.governance import listing as findings
 from fedtui.core.peering import certificate_listing as certificates
 from fedtui.core.peering import listing as peers
+from fedtui.core.record import listing as events
 from fedtui.screens.handle import NodeHandle
 from fedtui.screens.widgets.reading import Key, Query, Reading
 
@@ -39,10 +41,26 @@ class Listing:
     filtering: Options = _none
 
 
+def _of_query(**options: Callable[[Query], Any]) -> Options:
+    """Options that follow from the query, where there is one."""
+    return lambda _node, query: {name: of(query) for name, of in options.items()} if query is not None else {}
+
+
+def _findings(node: Any, query: Query | None) -> Mapping[str, Any]:
+    """The state that a view names, and the time by which one is acknowledged."""
+    return {"now": node.clock.now(), "state": query.view.replace("all", "")} if query is not None else {}
+
+
 LISTINGS: Mapping[str, Listing] = {
     "peers": Listing(peers),
     "grants": Listing(grants, always=lambda node, _: {"now": node.clock.now()}),
     "certs": Listing(certificates),
+    "events": Listing(
+        events, filtering=_of_query(least=lambda query: query.view.partition(" ")[0], until=lambda query: query.until)
+    ),
+    "governance": Listing(
+        findings, always=lambda node, query: {} if query else {"now": node.clock.now()}, filtering=_findings
+    ),
     "approvals": Listing(
         approvals,
         always=lambda node, query: {} if query else {"now": node.clock.now()},

@@ -51,6 +51,8 @@ CALM = Glance(
     urgent=Urgent(0, 0, 0),
     incidents=(),
     incidents_open=0,
+    findings=(),
+    findings_open={"critical": 0, "high": 0, "medium": 0, "low": 0},
     heartbeats=(2.0,) * BUCKETS,
     heard=2,
     denials=Denials(),
@@ -137,6 +139,24 @@ class FakeNode:
     def grant_record(self, grant_id: str) -> Any:
         """A grant in full."""
         return self.records.get(grant_id)
+
+    def event_record(self, event_id: str) -> Any:
+        """What the same act caused besides."""
+        return self.records.get(event_id)
+
+    def scan_governance(self, actor: str) -> dict[str, Any]:
+        """A scan that finds one thing."""
+        self.asked.append(("scan", {}, None))
+        if self.refuses is not None:
+            raise self.refuses
+        return {"appeared": 1, "gone": 2, "open": {"high": 3}}
+
+    def acknowledge_finding(self, actor: str, wanted: str, reason: str, span: timedelta) -> Done:
+        """An acknowledgement, kept in `asked`."""
+        self.asked.append(("acknowledge", {"id": wanted, "span": span}, reason))
+        if self.refuses is not None:
+            raise self.refuses
+        return Done({})
 
     def approval_record(self, approval_id: str) -> Any:
         """A request in full."""

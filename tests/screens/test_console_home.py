@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fake_access import requests
 from fake_node import CALM, NOW, SEEN, FakeNode, console, in_loop, page, peer, shown, until, zoo
+from fake_record import findings
 from test_console_certs import certs
 from textual.pilot import Pilot
 
@@ -55,6 +56,8 @@ def busy() -> Glance:
         urgent=Urgent(2, 1, 6),
         incidents=(incident(1, "A peer was active and is degraded"), incident(9, "Approval timed out", "fixed")),
         incidents_open=1,
+        findings=tuple(one for one in findings() if one.state == "open"),
+        findings_open={"critical": 1, "high": 1, "medium": 1, "low": 4},
         heartbeats=tuple(beats),
         heard=7,
         denials=Denials((0,) * (BUCKETS - 3) + (1, 0, 12), 13, "source_ip_not_allowed", DECISION),
@@ -153,6 +156,7 @@ def test_all_is_well_only_where_it_is() -> None:
         (SEEN, replace(CALM, urgent=Urgent(1, 0, 0))),
         (SEEN, replace(CALM, urgent=Urgent(0, 1, 0))),
         (SEEN, replace(CALM, incidents_open=1)),
+        (SEEN, replace(CALM, findings_open={"critical": 0, "high": 1})),
     ):
         assert ALL_WELL not in headline(seen, found).text, (seen, found)
 
@@ -285,3 +289,10 @@ def test_sections_say_what_is_theirs() -> None:
     assert [spot.leads_to.partition("/")[0] for spot in told["mTLS"].spots] == ["certs"] * 5
     assert told["Denials"].spots[0].leads_to == f"playbook/decision:{DECISION}"
     assert "last run 9 min ago" in str(told["Node"].spots)
+    assert [cell.text for cell in told["Governance"].head.cells] == [
+        "■ 1 critical",
+        "▲ 1 high",
+        "○ 1 medium",
+        "· 4 low",
+    ]
+    assert [spot.cells[0].text for spot in told["Governance"].spots] == ["■ critical", "▲ high", "○ medium"]

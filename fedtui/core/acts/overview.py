@@ -20,6 +20,7 @@ from fedtui.core.errors import Unusable
 from fedtui.core.peering import peers, tokens
 from fedtui.core.peering.client import endpoint_urls
 from fedtui.core.record import events, notices
+from fedtui.core.record.events import Event
 from fedtui.core.runtime import daemons
 from fedtui.core.trust import anchors, credentials, crls
 from fedtui.core.trust.certificates import Certificate
@@ -29,6 +30,7 @@ from fedtui.core.trust.site import Site
 from fedtui.core.trust.x509_reading import fingerprint, issued_by, read_certificates
 
 RECENT_EVENTS = 8
+MOST_OF_AN_ACT = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,14 @@ class PeerRecord:
     token_expires_at: datetime | None
     certificates: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """What the same act caused besides an event, the newest first; `more` if that is not all."""
+
+    same: list[dict[str, Any]]
+    more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +154,16 @@ def peer_record(session: Session, peer_id: str) -> PeerRecord | None:
         certificates=[shapes.certificate(session, one) for one in session.scalars(held)],
         events=[shapes.event(one) for one in events.recent(session, peer_id=peer_id, limit=RECENT_EVENTS)],
     )
+
+
+def event_record(session: Session, event_id: str) -> EventRecord | None:
+    """What one act caused, around one of its events; None if that is not there."""
+    row = session.get(Event, event_id)
+    if row is None:
+        return None
+    found = events.recent(session, correlation_id=row.correlation_id, limit=MOST_OF_AN_ACT + 2)
+    others = [shapes.event(one) for one in found if one.id != event_id]
+    return EventRecord(others[:MOST_OF_AN_ACT], len(others) > MOST_OF_AN_ACT)
 
 
 def grant_record(session: Session, site: Site, grant_id: str) -> GrantRecord | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from fedtui.core.errors import WrongUsage
 from fedtui.core.governance import findings
-from fedtui.core.governance.findings import GONE, OPEN, STATES, Finding, KindScan
+from fedtui.core.governance.findings import ACKNOWLEDGED, GONE, OPEN, STATES, Finding, KindScan
 from fedtui.core.governance.rules import BY_KIND
 from fedtui.core.peering.peers import Peer
 from fedtui.core.record.events import SEVERITIES
@@ -65,6 +65,14 @@ SORTS = ("urgency", "kind", "peer", "newest")
 _URL = func.coalesce(Peer.remote_instance_url, "")
 
 
+_IN_STATE: Mapping[str, Callable[[datetime], ColumnElement[bool]]] = {
+    "": lambda _now: literal(True),
+    OPEN: findings.is_open,
+    ACKNOWLEDGED: lambda now: findings.state_at(now) == ACKNOWLEDGED,
+    GONE: lambda _now: Finding.gone_at.is_not(None),
+}
+
+
 def _order(sort: str, now: datetime) -> Sequence[Any]:
     state = case(*((findings.state_at(now) == one, place) for place, one in enumerate(STATES)))
     orders: dict[str, Sequence[Any]] = {
@@ -93,13 +101,14 @@ def page(
     sort: str = "urgency",
     text: str = "",
     invert: bool = False,
+    state: str = "",
     after: Key | None = None,
     before: Key | None = None,
     limit: int = 50,
     offset: int = 0,
 ) -> list[FindingLine]:
     """Up to `limit` lines in display order: from the top, after a key, or just before one (`keyset.page`)."""
-    query = _lines(now).where(_matches(text, invert, now))
+    query = _lines(now).where(_matches(text, invert, now, state))
     found = keyset.page(
         session, query, _order(sort, now), after=after, before=before, limit=limit, offset=offset,
         descending=sort == "newest",
@@ -107,21 +116,25 @@ def page(
     return [_line(*row) for row in found]
 
 
-def rank(session: Session, key: Key, *, now: datetime, sort: str, text: str = "", invert: bool = False) -> int:
+def rank(
+    session: Session, key: Key, *, now: datetime, sort: str, text: str = "", invert: bool = False, state: str = ""
+) -> int:
     """How many lines stand before `key`."""
-    return keyset.rank(session, _counting(text, invert, now), _order(sort, now), key, descending=sort == "newest")
+    return keyset.rank(
+        session, _counting(text, invert, now, state), _order(sort, now), key, descending=sort == "newest"
+    )
 
 
-def count(session: Session, *, now: datetime, text: str = "", invert: bool = False) -> int:
+def count(session: Session, *, now: datetime, text: str = "", invert: bool = False, state: str = "") -> int:
     """How many lines there are."""
-    return session.scalar(_counting(text, invert, now)) or 0
+    return session.scalar(_counting(text, invert, now, state)) or 0
 
 
 def one(
-    session: Session, finding_id: str, *, now: datetime, text: str = "", invert: bool = False
+    session: Session, finding_id: str, *, now: datetime, text: str = "", invert: bool = False, state: str = ""
 ) -> FindingLine | None:
     """The line of one finding, if the filter leaves it in."""
-    query = _lines(now).where(Finding.id == finding_id, _matches(text, invert, now))
+    query = _lines(now).where(Finding.id == finding_id, _matches(text, invert, now, state))
     return next((_line(*row) for row in session.execute(query)), None)
 
 
@@ -158,6 +171,12 @@ def rows(
     return [_line(*row) for row in session.execute(query)]
 
 
+def gravest(session: Session, *, now: datetime, limit: int) -> list[FindingLine]:
+    """The first of what is open, in an order that an index serves."""
+    query = _lines(now).where(findings.is_open(now)).order_by(Finding.rank, Finding.id).limit(limit)
+    return [_line(*row) for row in session.execute(query)]
+
+
 def _known(given: str, what: str, allowed: Sequence[str]) -> str:
     if given not in allowed:
         raise WrongUsage(
@@ -177,18 +196,19 @@ def _lines(now: datetime) -> Any:
     )
 
 
-def _counting(text: str, invert: bool, now: datetime) -> Any:
+def _counting(text: str, invert: bool, now: datetime, state: str) -> Any:
     counting = select(func.count()).select_from(Finding).outerjoin(Peer, Peer.id == Finding.peer_id)
-    return counting.where(_matches(text, invert, now))
+    return counting.where(_matches(text, invert, now, state))
 
 
-def _matches(text: str, invert: bool, now: datetime) -> ColumnElement[bool]:
+def _matches(text: str, invert: bool, now: datetime, state: str) -> ColumnElement[bool]:
+    within = _IN_STATE[state](now)
     if not text:
-        return literal(True)
+        return within
     columns = (Finding.kind, Finding.severity, Finding.said, Finding.id, Peer.remote_instance_url,
                findings.state_at(now))  # fmt: skip
     found = func.coalesce(or_(*(column.icontains(text, autoescape=True) for column in columns)), false())
-    return not_(found) if invert else found == literal(True)
+    return within & (not_(found) if invert else found == literal(True))
 
 
 def _line(row: Finding, state: str, last_seen: datetime, peer_url: str | None) -> FindingLine:

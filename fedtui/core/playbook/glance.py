@@ -17,6 +17,9 @@ from fedtui.core.access import decisions
 from fedtui.core.acts.jobs import MANAGER_JOB
 from fedtui.core.control import manager_state, queue
 from fedtui.core.control.queue import ApprovalLine
+from fedtui.core.governance import findings
+from fedtui.core.governance import listing as governance
+from fedtui.core.governance.listing import FindingLine
 from fedtui.core.peering import certificate_listing, heartbeats, listing
 from fedtui.core.peering.certificate_listing import CertificateLine, Urgent
 from fedtui.core.peering.listing import PeerLine
@@ -60,8 +63,8 @@ class Glance:
     counts are of all.
 
     `peers` counts them by state, `troubled` those that are degraded, open to any caller, or not
-    reached. `heartbeats` is how many peers were heard from, by bucket, oldest first; None where
-    nothing looked.
+    reached; `findings_open` counts by severity what governance found and nobody has acknowledged.
+    `heartbeats` is how many peers were heard from, by bucket, oldest first; None where nothing looked.
     """
 
     lease_holder: str | None
@@ -76,6 +79,8 @@ class Glance:
     urgent: Urgent
     incidents: tuple[dict[str, Any], ...]
     incidents_open: int
+    findings: tuple[FindingLine, ...]
+    findings_open: Mapping[str, int]
     heartbeats: tuple[float | None, ...]
     heard: int | None
     denials: Denials
@@ -102,6 +107,8 @@ def glance(session: Session, site: Site, operator: str) -> Glance:
         urgent=urgent,
         incidents=tuple(incidents.shape(session, one) for one in incidents.listing(session, limit=MOST)),
         incidents_open=incidents.open_count(session),
+        findings=tuple(governance.gravest(session, now=now, limit=MOST)),
+        findings_open=findings.counts(session, now),
         heartbeats=_averages(beats, now),
         heard=beats[-1][1] if beats else None,
         denials=_denials(session, now),

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, String, column, func, literal, not_, or_, select, table
+from sqlalchemy import ColumnElement, Select, String, and_, column, func, literal, not_, or_, select, table
 from sqlalchemy.orm import Session
 
-from fedtui.core.record.events import Event
+from fedtui.core.record.events import SEVERITIES, Event
 from fedtui.core.runtime import keyset
 from fedtui.core.runtime.keyset import Key
 
@@ -46,6 +46,15 @@ _ORDER: Sequence[Any] = (Event.id,)
 # The peers' table belongs to a higher package: named here by what is needed of it.
 _PEERS = table("peers", column("id", String), column("remote_instance_url", String))
 _URL = _PEERS.c.remote_instance_url
+_COLUMNS: Mapping[str, Any] = {
+    "kind": Event.kind,
+    "severity": Event.severity,
+    "source": Event.source,
+    "peer": _URL,
+    "correlation": Event.correlation_id,
+    "actor": Event.actor,
+}
+"""What a filter looks at; `NAME:TEXT` looks at one of them alone."""
 
 
 def key(line: EventLine, sort: str) -> Key:
@@ -59,6 +68,8 @@ def page(
     sort: str = "newest",
     text: str = "",
     invert: bool = False,
+    least: str = "",
+    until: str = "",
     after: Key | None = None,
     before: Key | None = None,
     limit: int = 50,
@@ -66,25 +77,31 @@ def page(
 ) -> list[EventLine]:
     """Up to `limit` lines in display order: from the top, after a key, or just before one (`keyset.page`)."""
     found = keyset.page(
-        session, _lines().where(_matches(text, invert)), _ORDER,
+        session, _lines().where(_matches(text, invert, least, until)), _ORDER,
         after=after, before=before, limit=limit, offset=offset, descending=sort == "newest",
     )  # fmt: skip
     return [_line(*row) for row in found]
 
 
-def rank(session: Session, key: Key, *, sort: str = "newest", text: str = "", invert: bool = False) -> int:
+def rank(
+    session: Session, key: Key, *, sort: str = "newest", text: str = "", invert: bool = False, least: str = "",
+    until: str = "",
+) -> int:  # fmt: skip
     """How many lines stand before `key`."""
-    return keyset.rank(session, _counting(text, invert), _ORDER, key, descending=sort == "newest")
+    return keyset.rank(session, _counting(text, invert, least, until), _ORDER, key, descending=sort == "newest")
 
 
-def count(session: Session, *, text: str = "", invert: bool = False) -> int:
+def count(session: Session, *, text: str = "", invert: bool = False, least: str = "", until: str = "") -> int:
     """How many lines there are."""
-    return session.scalar(_counting(text, invert)) or 0
+    return session.scalar(_counting(text, invert, least, until)) or 0
 
 
-def one(session: Session, event_id: str, *, text: str = "", invert: bool = False) -> EventLine | None:
+def one(
+    session: Session, event_id: str, *, text: str = "", invert: bool = False, least: str = "", until: str = ""
+) -> EventLine | None:
     """The line of one event, if the filter leaves it in."""
-    row = session.execute(_lines().where(Event.id == event_id, _matches(text, invert))).one_or_none()
+    matches = _matches(text, invert, least, until)
+    row = session.execute(_lines().where(Event.id == event_id, matches)).one_or_none()
     return None if row is None else _line(*row)
 
 
@@ -98,20 +115,33 @@ def _lines() -> Select[Any]:
     return select(Event, _URL).outerjoin(_PEERS, _PEERS.c.id == Event.peer_id)
 
 
-def _counting(text: str, invert: bool) -> Select[Any]:
+def _counting(text: str, invert: bool, least: str, until: str) -> Select[Any]:
     counting = select(func.count()).select_from(Event)
     # Without a filter the peers need not be looked at.
     return (counting.outerjoin(_PEERS, _PEERS.c.id == Event.peer_id) if text else counting).where(
-        _matches(text, invert)
+        _matches(text, invert, least, until)
     )
 
 
-def _matches(text: str, invert: bool) -> ColumnElement[bool]:
+def _matches(text: str, invert: bool, least: str, until: str) -> ColumnElement[bool]:
+    """`least` is the least grave severity that is let in, `until` the id of the last event that is."""
+    within: ColumnElement[bool] = literal(True)
+    if least in SEVERITIES:
+        within &= Event.severity.in_(SEVERITIES[SEVERITIES.index(least) :])
+    if until:
+        within &= Event.id <= until
     if not text:
-        return literal(True)
-    columns = (Event.kind, Event.severity, Event.source, Event.correlation_id, Event.id, _URL)
-    found = func.coalesce(or_(*(one.icontains(text, autoescape=True) for one in columns)), literal(False))
-    return _searched() & (not_(found) if invert else found)
+        return within
+    found = func.coalesce(and_(*(_has(word) for word in text.split())), literal(False))
+    return within & _searched() & (not_(found) if invert else found)
+
+
+def _has(word: str) -> ColumnElement[bool]:
+    """Whether a column holds a word: any of them, or the one that is named (`severity:high`, `peer:bravo`)."""
+    name, _, wanted = word.partition(":")
+    columns = [_COLUMNS[name]] if wanted and name in _COLUMNS else [*_COLUMNS.values(), Event.id]
+    sought = wanted if len(columns) == 1 else word
+    return or_(*(column.icontains(sought, autoescape=True) for column in columns))
 
 
 def _searched() -> ColumnElement[bool]:

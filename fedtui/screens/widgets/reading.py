@@ -27,12 +27,13 @@ Key = tuple[object, ...]
 @dataclass(frozen=True, slots=True)
 class Query:
     """Which rows, in which order: a sort of the source, a filter text (`invert`: those without it), and
-    where the source has views, a part of its rows."""
+    where the source has views, a part of its rows; `until` is the id of the newest row that is let in, "" for all."""
 
     sort: str
     text: str = ""
     invert: bool = False
     view: str = ""
+    until: str = ""
 
 
 class Reading(Protocol[R_co]):

@@ -82,6 +82,7 @@ class Window(Painted, ScrollView, Generic[R], can_focus=True, inherit_bindings=F
         now: Callable[[], datetime],
         aside: Aside,
         pulse: Pulse,
+        tail: bool = False,
         id: str | None = None,
     ) -> None:
         super().__init__(id=id)
@@ -92,6 +93,7 @@ class Window(Painted, ScrollView, Generic[R], can_focus=True, inherit_bindings=F
         self._now = now
         self._aside = aside
         self._pulse = pulse
+        self._tail = tail
         self._held: Slice[R] | None = None
         self._recount = True
         self._cursor = 0
@@ -202,7 +204,7 @@ class Window(Painted, ScrollView, Generic[R], can_focus=True, inherit_bindings=F
         line = self._cursor - self._top
         self._held = found
         self._cursor = self._place_cursor(want, found)
-        self._anchor = self._row(self._cursor) or (self._anchor if found.count else None)
+        self._anchor = self._row_to_stay_with() or (self._anchor if found.count and not self._at_tail else None)
         at_top = self._top == 0 and self._cursor < self._height
         self.virtual_size = Size(self.size.width, found.count + 1)
         self._scroll(0 if at_top else self._cursor - line)
@@ -266,7 +268,7 @@ class Window(Painted, ScrollView, Generic[R], can_focus=True, inherit_bindings=F
 
     def _go(self, index: int, *, top: int | None = None) -> None:
         self._cursor = min(max(index, 0), max(self._count - 1, 0))
-        self._anchor = self._row(self._cursor)
+        self._anchor = self._row_to_stay_with()
         lowest = self._cursor - self._height + 1
         self._scroll(min(max(self._top if top is None else top, lowest), self._cursor))
         if not self._covered(self._height):
@@ -300,6 +302,15 @@ class Window(Painted, ScrollView, Generic[R], can_focus=True, inherit_bindings=F
     @property
     def _count(self) -> int:
         return 0 if self._held is None else self._held.count
+
+    @property
+    def _at_tail(self) -> bool:
+        """Whether the cursor stays with the first row, whichever that is."""
+        return self._tail and self._cursor == 0
+
+    def _row_to_stay_with(self) -> R | None:
+        """The row that the cursor stays with."""
+        return None if self._at_tail else self._row(self._cursor)
 
     def _row(self, index: int) -> R | None:
         return None if self._held is None else self._held.row(index)
