@@ -180,6 +180,47 @@ def test_reject_and_withdraw(two: Node) -> None:
         gate.decide(two, ADA, "withdraw", "zzz")
 
 
+@pytest.mark.parametrize("second", ["approve", "reject"])
+def test_of_two_who_decide_at_once_one_wins_and_the_other_is_told(two: Node, second: str) -> None:
+    """Two operators decide the same request in the same moment, from processes of their own: one decision counts,
+    it is announced once, and the other operator learns whose it was."""
+    with two.unit(ADA) as unit:
+        operators.add(unit, "cleo", operators.PERMISSIONS)
+    asked, barrier = propose(two), threading.Barrier(2)
+    won: list[str] = []
+    lost: list[Problem] = []
+
+    def decide(name: str, what: str) -> None:
+        own, who = open_node(two.settings, clock=two.clock), Actor("operator", name)
+        try:
+            barrier.wait(30)
+            if what == "approve":
+                own.approve(who, asked.id, asked.digest)
+            else:
+                own.decide(who, "reject", asked.id, "no")
+            won.append(name)
+        except Problem as problem:
+            lost.append(problem)
+        finally:
+            own.close()
+
+    threads = [threading.Thread(target=decide, args=one) for one in (("ben", "approve"), ("cleo", second))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    [winner], [told] = won, lost
+    assert told.code == "approval_not_open"
+    assert f"decided by {winner}" in told.problem
+    with two.read() as session:
+        row = approvals.find(session, asked.id)
+        assert row.decided_by == winner
+        decided = [
+            one.kind for one in recent(session) if one.kind in ("system.approval.approved", "system.approval.rejected")
+        ]
+        assert decided == [f"system.approval.{row.status}"]
+
+
 def test_many_managers_execute_once(two: Node) -> None:
     """Of eight executors racing for one approved request, one carries it out."""
     asked = propose(two)

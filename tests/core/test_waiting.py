@@ -53,9 +53,9 @@ def then(node: Node, asked: Approval) -> str:
 
 
 def test_a_request_says_when_the_manager_comes_by_or_that_it_does_not(two: Node, clock: ManualClock) -> None:
-    """Never ticked, about to tick, late, paused: each in its own words, before and after it is approved."""
+    """Not yet, about to tick, late, paused: each in its own words, before and after it is approved."""
     asked = propose(two)
-    assert "never ticked" in then(two, asked)
+    assert "no daemon has run yet" in then(two, asked)
     ticked(two)
     assert f"at its next tick ({clock.now() + timedelta(minutes=1):%H:%M:%S} UTC)" in then(two, asked)
     two.approve(BEN, asked.id, asked.digest)

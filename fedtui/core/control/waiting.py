@@ -60,7 +60,7 @@ def _ticking(action: str, waiting: Mapping[str, Any], now: datetime) -> tuple[st
         return "the manager is PAUSED: what is approved waits until it is resumed (manager resume)", "warn"
     tick = waiting["next_tick_at"]
     if tick is None:
-        return "the manager has never ticked: no daemon runs, or it has only begun", "warn"
+        return "the manager does not tick: no daemon has run yet, or it has only begun", "warn"
     if now - tick > LATE:
         minutes = int((now - tick).total_seconds()) // 60
         return f"the manager has not ticked for {minutes} min: see that a daemon runs (manager status)", "warn"
