@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -58,6 +59,9 @@ def serve(node: Node, *, read_only: bool) -> None:
     """
     with node.read() as session:
         operators.require(session, node.operator)
+    # A thread waits for standard input, and an interrupt would wait for it in turn. What is under way when
+    # the process ends is in the database wholly or not at all, or is taken up again, as after any kill.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     anyio.run(_run, build(node, read_only=read_only))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -31,6 +32,12 @@ PATIENCE_SECONDS = 100
 URL = "https://b.example"
 OTHER = "https://c.example"
 DECIDING = {"approve", "reject", "claim", "decide", "policy", "operator"}
+
+INITIALIZE = {
+    "jsonrpc": "2.0", "id": 1, "method": "initialize",
+    "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
+}  # fmt: skip
+"""What an older client begins with."""
 
 
 @pytest.fixture
@@ -344,15 +351,11 @@ def test_it_does_not_start_for_nobody_or_nowhere(
 
 def test_its_output_is_the_protocol_alone(node: Node) -> None:
     """Each line on standard output is one JSON-RPC message, also with the loudest log; the end of input ends it."""
-    initialize = {
-        "jsonrpc": "2.0", "id": 1, "method": "initialize",
-        "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
-    }  # fmt: skip
     call = {
         "jsonrpc": "2.0", "id": 2, "method": "tools/call",
         "params": {"name": "system_sdwan_list_federation_peers", "arguments": {}},
     }  # fmt: skip
-    lines = [initialize, {"jsonrpc": "2.0", "method": "notifications/initialized"}, call]
+    lines = [INITIALIZE, {"jsonrpc": "2.0", "method": "notifications/initialized"}, call]
     server = subprocess.Popen(
         [sys.executable, "-m", "fedtui", "mcp"],
         env={**environment(node, "ada"), "FEDTUI_LOG_LEVEL": "debug"},
@@ -391,3 +394,24 @@ def test_nobody_else_changed_anything_by_mcp(world: World) -> None:
     talk(node, act)
     with node.read() as session:
         assert approvals.listing(session, status="pending", limit=10) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_at_once(node: Node, number: signal.Signals) -> None:
+    """It does not go on waiting for input that does not come."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "fedtui", "mcp"],
+        env=environment(node, "ada"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert server.stdin is not None
+    assert server.stdout is not None
+    try:
+        server.stdin.write(json.dumps(INITIALIZE) + "\n")
+        server.stdin.flush()
+        assert json.loads(server.stdout.readline())["id"] == 1
+        server.send_signal(number)
+        assert server.wait(PATIENCE_SECONDS / 5) == -number
+    finally:
+        server.kill()
+        server.stdin.close()
+        server.stdout.close()
