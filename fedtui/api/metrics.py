@@ -23,7 +23,7 @@ from fedtui.core.node import Node
 
 log = logging.getLogger(__name__)
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for every counter and histogram, which nothing here needs
-FRESH_SECONDS = 5.0
+FRESH_SECONDS = 10.0
 """How long what the database said is good: a scraper that hurries costs nothing more."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)

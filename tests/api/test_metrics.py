@@ -49,7 +49,7 @@ def test_the_text_is_valid_in_both_formats(served: Served) -> None:
     assert {question.name for question in QUESTIONS} <= set(names)
     assert {"fedtui_api_request_seconds", "fedtui_denials", "process_resident_memory_bytes"} <= set(names)
     assert {"fedtui_peers", "fedtui_denials"} <= {one.name for one in open_metrics(scrape(served, OPEN_METRICS))}
-    assert value(samples(scrape(served)), "fedtui_peers", status="accepted", kind="platform") == 1
+    assert value(samples(scrape(served)), "fedtui_peers", status="accepted") == 1
 
 
 def test_requests_are_timed_by_route_and_denials_counted_by_code(served: Served) -> None:
@@ -101,7 +101,7 @@ def test_what_the_process_sees_is_told_without_the_database(served: Served, monk
     served.api.metrics._of_the_node._known = None  # as if the seconds for which it is good had passed
     found = samples(scrape(served))
     assert value(found, "fedtui_measured") == 0
-    assert value(found, "fedtui_peers", status="active", kind="platform") is None
+    assert value(found, "fedtui_peers", status="active") is None
     assert value(found, "fedtui_denials_total", code="cert_not_presented") == 1
 
 

@@ -40,10 +40,10 @@ def test_peers_are_counted_by_state_and_by_how_long_they_were_silent(node: Node,
     new_peer(node, "https://new.example")
     found = measured(node)
     assert found["fedtui_peers"] == {
-        ("active", "platform"): 2,
-        ("degraded", "platform"): 1,
-        ("suspended", "platform"): 1,
-        ("proposed", "platform"): 1,
+        ("active",): 2,
+        ("degraded",): 1,
+        ("suspended",): 1,
+        ("proposed",): 1,
     }
     ages = found["fedtui_peers_by_heartbeat_age"]
     assert [ages[le,] for le in ("60", "120", "3600", "21600", "+Inf")] == [1, 2, 2, 3, 3]
@@ -58,23 +58,26 @@ def test_an_empty_node_answers_every_question(node: Node) -> None:
     assert found["fedtui_oldest_heartbeat_age_seconds"] == {}
     assert set(found["fedtui_peers_by_heartbeat_age"].values()) == {0}
     assert found["fedtui_approvals"] == {(status,): 0 for status in ("pending", "approved", "executing", "failed")}
-    assert found["fedtui_certificates_by_days_left"]["own", "+Inf"] == 2
+    assert found["fedtui_certificates_by_days_left"]["+Inf",] == 2
+    assert found["fedtui_own_certificate_days_left"]["server",] == pytest.approx(90, abs=1)
+    assert found["fedtui_own_certificate_days_left"]["ca",] > 3600
 
 
 def test_certificates_are_counted_by_the_days_they_have_left(node: Node, clock: ManualClock) -> None:
-    """Cumulative, by direction; what was revoked or replaced is out of it."""
+    """Cumulative; what was revoked or replaced is out of it."""
     world = make_world(node)
+    ours = 2  # the CA and the server certificate, which by then has ended
 
     def left(le: str) -> float:
-        return measured(node)["fedtui_certificates_by_days_left"].get(("inbound", le), 0)
+        return measured(node)["fedtui_certificates_by_days_left"][le,]
 
-    assert (left("90"), left("+Inf")) == (0, 1)
+    assert (left("60"), left("+Inf")) == (0, ours + 1)
     clock.advance(days=794)
-    assert (left("1"), left("7"), left("30")) == (0, 1, 1)
+    assert (left("0"), left("1"), left("7"), left("30")) == (1, 1, 2, 2)
     clock.advance(days=7)
-    assert left("0") == 1
+    assert left("0") == 2
     world.act("system.federation_certificate_revoke", {"serial": world.serial, "reason": "test"})
-    assert left("+Inf") == 0
+    assert (left("0"), left("+Inf")) == (1, ours)
 
 
 def test_the_queue_has_an_age(world: World, clock: ManualClock) -> None:

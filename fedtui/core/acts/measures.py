@@ -1,6 +1,6 @@
 """What a monitoring system asks of a node: how many, how old, how late. A table of questions.
 
-Each is one bounded query, whatever the number of peers, and its labels are words of ours: nothing
+Each is a query or two, aggregated by the database, and its labels are words of ours: nothing
 that a remote sends becomes one.
 """
 
@@ -9,27 +9,34 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import accumulate, pairwise
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import Integer, case, func, literal_column, select
 from sqlalchemy.orm import Session
 
 from fedtui.core.access.decisions import id_at
 from fedtui.core.acts.jobs import FEDERATION_JOB
 from fedtui.core.control import manager_state, policies
 from fedtui.core.control.approvals import OPEN, Approval
-from fedtui.core.peering.peers import Peer
+from fedtui.core.peering import listing
+from fedtui.core.peering.peers import URGENCY_SQL, Peer
 from fedtui.core.record import notices
 from fedtui.core.record.events import SEVERITIES, Event
 from fedtui.core.runtime import daemons, jobs, lease
 from fedtui.core.runtime.jobs import Job, JobRun
-from fedtui.core.trust.certificates import Certificate
+from fedtui.core.trust import certificates
+from fedtui.core.trust.certificates import HURT_SQL, Certificate
 from fedtui.core.trust.site import Site
 
 LATELY = timedelta(hours=1)
 AGES: Sequence[int] = (60, 120, 300, 600, 1800, 3600, 21_600, 86_400)
 DAYS: Sequence[int] = (0, 1, 7, 14, 30, 60, 90)
 EVERYTHING = "+Inf"
+OUTBOUND_FAILING = 2
+"""The rank that `URGENCY_SQL` gives those whom our own last call did not reach."""
+IN_USE = (0, 1)
+"""The ranks that `HURT_SQL` gives a certificate before it is over."""
 Samples = Mapping[tuple[str, ...], float]
 
 
@@ -77,47 +84,59 @@ def _seconds(span: timedelta) -> float:
 
 
 def _peers(look: Look) -> Samples:
-    query = select(Peer.status, Peer.peer_kind, func.count()).group_by(Peer.status, Peer.peer_kind)
-    return {(status, kind): count for status, kind, count in look.session.execute(query)}
+    return {(status,): count for status, count in listing.counts(look.session).items()}
 
 
-def _heard(look: Look) -> tuple[Any, ...]:
-    return Peer.peer_kind == "platform", Peer.status.in_(("enrolled", "active", "degraded"))
+_HEARD = (Peer.peer_kind == "platform", Peer.status.in_(("enrolled", "active", "degraded")))
+"""Peers that should be heard of."""
 
 
 def _ages(look: Look) -> Samples:
-    within = [_count(Peer.last_heartbeat_at >= look.now - timedelta(seconds=age)) for age in AGES]
-    row = look.session.execute(select(*within, func.count()).where(*_heard(look))).one()
-    return _buckets(AGES, row)
+    # One pass over the peers, and not a count for each edge: each of those would be a pass, too.
+    within = [
+        func.coalesce(func.sum(case((Peer.last_heartbeat_at >= look.now - timedelta(seconds=age), 1), else_=0)), 0)
+        for age in AGES
+    ]
+    row = look.session.execute(select(*within, func.count()).select_from(Peer).where(*_HEARD)).one()
+    return {(str(edge),): count for edge, count in zip((*AGES, EVERYTHING), row, strict=True)}
 
 
 def _oldest(look: Look) -> Samples:
-    oldest = look.session.scalar(select(func.min(Peer.last_heartbeat_at)).where(*_heard(look)))
+    oldest = look.session.scalar(select(func.min(Peer.last_heartbeat_at)).where(*_HEARD))
     return {(): _seconds(look.now - oldest)} if oldest else {}
 
 
 def _outbound_failing(look: Look) -> Samples:
-    failing = select(func.count()).where(Peer.last_outbound_error.is_not(None), *_heard(look))
-    return {(): look.session.scalar(failing) or 0}
+    return {(): _count(look, Peer, literal_column(URGENCY_SQL, Integer()) == OUTBOUND_FAILING)}
 
 
 def _certificates(look: Look) -> Samples:
-    left = [_count(Certificate.not_after <= look.now + timedelta(days=days)) for days in DAYS]
-    in_use = Certificate.revoked_at.is_(None), Certificate.superseded_at.is_(None)
-    query = select(Certificate.direction, *left, func.count()).where(*in_use).group_by(Certificate.direction)
-    return {
-        (direction, *key): value
-        for direction, *row in look.session.execute(query)
-        for key, value in _buckets(DAYS, row).items()
-    }
+    ends = [look.now + timedelta(days=days) for days in DAYS]
+    until = Certificate.not_after
+    bands = (
+        (until <= ends[0],),
+        *((until > one, until <= next_) for one, next_ in pairwise(ends)),
+        (until > ends[-1],),
+    )
+    # Equality with each rank in use, and not "less than over": so that the index serves the range of times.
+    in_use = [literal_column(HURT_SQL, Integer()) == literal_column(str(rank)) for rank in IN_USE]
+    found = [sum(_count(look, Certificate, rank, *band) for rank in in_use) for band in bands]
+    return _cumulative(DAYS, found)
 
 
-def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
-    return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+def _own(look: Look) -> Samples:
+    server = certificates.current_server(look.session)
+    own = {"ca": certificates.own_ca(look.session), **({"server": server} if server else {})}
+    return {(kind,): _seconds(row.not_after - look.now) / 86_400 for kind, row in own.items()}
 
 
-def _buckets(edges: Sequence[int], row: Sequence[int]) -> Samples:
-    return {(str(edge),): value for edge, value in zip((*edges, EVERYTHING), row, strict=True)}
+def _count(look: Look, table: Any, *conditions: Any) -> int:
+    return look.session.scalar(select(func.count()).select_from(table).where(*conditions)) or 0
+
+
+def _cumulative(edges: Sequence[int], bands: Sequence[int]) -> Samples:
+    """Buckets as Prometheus has them, from counts of what lies between the edges."""
+    return {(str(edge),): total for edge, total in zip((*edges, EVERYTHING), accumulate(bands), strict=True)}
 
 
 # --- the queue, the schedule, the record -------------------------------------------------
@@ -187,7 +206,7 @@ def _daemons(look: Look) -> Samples:
 
 
 QUESTIONS: tuple[Question, ...] = (
-    Question("fedtui_peers", "Peers by state.", ("status", "kind"), _peers),
+    Question("fedtui_peers", "Peers by state.", ("status",), _peers),
     Question(
         "fedtui_peers_by_heartbeat_age",
         "Platform peers enrolled, active or degraded, heard of within le seconds; cumulative.",
@@ -198,14 +217,18 @@ QUESTIONS: tuple[Question, ...] = (
         "fedtui_oldest_heartbeat_age_seconds", "Since the peer among them that was heard of least lately.", (), _oldest
     ),
     Question(
-        "fedtui_peers_outbound_failing", "Those among them whom our own last call did not reach.", (), _outbound_failing
+        "fedtui_peers_outbound_failing",
+        "Enrolled or active peers whom our own last call did not reach.",
+        (),
+        _outbound_failing,
     ),
     Question(
         "fedtui_certificates_by_days_left",
         "Certificates in use that end within le days (0: ended); cumulative.",
-        ("direction", "le"),
+        ("le",),
         _certificates,
     ),
+    Question("fedtui_own_certificate_days_left", "Of this node's own CA and server certificate.", ("kind",), _own),
     Question("fedtui_approvals", "Requests that are open, by status.", ("status",), _approvals),
     Question("fedtui_oldest_pending_approval_seconds", "Age of the oldest pending one; 0: none.", (), _oldest_request),
     Question("fedtui_sweep_duration_seconds", "The latest heartbeat sweep, without sending our own.", (),
