@@ -111,6 +111,9 @@ def escalate(
     incident: Annotated[str | None, typer.Option(help="The incident it is about; it is closed as handed on.")] = None,
     list_: Annotated[bool, typer.Option("--list", help="Change requests, newest first.")] = False,
     export: Annotated[str | None, typer.Option(help="Print this one as Markdown, with its incident.")] = None,
+    settle: Annotated[str | None, typer.Option(help="Say what became of this one; takes --as and --reason.")] = None,
+    outcome: Annotated[str, typer.Option("--as", help="done, declined, or open again.")] = "",
+    reason: Annotated[str, typer.Option(help="What was changed, or why not.")] = "",
 ) -> None:
     """Hand up what the runbook does not resolve: a change request to the federation's owner."""
     from fedtui.core.governance import change_requests
@@ -130,6 +133,10 @@ def escalate(
             [one] = rows
             transcript = incidents.markdown(node.incident(one["incident_id"])) if one["incident_id"] else ""
             show({**one, "transcript": transcript}, lambda: change_requests.markdown(one, transcript))
+            return
+        if settle is not None:
+            shape = node.settle_request(node.actor("cli"), settle, outcome, reason)
+            show(shape, f"{shape['id']} is {shape['status']}")
             return
         filed = node.escalate(node.actor("cli"), incident, title=title or "", body=piped(body) if body else "")
     show(filed, f"{filed['id']} is filed. Send it with: fedtui escalate --export {filed['id'][:13]}")

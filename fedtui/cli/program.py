@@ -8,7 +8,21 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import Abort, TyperException
 
-from fedtui.cli import access, approvals, certs, demo, doctor, grants, incidents, mcp, node, operators, peers, record
+from fedtui.cli import (
+    access,
+    approvals,
+    certs,
+    demo,
+    doctor,
+    governance,
+    grants,
+    incidents,
+    mcp,
+    node,
+    operators,
+    peers,
+    record,
+)
 from fedtui.cli.common import group
 from fedtui.cli.console import open_console
 from fedtui.cli.guard import INTERRUPTED, guarded
@@ -32,6 +46,7 @@ app.add_typer(access.inventory_app, name="inventory")
 app.add_typer(access.resources_app, name="resources")
 app.add_typer(grants.decisions_app, name="decisions")
 app.add_typer(record.events_app, name="events")
+app.add_typer(governance.app, name="governance")
 record.register(app)
 doctor.register(app)
 incidents.register(app)

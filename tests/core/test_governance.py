@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,17 +17,19 @@ from fedtui.app import Console
 from fedtui.cli.program import app
 from fedtui.core.access.grants import Grant
 from fedtui.core.control import lowering, policies
-from fedtui.core.governance import listing, scanning
-from fedtui.core.governance.findings import OPEN
+from fedtui.core.errors import NotFound, Problem, Refused, WrongUsage
+from fedtui.core.governance import findings, listing, reporting, scanning
+from fedtui.core.governance.findings import ACKNOWLEDGED, GONE, OPEN
 from fedtui.core.governance.listing import FindingLine
 from fedtui.core.governance.rules import BY_KIND, RULES
 from fedtui.core.node import Node
-from fedtui.core.peering import peers
+from fedtui.core.peering import peers, prefixes
 from fedtui.core.peering.peers import Peer
 from fedtui.core.playbook.causes import BY_SYMPTOM
 from fedtui.core.record.events import Event
-from fedtui.core.runtime import daemons
+from fedtui.core.runtime import daemons, lease
 from fedtui.core.runtime.actor import Actor
+from fedtui.core.runtime.lease import Held, LeaseLost
 from fedtui.core.trust import signing
 from fedtui.core.trust.certificates import Certificate
 from tests.conftest import MakeNode, ManualClock
@@ -243,3 +246,446 @@ def test_every_rule_has_a_case() -> None:
     """No rule goes untested."""
     assert {kind for kind, _, _ in CASES.values()} == set(BY_KIND)
     assert len(BY_KIND) == len(RULES)
+
+
+# --- what no rule finds ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("prefixes of different /48", lambda s: [
+            s.node.request(ADA, "system.federation_peer_edit", {"peer": peer, "prefix": f"fd00:1:{number}::/48"})
+            for number, peer in enumerate((s.peer_id, settled(s.node, "https://c.example")))]),
+        ("stale, but in planned maintenance",
+         lambda s: (_go_stale(s), s.set(maintenance_until=s.at(hours=1)))),
+        ("suspended and silent", lambda s: (_go_stale(s), s.set(status="suspended"))),
+        ("one minor apart", lambda s: s.set(platform_version="2.1.7")),
+        ("degraded, its declarations kept", lambda s: s.set(status="degraded")),
+        ("admin from one network",
+         lambda s: grant(s.node, s.peer_id, scopes=["admin"], cidrs=["10.0.0.0/8"])),
+        ("a grant that renews itself", lambda s: grant(s.node, s.peer_id, ttl=timedelta(days=7), auto_renew=True)),
+        ("a certificate that another has replaced",
+         lambda s: (certify(s.node, s.peer_id, timedelta(days=5)), certify(s.node, s.peer_id, timedelta(days=90)))),
+        ("drill-mode row on a node that is not in drill mode",
+         lambda s: new_peer(s.node, "https://anyone.example", drill_mode=True)),
+        ("grants of a revoked peer",
+         lambda s: (grant(s.node, s.peer_id, scopes=["admin"]), s.set(status="revoked"))),
+        ("the term of a revoked peer", lambda s: s.set(status="revoked", expires_at=s.at(days=-1))),
+    ],
+)  # fmt: skip
+def test_what_is_as_it_should_be_is_no_finding(stage: Stage, name: str, make: Callable[[Stage], object]) -> None:
+    """Each of these looks like a finding from afar, and is none."""
+    make(stage)
+    assert kinds(stage.node) == set(), name
+
+
+def test_a_late_self_renewal_is_a_finding(stage: Stage) -> None:
+    """A grant that should have renewed itself hours ago, and has not, is about to end like any other."""
+    grant_id = grant(stage.node, stage.peer_id, ttl=timedelta(days=7), auto_renew=True)
+    change_grant(stage.node, grant_id, renew_at=stage.at(hours=-3))
+    assert kinds(stage.node) == {"grant_expiring"}
+
+
+@pytest.mark.parametrize("bad", ["", "fe80::/48", "fd00::/40", "fd00:1:2:3::/48", "10.0.0.0/8", "x", "fd00::/489"])
+def test_what_is_no_prefix_is_refused(bad: str) -> None:
+    """Only unique local /48, /56 and /64 without bits beyond their length can be advertised."""
+    with pytest.raises(WrongUsage) as raised:
+        prefixes.normalize(bad)
+    assert raised.value.code == "prefix_invalid"
+
+
+def test_a_prefix_has_one_spelling() -> None:
+    """However it is written, a prefix is kept with its groups written out, its /48 in front."""
+    assert prefixes.normalize("FD00:1::/48") == "fd00:0001:0000::/48"
+    assert prefixes.normalize("fd00:1:2:300::/56") == "fd00:0001:0002:0300::/56"
+    assert prefixes.site("fd00:0001:0002:0300::/56") == prefixes.site(prefixes.normalize("fd00:1:2::/48"))
+
+
+def test_many_peers_of_one_48_are_as_many_findings_less_one(stage: Stage) -> None:
+    """Each but the first is said to overlap with the first, so that findings do not grow with the square."""
+    ids = [stage.peer_id, *(settled(stage.node, f"https://p{number}.example") for number in range(4))]
+    for number, peer_id in enumerate(ids):
+        change(stage.node, peer_id, remote_prefix_advertisement=f"fd00:0001:0002:000{number}::/64")
+    scanning.scan(stage.node)
+    lines = found(stage.node)
+    assert {line.peer_id for line in lines} == set(ids[1:])
+    assert all("https://b.example" in line.said for line in lines)
+    assert len(found(stage.node, peer_id=ids[0])) == 4, "the first is the other of each"
+    assert len(found(stage.node, peer_id=ids[1])) == 1
+
+
+# --- nothing flaps -----------------------------------------------------------------------
+
+
+def test_what_comes_back_is_the_same_finding(stage: Stage) -> None:
+    """A finding that goes and comes back keeps its row and its first time, counts it, and tells each change once."""
+    stage.set(expires_at=stage.at(seconds=-1))
+    scanning.scan(stage.node)
+    [first] = found(stage.node)
+    scanning.scan(stage.node)
+    pass_time(stage.node, stage.clock, minutes=1)
+    stage.set(expires_at=None)
+    scanning.scan(stage.node)
+    assert found(stage.node) == []
+    [gone] = found(stage.node, GONE)
+    assert (gone.id, gone.gone_at) == (first.id, stage.clock.now())
+    assert gone.last_seen == first.first_seen, "it was last seen by the scan before"
+    stage.set(expires_at=stage.at(seconds=-1))
+    scanning.scan(stage.node)
+    scanning.scan(stage.node)
+    [back] = found(stage.node)
+    assert (back.id, back.first_seen, back.reopened, back.gone_at) == (first.id, first.first_seen, 1, None)
+    assert [len(events(stage.node, kind)) for kind in ("appeared", "gone")] == [2, 1]
+
+
+def test_a_finding_that_stands_is_seen_at_every_scan_and_told_once(stage: Stage) -> None:
+    """Its last time moves with the scans although nothing is written to it, and no event repeats it."""
+    stage.set(expires_at=stage.at(seconds=-1))
+    scanning.scan(stage.node)
+    pass_time(stage.node, stage.clock, hours=1)
+    put_in(stage.node, stage.peer_id, "active")
+    outcome = scanning.scan(stage.node)
+    [line] = found(stage.node)
+    assert line.last_seen == stage.clock.now() > line.first_seen
+    assert (outcome["appeared"], outcome["gone"], outcome["open"]["high"]) == (0, 0, 1)
+    [told] = events(stage.node)
+    assert (told.severity, told.peer_id, told.payload["finding"]) == ("high", stage.peer_id, "expired_trust")
+    assert told.payload["said"] == line.said
+
+
+def test_a_fact_that_changes_is_said_anew_and_is_no_new_finding(stage: Stage) -> None:
+    """Another date is another sentence of the same finding, without an event."""
+    stage.set(expires_at=stage.at(days=-1))
+    scanning.scan(stage.node)
+    [before] = found(stage.node)
+    stage.set(expires_at=stage.at(hours=-2))
+    scanning.scan(stage.node)
+    [after] = found(stage.node)
+    assert after.id == before.id and after.said != before.said and "2026-03-01 11:00" in after.said
+    assert len(events(stage.node)) == 1
+
+
+def test_a_peer_that_hovers_about_the_limit_stays_one_finding(stage: Stage) -> None:
+    """Heard of for a moment and stale again: the finding neither goes nor is told again, until that lasts."""
+    node, clock = stage.node, stage.clock
+    _go_stale(stage)
+    scanning.scan(node)
+    for _ in range(3):
+        put_in(node, stage.peer_id, "active")
+        scanning.scan(node)
+        assert [line.kind for line in found(node)] == ["peer_heartbeat_stale"]
+        _go_stale(stage)
+        scanning.scan(node)
+    assert (len(events(node)), len(events(node, "gone"))) == (1, 0)
+    [line] = found(node)
+    assert line.reopened == 0
+    for _ in range(4):
+        put_in(node, stage.peer_id, "active")
+        scanning.scan(node)
+        pass_time(node, clock, minutes=4)
+    scanning.scan(node)
+    assert found(node) == []
+    assert (len(events(node)), len(events(node, "gone"))) == (1, 1)
+
+
+def test_after_our_own_downtime_nobody_is_called_stale(stage: Stage) -> None:
+    """While heartbeats could not arrive, stale cannot be told: nothing appears, and what stands is left as it is."""
+    node, clock = stage.node, stage.clock
+    clock.advance(hours=2)
+    assert scanning.scan(node)["held_back"] == ["peer_heartbeat_stale"]
+    assert found(node) == []
+    with node.unit(JOB) as unit:
+        daemons.seen(unit.session, node.holder, now=unit.now, ttl=timedelta(seconds=30))
+    clock.advance(minutes=4)
+    alive(node)
+    assert scanning.scan(node)["held_back"] == ["peer_heartbeat_stale"]
+    pass_time(node, clock, minutes=2)
+    assert scanning.scan(node)["held_back"] == []
+    assert [line.kind for line in found(node)] == ["peer_heartbeat_stale"]
+    clock.advance(hours=2)
+    put_in(node, stage.peer_id, "active")
+    scanning.scan(node)
+    [line] = found(node)
+    assert line.last_seen < clock.now(), "it was not looked for now"
+    with node.read() as session:
+        assert findings.held_back(session) == ["peer_heartbeat_stale"]
+        assert findings.scanned_at(session) == clock.now()
+
+
+def test_too_many_of_a_kind_share_an_event(stage: Stage) -> None:
+    """The first twenty are told one by one, the rest in one event, as grave as the gravest of them."""
+    for number in range(25):
+        settled(stage.node, f"https://p{number}.example", expires_at=stage.at(days=-1))
+    outcome = scanning.scan(stage.node)
+    told = events(stage.node)
+    assert outcome["appeared"] == 25 and len(told) == 21
+    assert (told[-1].payload["more"], told[-1].severity) == (5, "high")
+    assert len({one.correlation_id for one in told}) == 1
+
+
+def test_what_has_an_event_of_its_own_is_not_pressed_on_people_twice(stage: Stage) -> None:
+    """Lowering a policy has told everybody: the finding's own event is a quiet one."""
+    _lower(stage)
+    scanning.scan(stage.node)
+    [told] = events(stage.node)
+    assert told.severity == "low"
+
+
+def test_a_kind_that_is_no_longer_in_the_table_goes(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Findings of a rule that was taken away do not stand for ever, and are shown without one."""
+    stage.set(expires_at=stage.at(days=-1))
+    scanning.scan(stage.node)
+    fewer = tuple(rule for rule in RULES if rule.kind != "expired_trust")
+    monkeypatch.setattr(scanning, "RULES", fewer)
+    for module in (scanning, listing, findings):
+        monkeypatch.setattr(module, "BY_KIND", {rule.kind: rule for rule in fewer})
+    scanning.scan(stage.node)
+    [line] = found(stage.node, GONE)
+    assert (line.kind, line.leads_to, line.fix) == ("expired_trust", "", "")
+
+
+def test_what_went_a_year_ago_is_forgotten(stage: Stage, clock: ManualClock) -> None:
+    """Gone findings are kept for a year."""
+    stage.set(expires_at=stage.at(days=-1))
+    scanning.scan(stage.node)
+    stage.set(expires_at=None)
+    scanning.scan(stage.node)
+    clock.advance(days=364)
+    scanning.scan(stage.node)
+    assert "expired_trust" in {line.kind for line in found(stage.node, GONE)}
+    clock.advance(days=2)
+    scanning.scan(stage.node)
+    assert "expired_trust" not in {line.kind for line in found(stage.node, GONE)}
+
+
+# --- acknowledging -----------------------------------------------------------------------
+
+
+def test_what_is_acknowledged_is_hidden_until_its_end(stage: Stage) -> None:
+    """It is not open for so long, comes back by itself to the minute, and the next scan says so once."""
+    node, clock = stage.node, stage.clock
+    stage.set(expires_at=stage.at(days=-1))
+    scanning.scan(node)
+    [line] = found(node)
+    taken = node.acknowledge_finding(ADA, line.id[:20], "a new term is being agreed", timedelta(days=7))
+    assert (taken.state, taken.acknowledged_by, taken.acknowledgement) == (
+        ACKNOWLEDGED, "ada", "a new term is being agreed",
+    )  # fmt: skip
+    scanning.scan(node)
+    assert found(node) == [] and len(found(node, ACKNOWLEDGED)) == 1
+    clock.advance(days=7)
+    assert [one.state for one in found(node)] == [OPEN], "before any scan"
+    put_in(node, stage.peer_id, "active")
+    scanning.scan(node)
+    scanning.scan(node)
+    [told] = events(node, "lapsed")
+    assert (told.severity, told.payload["finding_id"]) == ("high", line.id)
+    [asked] = events(node, "acknowledged")
+    assert (asked.actor, asked.payload["reason"]) == ("ada", "a new term is being agreed")
+
+
+def test_what_comes_back_while_acknowledged_is_quiet(stage: Stage) -> None:
+    """Gone and back within the time it is acknowledged for: still hidden, and nobody is called."""
+    stage.set(expires_at=stage.at(days=-1))
+    scanning.scan(stage.node)
+    [line] = found(stage.node)
+    stage.node.acknowledge_finding(ADA, line.id, "known", timedelta(days=7))
+    for until in (None, stage.at(days=-2)):
+        stage.set(expires_at=until)
+        scanning.scan(stage.node)
+    [back] = found(stage.node, ACKNOWLEDGED)
+    assert back.reopened == 1
+    assert [one.severity for one in events(stage.node)] == ["high", "low"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "span", "code"),
+    [
+        ("", timedelta(days=1), "reason_missing"),
+        ("x" * 501, timedelta(days=1), "reason_missing"),
+        ("known", timedelta(days=91), "duration_invalid"),
+        ("known", timedelta(0), "duration_invalid"),
+    ],
+)
+def test_acknowledging_takes_a_reason_and_an_end(stage: Stage, reason: str, span: timedelta, code: str) -> None:
+    """Neither without a reason nor for ever."""
+    stage.set(expires_at=stage.at(days=-1))
+    scanning.scan(stage.node)
+    [line] = found(stage.node)
+    with pytest.raises(WrongUsage) as raised:
+        stage.node.acknowledge_finding(ADA, line.id, reason, span)
+    assert raised.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("permission", "allowed"),
+    [
+        ("system.federation_peers.manage", {"expired_trust"}),
+        ("system.federation_grants.manage", {"grant_expiring"}),
+        ("system.infra_tasks.control", {"policy_lowered"}),
+        ("system.federation_peers.view", set()),
+    ],
+)
+def test_acknowledging_takes_the_permission_of_its_rule(stage: Stage, permission: str, allowed: set[str]) -> None:
+    """Who may mend a thing may also say that it can wait; nobody else may."""
+    stage.node.request(ADA, "system.operator_add", {"name": "eve", "permissions": [permission]})
+    stage.set(expires_at=stage.at(days=-1))
+    grant(stage.node, stage.peer_id, ttl=timedelta(days=7))
+    _lower(stage)
+    scanning.scan(stage.node)
+    eve, done = Actor("operator", "eve", origin="test"), set()
+    for line in found(stage.node):
+        try:
+            stage.node.acknowledge_finding(eve, line.id, "known", timedelta(days=1))
+            done.add(line.kind)
+        except Refused as problem:
+            assert problem.code == "permission_missing"
+    assert done == allowed
+
+
+def test_what_is_gone_cannot_be_acknowledged(stage: Stage) -> None:
+    """There is nothing to hide; and an unknown id is no traceback."""
+    stage.set(expires_at=stage.at(days=-1))
+    scanning.scan(stage.node)
+    [line] = found(stage.node)
+    stage.set(expires_at=None)
+    scanning.scan(stage.node)
+    codes = []
+    for wanted in (line.id, "nope"):
+        with pytest.raises(Problem) as raised:
+            stage.node.acknowledge_finding(ADA, wanted, "known", timedelta(days=1))
+        codes.append(raised.value.code)
+    assert codes == ["finding_gone", "finding_not_found"]
+
+
+# --- who scans ---------------------------------------------------------------------------
+
+
+def test_the_maintenance_job_scans_under_the_lease(stage: Stage) -> None:
+    """The job finds what drifts; a holder that lost the lease meanwhile records nothing."""
+    node = stage.node
+    stage.set(expires_at=stage.at(days=-1))
+    [job] = [one for one in node.jobs() if one.name == "maintenance"]
+    with node.unit(JOB) as unit:
+        held = lease.take(unit.session, "one", now=unit.now, ttl=node.settings.lease_ttl)
+    assert held is not None
+    with pytest.raises(LeaseLost):
+        scanning.scan(node, held=Held("one", held.epoch + 1))
+    assert found(node) == []
+    assert job.run(held)["governance"]["appeared"] == 1
+    [told] = events(node)
+    assert told.origin == "job maintenance"
+
+
+def test_a_stranger_cannot_scan(stage: Stage) -> None:
+    """Only operators on record start a scan."""
+    with pytest.raises(NotFound):
+        stage.node.scan_governance(Actor("operator", "mallory", origin="test"))
+
+
+# --- the list and the report -------------------------------------------------------------
+
+
+def _several(stage: Stage) -> None:
+    """Ten findings of five severities and kinds: open, acknowledged and gone ones."""
+    for number in range(4):
+        settled(stage.node, f"https://p{number}.example", data_residency=None, operator_contact=None)
+    stage.set(expires_at=stage.at(days=-1))
+    change_own(stage.node, "server", not_after=stage.at(days=-1))
+    scanning.scan(stage.node)
+    lines = found(stage.node, kind="peer_contact_missing")
+    stage.node.acknowledge_finding(ADA, lines[0].id, "known", timedelta(days=7))
+    change(stage.node, str(lines[1].peer_id), **DECLARED)
+    scanning.scan(stage.node)
+
+
+@pytest.mark.parametrize("sort", listing.SORTS)
+def test_pages_walk_the_whole_list_both_ways(stage: Stage, sort: str) -> None:
+    """In every order and under every filter pages of two make up the list, forwards and backwards, with right ranks."""
+    _several(stage)
+    with stage.node.read() as session:
+        for text in ("", "contact", "gone", "HIGH", "p2.example"):
+            for invert in (False, True):
+                _walk(session, stage.clock.now(), sort, {"text": text, "invert": invert})
+
+
+def _walk(session: Any, now: Any, sort: str, narrowed: dict[str, Any]) -> None:
+    whole = listing.page(session, now=now, sort=sort, **narrowed, limit=100)
+    assert len(whole) == listing.count(session, now=now, **narrowed)
+    assert whole, "each of the filters leaves something"
+    forwards: list[FindingLine] = []
+    while more := listing.page(
+        session, now=now, sort=sort, **narrowed, limit=2,
+        after=listing.key(forwards[-1], sort) if forwards else None,
+    ):  # fmt: skip
+        forwards += more
+    assert forwards == whole
+    for place, line in enumerate(whole):
+        key = listing.key(line, sort)
+        assert listing.rank(session, key, now=now, sort=sort, **narrowed) == place
+        before = listing.page(session, now=now, sort=sort, **narrowed, before=key, limit=2)
+        assert before == whole[max(0, place - 2) : place]
+        assert listing.one(session, line.id, now=now, **narrowed) == line
+
+
+def test_what_needs_somebody_stands_on_top(stage: Stage) -> None:
+    """Open before acknowledged before gone, the gravest first."""
+    _several(stage)
+    with stage.node.read() as session:
+        lines = listing.page(session, now=stage.clock.now(), limit=100)
+    assert [line.state for line in lines] == [OPEN] * 7 + [ACKNOWLEDGED] + [GONE] * 2
+    assert [line.severity for line in lines][:2] == ["critical", "high"]
+
+
+def test_the_report_names_everything_and_fails_by_severity(stage: Stage) -> None:
+    """JSON and Markdown say what is open, acknowledged and gone, with the words of remotes made harmless."""
+    _several(stage)
+    stage.set(platform_version="9.9.`x\n# y")
+    scanning.scan(stage.node)
+    report = stage.node.governance_report()
+    assert json.loads(json.dumps(report, default=str))["open"] == {"critical": 1, "high": 1, "medium": 1, "low": 5}
+    assert [len(report[part]) for part in ("findings", "acknowledged", "gone")] == [8, 1, 2]
+    assert reporting.fails(report["open"], "critical") and not reporting.fails({"low": 3}, "medium")
+    said = reporting.markdown(report)
+    for line in (*report["findings"], *report["acknowledged"], *report["gone"]):
+        assert line["id"] in said
+    assert "acknowledged by ada" in said and "## Critical" in said and "\n# y" not in said
+
+
+def test_a_change_request_carries_its_evidence_and_is_settled(stage: Stage) -> None:
+    """What stood on record is kept with it; it is settled by who filed it or who may, with a reason, once."""
+    node = stage.node
+    stage.set(expires_at=stage.at(days=-1))
+    scanning.scan(node)
+    filed = node.escalate(ADA, None, title="Terms that renew themselves", body="Too many end by hand.")
+    assert [one["kind"] for one in filed["evidence"]["findings"]] == ["expired_trust"]
+    assert filed["evidence"]["events"][0]["kind"] == "governance.finding.appeared"
+    node.request(ADA, "system.operator_add", {"name": "eve", "permissions": ["system.federation_peers.manage"]})
+    with pytest.raises(Refused) as raised:
+        node.settle_request(Actor("operator", "eve", origin="test"), filed["id"], "declined", "no")
+    assert raised.value.code == "permission_missing"
+    done = node.settle_request(ADA, filed["id"], "done", "in the next release")
+    assert (done["status"], done["settled_by"], done["settlement"]) == ("done", "ada", "in the next release")
+    with pytest.raises(Refused) as again:
+        node.settle_request(ADA, filed["id"], "done", "in the next release")
+    assert again.value.code == "change_request_settled"
+    for status, reason in (("maybe", "x"), ("open", " ")):
+        with pytest.raises(WrongUsage):
+            node.settle_request(ADA, filed["id"], status, reason)
+
+
+def test_more_changes_than_a_transaction_takes_up_are_all_recorded(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In batches of two, seven findings appear and go as they would at once: told once, seen until the scan before."""
+    monkeypatch.setattr(scanning, "BATCH", 2)
+    ids = [settled(stage.node, f"https://p{number}.example", expires_at=stage.at(days=-1)) for number in range(7)]
+    assert scanning.scan(stage.node)["appeared"] == 7
+    seen = stage.clock.now()
+    pass_time(stage.node, stage.clock, minutes=1)
+    for peer_id in ids:
+        change(stage.node, peer_id, expires_at=None)
+    assert scanning.scan(stage.node)["gone"] == 7
+    assert [line.last_seen for line in found(stage.node, GONE)] == [seen] * 7
+    assert [len(events(stage.node, kind)) for kind in ("appeared", "gone")] == [7, 7]

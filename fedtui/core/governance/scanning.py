@@ -1,18 +1,18 @@
 """The scan: each rule's query against what is on record, and what changed between the two.
 
 Set-based: only what appeared, came back, reads differently or went is read into memory, so that a scan
-in which nothing happened writes a row a kind, however many findings stand. Each rule is compared in a
-transaction of its own, so that heartbeats wait for one rule at most.
+in which nothing happened writes a row a kind, however many findings stand. It lets go of the database
+between rules once it has held it for a moment, so that heartbeats wait for one rule at most.
 """
 
 from __future__ import annotations
 
-import json
 import time
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, String, and_, cast, delete, func, insert, literal, or_, select, update
@@ -33,18 +33,24 @@ from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust.site import Site
 
 JOB_ACTOR = Actor("job", "governance", origin="job maintenance")
+AT_ONCE = 0.1
+"""Seconds after which a transaction takes up no further rule."""
+BATCH = 5000
+"""Changes of a rule that one transaction takes up: more of them are written in several."""
 TOLD_ONE_BY_ONE = 20
 """Findings of a kind that a scan tells in events of their own; more than that share one."""
+APPEARED, WENT, LAPSED = "governance.finding.appeared", "governance.finding.gone", "governance.finding.lapsed"
 _KEPT_APART = ("subject", "peer_id", "severity")
 
 
 @dataclass
-class Tally:
-    """What a scan, or one rule of it, changed: ids of findings."""
+class Pass:
+    """How far a scan has come with a rule: when its kind was told before, and how many changes of a sort were."""
 
-    appeared: list[str] = field(default_factory=list)
-    gone: list[str] = field(default_factory=list)
-    held_back: list[str] = field(default_factory=list)
+    rule: Rule
+    before: datetime | None = None
+    held_back: bool = False
+    changed: Counter[str] = field(default_factory=Counter)
 
 
 def scan(site: Site, actor: Actor = JOB_ACTOR, held: Held | None = None) -> dict[str, Any]:
@@ -56,11 +62,16 @@ def scan(site: Site, actor: Actor = JOB_ACTOR, held: Held | None = None) -> dict
     if actor.kind == "operator":
         with site.read() as session:
             operators.require(session, actor.name)
-    began, correlation, tally = time.monotonic(), new_id(), Tally()
-    for rule in RULES:
+    began, correlation = time.monotonic(), new_id()
+    passes = [Pass(rule) for rule in RULES]
+    waiting = deque(passes)
+    while waiting:
         with site.unit(actor, correlation_id=correlation) as unit:
             _fence(site, unit, held)
-            _apply(unit, site, rule, tally)
+            until = time.monotonic() + AT_ONCE
+            while waiting and time.monotonic() < until:
+                if _apply(unit, site, waiting[0]):
+                    waiting.popleft()
     with site.unit(actor, correlation_id=correlation) as unit:
         _fence(site, unit, held)
         _put_away(unit)
@@ -68,10 +79,10 @@ def scan(site: Site, actor: Actor = JOB_ACTOR, held: Held | None = None) -> dict
         return {
             "scanned_at": unit.now,
             "duration_ms": round((time.monotonic() - began) * 1000),
-            "appeared": len(tally.appeared),
-            "gone": len(tally.gone),
+            "appeared": sum(one.changed[APPEARED] for one in passes),
+            "gone": sum(one.changed[WENT] for one in passes),
             "open": opened,
-            "held_back": tally.held_back,
+            "held_back": [one.rule.kind for one in passes if one.held_back],
         }
 
 
@@ -80,20 +91,22 @@ def _fence(site: Site, unit: Unit, held: Held | None) -> None:
         lease.fence(unit.session, held, now=unit.now, ttl=site.settings.lease_ttl)
 
 
-def _apply(unit: Unit, site: Site, rule: Rule, tally: Tally) -> None:
-    """Compare one rule with the record."""
-    look = Scan(unit.session, unit.now, site)
-    can_tell = rule.can_tell(look)
-    before = _begin(unit, rule.kind, can_tell)
-    _lapse(unit, rule)
-    if not can_tell:
-        tally.held_back.append(rule.kind)
-        return
-    seen = rule.query(look).subquery("seen")
+def _apply(unit: Unit, site: Site, one: Pass) -> bool:
+    """Compare a rule with the record; whether that was all of it."""
+    rule, look = one.rule, Scan(unit.session, unit.now, site)
+    one.held_back = not rule.can_tell(look)
+    told = _begin(unit, rule.kind, can_tell=not one.held_back)
+    one.before = one.before or told
+    _lapse(unit, one)
+    if one.held_back:
+        return True
+    seen, grace = rule.query(look).subquery("seen"), rule.grace(look)
     # Both are read before either is written: the one must not hide from the other.
-    differing, missing = _differing(unit.session, rule, seen), _missing(unit.session, rule, seen)
-    tally.appeared += _appear(unit, rule, differing)
-    tally.gone += _go(unit, rule, missing, rule.grace(look), before)
+    differing = _differing(unit.session, rule, seen)
+    missing = _missing(unit.session, rule, seen, unit.now - grace)
+    _appear(unit, one, differing)
+    _go(unit, one, missing, grace)
+    return max(len(differing), len(missing)) < BATCH
 
 
 def _begin(unit: Unit, kind: str, can_tell: bool) -> datetime:
@@ -142,22 +155,25 @@ def _differing(session: Session, rule: Rule, seen: Any) -> Sequence[Any]:
         Finding.gone_at.label("known_gone_at"),
         Finding.acknowledged_until.label("known_acknowledged_until"),
     )
-    query = select(seen, mark.label("seen_mark"), *known).outerjoin(Finding, on_record).where(changed)
+    query = select(seen, mark.label("seen_mark"), *known).outerjoin(Finding, on_record).where(changed).limit(BATCH)
     return session.execute(query).mappings().all()
 
 
-def _missing(session: Session, rule: Rule, seen: Any) -> Sequence[Any]:
-    """What is on record and no longer seen."""
+def _missing(session: Session, rule: Rule, seen: Any, over: datetime) -> Sequence[Any]:
+    """What is on record and no longer seen: for the first time, or since `over`."""
     columns = (Finding.id, Finding.peer_id, Finding.subject, Finding.said, Finding.absent_since)
     standing = and_(Finding.kind == rule.kind, Finding.gone_at.is_(None))
-    return session.execute(select(*columns).where(standing, Finding.subject.not_in(select(seen.c.subject)))).all()
+    due = or_(Finding.absent_since.is_(None), Finding.absent_since <= over)
+    query = select(*columns).where(standing, due, Finding.subject.not_in(select(seen.c.subject)))
+    return session.execute(query.limit(BATCH)).all()
 
 
 # --- writing -----------------------------------------------------------------------------
 
 
-def _appear(unit: Unit, rule: Rule, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Record what is new or back, and say the rest anew; the ids of those that appeared."""
+def _appear(unit: Unit, one: Pass, rows: Sequence[Any]) -> None:
+    """Record what is new or back, and say the rest anew."""
+    rule = one.rule
     new, again, appeared = [], [], []
     for row in rows:
         values = _values(rule, row)
@@ -174,8 +190,7 @@ def _appear(unit: Unit, rule: Rule, rows: Sequence[Mapping[str, Any]]) -> list[s
     if new:
         unit.session.execute(insert(Finding), new)
     _update_again(unit, again)
-    _tell(unit, "governance.finding.appeared", rule, appeared)
-    return [one["id"] for one in appeared]
+    _tell(unit, APPEARED, one, appeared)
 
 
 def _values(rule: Rule, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,7 +204,7 @@ def _values(rule: Rule, row: Mapping[str, Any]) -> dict[str, Any]:
         "rank": rank_of(severity),
         "peer_id": row["peer_id"],
         "said": rule.said.format(**facts),
-        "detail": json.loads(json.dumps(facts, default=_plain)),
+        "detail": {name: _plain(value) for name, value in facts.items()},
         "mark": row["seen_mark"],
     }
 
@@ -211,15 +226,17 @@ def _update_again(unit: Unit, rows: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-def _go(unit: Unit, rule: Rule, rows: Sequence[Any], grace: Any, before: datetime) -> list[str]:
-    """Let go what is no longer seen, after the grace of its kind; the ids of those that went."""
+def _go(unit: Unit, one: Pass, rows: Sequence[Any], grace: timedelta) -> None:
+    """Let go what is no longer seen, after the grace of its kind."""
     first_missed = [row.id for row in rows if row.absent_since is None]
-    _set(unit, first_missed, last_seen=before, absent_since=unit.now)
+    _set(unit, first_missed, last_seen=one.before, absent_since=unit.now)
     gone = [row for row in rows if unit.now - (row.absent_since or unit.now) >= grace]
     _set(unit, [row.id for row in gone], gone_at=unit.now, absent_since=None)
-    told = [{"id": row.id, "peer_id": row.peer_id, "subject": row.subject, "said": row.said} for row in gone]
-    _tell(unit, "governance.finding.gone", rule, [{**one, "severity": "low", "quiet": True} for one in told])
-    return [row.id for row in gone]
+    _tell(unit, WENT, one, [{**_told(row), "severity": "low", "quiet": True} for row in gone])
+
+
+def _told(row: Any) -> dict[str, Any]:
+    return {"id": row.id, "peer_id": row.peer_id, "subject": row.subject, "said": row.said}
 
 
 def _set(unit: Unit, ids: Sequence[str], **values: Any) -> None:
@@ -230,9 +247,9 @@ def _set(unit: Unit, ids: Sequence[str], **values: Any) -> None:
         )
 
 
-def _lapse(unit: Unit, rule: Rule) -> None:
+def _lapse(unit: Unit, one: Pass) -> None:
     """What was acknowledged until now is open again, and that is said once; the events keep who it was."""
-    ended = and_(Finding.kind == rule.kind, Finding.acknowledged_until <= unit.now)
+    ended = and_(Finding.kind == one.rule.kind, Finding.acknowledged_until <= unit.now)
     rows = unit.session.execute(
         update(Finding)
         .where(ended)
@@ -240,12 +257,8 @@ def _lapse(unit: Unit, rule: Rule) -> None:
         .execution_options(synchronize_session=False)
         .returning(Finding.id, Finding.peer_id, Finding.subject, Finding.said, Finding.severity, Finding.gone_at)
     ).all()
-    standing = [
-        {"id": row.id, "peer_id": row.peer_id, "subject": row.subject, "said": row.said, "severity": row.severity,
-         "quiet": False}
-        for row in rows if row.gone_at is None
-    ]  # fmt: skip
-    _tell(unit, "governance.finding.lapsed", rule, standing)
+    standing = [row for row in rows if row.gone_at is None]
+    _tell(unit, LAPSED, one, [{**_told(row), "severity": row.severity, "quiet": False} for row in standing])
 
 
 def _put_away(unit: Unit) -> None:
@@ -256,19 +269,21 @@ def _put_away(unit: Unit) -> None:
     unit.session.execute(delete(Finding).where(Finding.gone_at < unit.now - KEPT))
 
 
-def _tell(unit: Unit, kind: str, rule: Rule, changed: Sequence[Mapping[str, Any]]) -> None:
-    """An event for each change; where there are too many, one for the rest."""
-    for one in changed[:TOLD_ONE_BY_ONE]:
+def _tell(unit: Unit, kind: str, one: Pass, changed: Sequence[Mapping[str, Any]]) -> None:
+    """An event for each change; where a scan brings too many, one for the rest."""
+    room = max(0, TOLD_ONE_BY_ONE - one.changed[kind])
+    one.changed[kind] += len(changed)
+    for each in changed[:room]:
         emit(
-            unit, kind, source=SOURCE, peer_id=one["peer_id"], severity="low" if one["quiet"] else one["severity"],
-            finding_id=one["id"], finding=rule.kind, subject=one["subject"], said=one["said"],
+            unit, kind, source=SOURCE, peer_id=each["peer_id"], severity="low" if each["quiet"] else each["severity"],
+            finding_id=each["id"], finding=one.rule.kind, subject=each["subject"], said=each["said"],
         )  # fmt: skip
-    rest = changed[TOLD_ONE_BY_ONE:]
+    rest = changed[room:]
     if rest:
-        loud = [one["severity"] for one in rest if not one["quiet"]]
-        emit(unit, kind, source=SOURCE, severity=min(loud, key=rank_of, default="low"), finding=rule.kind,
+        loud = [each["severity"] for each in rest if not each["quiet"]]
+        emit(unit, kind, source=SOURCE, severity=min(loud, key=rank_of, default="low"), finding=one.rule.kind,
              more=len(rest))  # fmt: skip
 
 
 def _plain(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    return value.isoformat() if isinstance(value, datetime) else value

@@ -119,7 +119,7 @@ def escalate(site: Site, actor: Actor, incident_id: str, *, title: str, body: st
     """File a change request for an incident with its owner, and close the incident as handed on."""
     with site.unit(actor) as unit:
         row = incidents.working(unit, incident_id)
-        filed = change_requests.file(unit, title=title, body=body, incident_id=row.id)
+        filed = change_requests.file(unit, title=title, body=body, incident_id=row.id, peer_id=row.peer_id)
         incidents.write(unit, row.id, "escalated", {"change_request": filed.id, "title": filed.title})
         incidents.close(unit, row.id, "escalated", f"change request {filed.id}")
         return change_requests.shape(filed)
