@@ -7,7 +7,7 @@ import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -317,15 +317,4 @@ def _wanted(
 def _moment(given: str, now: datetime, option: str) -> datetime:
     from fedtui.core.runtime import durations
 
-    try:
-        moment = datetime.fromisoformat(given)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        try:
-            return now - durations.parse(given, field=option)
-        except (WrongUsage, OverflowError) as error:
-            raise WrongUsage(
-                f"{option}: {given[:60]!r} is neither a time nor a duration.",
-                cause="A time is ISO 8601, a duration like 2h.",
-                fix=f"Write {option} 2026-01-31T12:00:00Z or {option} 2h.",
-            ) from error
+    return durations.moment(given, now, field=option)

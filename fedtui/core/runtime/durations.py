@@ -48,7 +48,7 @@ def moment(text: str, now: datetime, *, field: str) -> datetime:
             raise WrongUsage(
                 f"{field}: {text[:60]!r} is neither a time nor a duration.",
                 cause="A time is ISO 8601, a duration like 2h.",
-                fix=f"Write {field} as 2026-01-31T12:00:00Z or 2h.",
+                fix=f"Write {field} 2026-01-31T12:00:00Z or {field} 2h.",
             ) from error
 
 
