@@ -139,7 +139,7 @@ def edit(
     url: Annotated[str | None, typer.Option(help="Where the platform has moved.")] = None,
     confirm_endpoint: Annotated[str | None, typer.Option(help="A declared endpoint that may be dialled.")] = None,
     maintenance: Annotated[str | None, typer.Option(help="Planned maintenance for so long, like 2h; or off.")] = None,
-    prefix: Annotated[str | None, typer.Option(help="The prefix it advertises, like fd12::/48; or none.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="What it advertises, like fd12:3456:789a::/48; or none.")] = None,
     expires: Annotated[str | None, typer.Option(help="The peering is agreed for so long, like 365d; or never.")] = None,
     reason: OptionalReason = None,
 ) -> None:
