@@ -24,6 +24,7 @@ from fedtui.core.access.callers import FORWARDED, Caller, Headers
 from fedtui.core.access.chain import RESOURCES, Asked, Judgement
 from fedtui.core.acts import serving
 from fedtui.core.acts.serving import Answer, Turned
+from fedtui.core.control import quarantine
 from fedtui.core.node import Node
 from fedtui.core.runtime.batch import GroupCommit
 from fedtui.core.runtime.limits import address_key
@@ -72,7 +73,11 @@ class Gatekeeper:
         await self._write()
 
     def asked(self, session: Any, request: web.Request, call: str, now: datetime) -> Asked:
-        """A request as the chain takes it. Needs a session: which proxies are trusted is on record."""
+        """A request as the chain takes it. Needs a session: which proxies are trusted is on record.
+
+        Raises `Denied` while the node is in quarantine.
+        """
+        quarantine.turn_away(session)
         direct = Caller(source_ip=request.remote, network_id=self._network)
         if (shown := presented_by(request)) is not None:
             direct = replace(direct, **shown._asdict())

@@ -1,24 +1,16 @@
-"""Commands on the node itself: init, serve, console, config, settings, db."""
+"""Commands on the node itself: init, serve, console, config, settings."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fedtui.cli.common import ask, group, opened, viewing
 from fedtui.cli.console import init_here, load_settings, open_console
 from fedtui.cli.output import fields, narrate, show, table
-from fedtui.core.errors import CheckFailed
 
-if TYPE_CHECKING:
-    pass
-
-DAMAGE = ("database_damaged", "vault_unreadable", "vault_key_wrong")
-"""Refusals to open a node that are what `db check` looks for."""
 settings_app = group("Settings that weaken the node: kept in its database, changed through the gate.")
-db_app = group("The node's database: upgrade, backup, check.")
 
 
 def register(app: typer.Typer) -> None:
@@ -26,7 +18,6 @@ def register(app: typer.Typer) -> None:
     for function in (init, serve, console, config):
         app.command()(function)
     app.add_typer(settings_app, name="settings")
-    app.add_typer(db_app, name="db")
 
 
 def init(
@@ -103,50 +94,3 @@ def settings_set(
 ) -> None:
     """Change a node setting; needs approval once a second operator can approve."""
     ask("system.settings_change", {"key": key, "value": value}, reason=reason, wait=wait)
-
-
-@db_app.command("upgrade")
-def db_upgrade() -> None:
-    """Bring the database to this program's schema. Safe to run twice, and from several processes."""
-    from fedtui.core.runtime import home, migrate
-    from fedtui.core.runtime.database import Database
-
-    settings = load_settings()
-    home.make(settings.home)
-    home.require_private(settings.home)
-    database = Database(settings.resolved_database_url)
-    try:
-        upgraded = migrate.upgrade(database)
-    finally:
-        database.close()
-    result = {"upgraded": upgraded, "revision": migrate.HEAD}
-    show(result, f"{'upgraded to' if upgraded else 'already at'} revision {migrate.HEAD}")
-
-
-@db_app.command("backup")
-def db_backup(file: Path) -> None:
-    """Copy the database to a new file while the node runs. The vault key is not in it."""
-    from fedtui.core.runtime import upkeep
-
-    with opened() as node:
-        size = upkeep.backup(node.database, file)
-    show({"file": str(file), "bytes": size, "holds_vault_key": False}, f"{file}: {size} bytes")
-    narrate("The vault key is not in it: keep a copy of vault.key, apart from this file.")
-
-
-@db_app.command("check")
-def db_check() -> None:
-    """Check the database and the vault key. Exit 1 if anything is wrong."""
-    from fedtui.core.errors import Problem
-    from fedtui.core.runtime import upkeep
-
-    try:
-        with opened() as node:
-            found = upkeep.check(node.database)
-    except Problem as problem:
-        if problem.code not in DAMAGE:
-            raise
-        found = [f"{problem.problem} {problem.cause}"]
-    if found:
-        raise CheckFailed("The database is damaged.", cause="; ".join(found), fix="Restore a backup.")
-    show({"ok": True}, "the database is whole, and the vault key fits")

@@ -12,6 +12,7 @@ from fedtui.cli import (
     access,
     approvals,
     certs,
+    db,
     demo,
     doctor,
     governance,
@@ -31,6 +32,7 @@ from fedtui.core.errors import WrongUsage
 
 app = group("A federation node with a terminal console.")
 node.register(app)
+db.register(app)
 demo.register(app)
 app.add_typer(peers.app, name="peers")
 app.add_typer(approvals.app, name="approvals")

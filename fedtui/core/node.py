@@ -5,9 +5,11 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import tomli_w
 
@@ -26,6 +28,7 @@ from fedtui.core.acts import (
     notifying,
     peer_acts,
     policy_acts,
+    restoring,
     what_if,
 )
 from fedtui.core.acts import overview as overviews
@@ -36,7 +39,7 @@ from fedtui.core.acts.table import ActTable, join
 from fedtui.core.acts.what_if import Described
 from fedtui.core.control import node_settings, operators, queue
 from fedtui.core.control.approvals import Approval
-from fedtui.core.errors import Refused, WrongUsage
+from fedtui.core.errors import Refused, Unusable, WrongUsage
 from fedtui.core.governance import change_requests, findings, reporting, scanning
 from fedtui.core.governance import listing as finding_listing
 from fedtui.core.governance import measures as governance_measures
@@ -55,14 +58,14 @@ from fedtui.core.record import verifying
 from fedtui.core.record.changes import Changes
 from fedtui.core.record.events import emit
 from fedtui.core.record.verifying import Verdict
-from fedtui.core.runtime import daemons, home, identity, migrate, urls
+from fedtui.core.runtime import daemons, home, identity, migrate, upkeep, urls
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.clock import Clock, SystemClock
 from fedtui.core.runtime.database import Database
 from fedtui.core.runtime.identity import NodeIdentity
 from fedtui.core.runtime.jobs import Job
 from fedtui.core.runtime.lease import Held
-from fedtui.core.runtime.settings import Settings
+from fedtui.core.runtime.settings import DATABASE_FILE, Settings
 from fedtui.core.runtime.types import new_id
 from fedtui.core.runtime.unit import unit_of_work
 from fedtui.core.trust import signing
@@ -343,6 +346,64 @@ def open_node(settings: Settings, *, clock: Clock | None = None, migrate_first: 
         database.close()
         raise
     return _node(settings, clock or SystemClock(settings.clock_offset), database, vault, known)
+
+
+def restore_node(settings: Settings, backup: Path, *, reason: str, clock: Clock | None = None) -> Mapping[str, Any]:
+    """Put a backup in the place of the node's database; the node is in quarantine from its first moment.
+
+    The old database is put aside, not removed. Raises `Refused` while a daemon runs, or for an operator whom the
+    backup does not know as one who may; `WrongUsage` for a file that is no backup; `Unusable` for one that this
+    vault's key does not open.
+    """
+    _require_stopped(settings, clock)
+    home.require_private(settings.home)
+    staged = upkeep.stage(backup, settings.home)
+    try:
+        node = open_node(replace(settings, database_url=f"sqlite:///{quote(str(staged))}"), clock=clock)
+        try:
+            begun = restoring.begin(node, node.actor("cli"), reason)
+            found = upkeep.check(node.database)
+            now, file = node.clock.now(), settings.home / DATABASE_FILE
+        finally:
+            node.close()
+        if found:
+            raise Unusable(
+                "The backup is damaged.", cause="; ".join(found), fix="Take an older one.", code="backup_damaged"
+            )
+        aside = upkeep.put_in_place(staged, file, now)
+    finally:
+        for left in settings.home.glob(f"{upkeep.STAGED}*"):
+            left.unlink()
+    return {"restored": str(backup), "put_aside": str(aside) if aside else None, **begun}
+
+
+def _require_stopped(settings: Settings, clock: Clock | None) -> None:
+    """Raise `Refused` where a daemon is known to run on the database that is to be replaced."""
+    if settings.database_url:
+        raise Refused(
+            "This node keeps its records on a database server.",
+            cause="Only the built-in SQLite database is restored by fedtui.",
+            fix="Use the server's own tool (pg_restore), then: fedtui db quarantine --begin --reason ...",
+            code="backup_elsewhere",
+        )
+    if not settings.config_file.exists() or not (settings.home / DATABASE_FILE).exists():
+        return
+    try:
+        node = open_node(settings, clock=clock, migrate_first=False)
+    except Unusable:
+        return  # what cannot be opened is what is to be replaced
+    try:
+        with node.read() as session:
+            running = daemons.alive(session, now=node.clock.now(), ttl=3 * settings.lease_ttl)
+    finally:
+        node.close()
+    if running:
+        raise Refused(
+            "A daemon of this node runs.",
+            cause=f"Process {running[0].pid} on {running[0].host} would go on with the old database.",
+            fix="Stop it, then restore again.",
+            code="daemon_running",
+        )
 
 
 def init_node(

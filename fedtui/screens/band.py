@@ -41,6 +41,7 @@ TAGS: Sequence[Tag] = (
     Tag(lambda shared: shared.mode),
     Tag(lambda shared: "READ-ONLY" if shared.read_only else "", "RO"),
     Tag(lambda shared: "RESTRICTED" if shared.restricted else "", "RESTR"),
+    Tag(_seen(lambda seen: "QUARANTINE: fedtui db quarantine" if seen.quarantined else ""), "QUARANTINE"),
     Tag(_seen(lambda seen: "NO DAEMON" if not seen.daemons else "")),
     Tag(_seen(lambda seen: "PAUSED" if seen.manager_paused else "")),
     Tag(_seen(lambda seen: "DRILL" if seen.drill_mode else "")),

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from fedtui.core.acts import handshake
 from fedtui.core.acts.handshake import SOURCE
-from fedtui.core.control import node_settings
+from fedtui.core.control import node_settings, quarantine
 from fedtui.core.errors import Denied
 from fedtui.core.peering import heartbeats, peers, tokens
 from fedtui.core.peering.heartbeats import Declared
@@ -62,6 +62,8 @@ def answer_accept(site: Site, asked: AcceptRequest, caller: Actor) -> Mapping[st
             f"Unsupported contract_version {asked.contract_version}; supported: {supported}",
             code="contract_version_unsupported",
         )
+    with site.read() as session:
+        quarantine.turn_away(session)
     csr = credentials.request_key_fingerprint(asked.csr_pem) if asked.csr_pem else None
     bundle = read_certificates(asked.ca_bundle_pem, field="ca_bundle_pem") if asked.ca_bundle_pem else []
     url = urls.normalize(asked.remote_instance_url, field="remote_instance_url")

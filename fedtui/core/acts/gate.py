@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from fedtui.core.acts.table import Act, ActTable, Call, Change, Result, Wanted
-from fedtui.core.control import approvals, manager_state, operators, policies
+from fedtui.core.control import approvals, manager_state, operators, policies, quarantine
 from fedtui.core.control.approvals import SECRET_PARAMS, Approval
 from fedtui.core.control.waiting import ALSO_PAUSED
 from fedtui.core.errors import Problem, Refused
@@ -70,6 +70,8 @@ def request(
         operators.require(unit.session, actor.name, policies.RULES[action].permission)
         wanted = _wanted(unit, site, act, raw)
         act.precondition(wanted.params, unit.now)
+        if action not in quarantine.ALLOWED:
+            quarantine.require_free(unit.session)
         policy = policies.in_force(unit.session, action, unit.now)
         if policy == policies.BLOCKED:
             raise _blocked(action)

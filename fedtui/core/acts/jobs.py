@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from fedtui.core.access import decisions, grants, usage
 from fedtui.core.acts import accepting, gate, handshake, renewing
 from fedtui.core.acts.table import ActTable
-from fedtui.core.control import approvals, lowering, manager_state, node_settings, operators
+from fedtui.core.control import approvals, lowering, manager_state, node_settings, operators, quarantine
 from fedtui.core.control.waiting import ALSO_PAUSED
 from fedtui.core.peering import heartbeats, tokens
 from fedtui.core.record import notices, seals
@@ -58,6 +58,8 @@ def sweep(site: Site, actor: Actor = heartbeats.JOB_ACTOR, held: Held | None = N
             operators.require(session, actor.name, operators.MANAGE_PEERS)
     log.info("[FederationHeartbeatJob] Starting heartbeat sweep")
     with _fenced(site, actor, held) as unit:
+        if quarantine.current(unit.session) is not None:
+            return {"swept": 0, "degraded_ids": [], "ran_at": unit.now.isoformat(), "held_back": True}
         return heartbeats.sweep(unit, site.settings)
 
 
@@ -67,6 +69,8 @@ def federation_heartbeat(site: Site, held: Held | None = None) -> Mapping[str, A
     swept = sweep(site, held=held)
     sweep_seconds = round(time.monotonic() - began, 6)
     with site.read() as session:
+        if quarantine.current(session) is not None:
+            return {"swept": 0, "held_back": True, "quarantine": True}
         partial = node_settings.value(session, "partial_mtls")
         heard = heartbeats.heard(session, site.settings, site.clock.now())
     return {
@@ -82,7 +86,8 @@ def manager_tick(site: Site, table: ActTable, held: Held | None = None) -> dict[
     """One tick of the SDWAN Manager: let the clock end what is over, carry out what was approved,
     finish handshakes, renew certificates, probe the degraded.
 
-    Paused, it does only the first; approvals stay where they are, but for what would bring it back.
+    Paused, it does only the first; approvals stay where they are, but for what would bring it back. In quarantine
+    it calls no peer.
     """
     with _fenced(site, MANAGER, held) as unit:
         expired = approvals.expire(unit)
@@ -90,9 +95,10 @@ def manager_tick(site: Site, table: ActTable, held: Held | None = None) -> dict[
         restored = lowering.end_overdue(unit)
         tokens.expire(unit)
         paused = manager_state.status(unit.session) == manager_state.PAUSED
+        quarantined = quarantine.current(unit.session) is not None
         waiting = _ready(unit, table, paused=paused)
     outcome: dict[str, Any] = {
-        "status": "paused" if paused else "active",
+        "status": "paused" if paused else "quarantine" if quarantined else "active",
         "expired": len(expired),
         "about_to_expire": len(warned),
         "policies_restored": restored,
@@ -102,7 +108,7 @@ def manager_tick(site: Site, table: ActTable, held: Held | None = None) -> dict[
         return outcome
     outcome["executed"] = sum(status == "executed" for status in done)
     outcome["failed"] = sum(status in ("failed", "stale") for status in done)
-    if paused:
+    if paused or quarantined:
         return outcome
     outcome["redelivered"] = _redeliver(site)
     return {**outcome, **renewing.renew_due(site), **_probe(site)}
@@ -162,7 +168,7 @@ def maintenance(site: Site, held: Held | None = None) -> Mapping[str, Any]:
     with _fenced(site, _MAINTENANCE, held) as unit:
         renewed = renew_server(unit, site)
         ended = tokens.expire(unit)
-        renewed_grants = grants.renew_due(unit)
+        renewed_grants = grants.renew_due(unit) if quarantine.current(unit.session) is None else []
         archived = grants.archive(unit)
         decisions.prune(unit.session, unit.now)
         usage.prune(unit.session, unit.now)

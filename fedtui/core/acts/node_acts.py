@@ -8,9 +8,10 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from fedtui.core.acts.table import Act, Change, Params, Result, Wanted
-from fedtui.core.control import approvals, manager_state, node_settings, operators, policies
+from fedtui.core.control import approvals, manager_state, node_settings, operators, policies, quarantine
 from fedtui.core.control.operators import PERMISSIONS
 from fedtui.core.control.policies import Policy
+from fedtui.core.errors import Refused
 from fedtui.core.record.events import emit
 from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust.site import Site
@@ -93,7 +94,31 @@ def _resume(unit: Unit, _site: Site, _params: Params) -> Result:
     return {"status": manager_state.ACTIVE}
 
 
+def _quarantine_target(session: Session, _params: Params) -> Mapping[str, Any] | None:
+    row = quarantine.current(session)
+    return {"since": row.since.isoformat(), "reason": row.reason} if row is not None else None
+
+
+def _read_quarantine_end(unit: Unit, _site: Site, _raw: Mapping[str, Any]) -> Wanted:
+    if quarantine.current(unit.session) is None:
+        raise Refused("The node is not in quarantine.", fix="There is nothing to end.", code="not_quarantined")
+    return Wanted({})
+
+
+def _end_quarantine(unit: Unit, _site: Site, _params: Params) -> Result:
+    quarantine.end(unit)
+    return {"quarantine": None}
+
+
 ACTS: tuple[Act, ...] = (
+    Act(
+        action=quarantine.END,
+        read=_read_quarantine_end,
+        target=_quarantine_target,
+        summary=lambda _params, target: f"End the quarantine since {target['since']}: peers are answered, grants work.",
+        changes=lambda _params, _target: (Change("node", "in quarantine", "takes part again"),),
+        apply=_end_quarantine,
+    ),
     Act(
         action="system.operator_add",
         read=_read_operator,

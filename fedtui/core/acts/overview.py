@@ -13,7 +13,7 @@ from fedtui.core.access import decisions, usage
 from fedtui.core.access.grants import Grant
 from fedtui.core.acts import grant_acts, shapes
 from fedtui.core.acts.table import ActTable
-from fedtui.core.control import approvals, manager_state, node_settings, policies, recovery, waiting
+from fedtui.core.control import approvals, manager_state, node_settings, policies, quarantine, recovery, waiting
 from fedtui.core.control.approvals import Approval
 from fedtui.core.control.operators import Operator
 from fedtui.core.errors import Unusable
@@ -49,6 +49,7 @@ class Overview:
     """Operators who came in by the break-glass, until that is acknowledged."""
     notices_failing: int = 0
     single_operator: bool = False
+    quarantined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,7 @@ def overview(session: Session, site: Site, operator: str) -> Overview:
         recovered=tuple(one.operator for one in recovery.open_ones(session)),
         single_operator=node_settings.is_on(session, "single_operator"),
         notices_failing=notices.failing(session)[0],
+        quarantined=quarantine.current(session) is not None,
     )
 
 

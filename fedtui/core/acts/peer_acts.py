@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from fedtui.core.acts.table import Act, Change, Params, Result, Wanted
-from fedtui.core.control import node_settings, operators
+from fedtui.core.control import node_settings, operators, quarantine
 from fedtui.core.errors import Refused, WrongUsage
 from fedtui.core.peering import heartbeats, peers, prefixes, tokens
 from fedtui.core.peering.peers import Peer
@@ -311,6 +311,7 @@ def heartbeat_now(site: Site, actor: Actor, wanted: str) -> tuple[str, str | Non
     """
     with site.read() as session:
         operators.require(session, actor.name, operators.MANAGE_PEERS)
+        quarantine.require_free(session)
         peer = peers.find(session, wanted)
         partial = node_settings.value(session, "partial_mtls")
     if peer.status not in peers.MAY_HEARTBEAT or peer.peer_kind != "platform":

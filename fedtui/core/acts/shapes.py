@@ -17,7 +17,7 @@ from fedtui.core.access.explain import Explanation
 from fedtui.core.access.usage import Used
 from fedtui.core.acts.jobs import MANAGER_JOB
 from fedtui.core.acts.table import ActTable
-from fedtui.core.control import approvals, manager_state, waiting
+from fedtui.core.control import approvals, manager_state, quarantine, waiting
 from fedtui.core.control.approvals import Approval
 from fedtui.core.control.operators import Operator
 from fedtui.core.peering.listing import certificate_expiry
@@ -126,6 +126,7 @@ def manager(session: Session, site: Site, table: tuple[Job, ...]) -> Shape:
     last_tick = jobs.last_finished(session, MANAGER_JOB)
     return {
         "status": manager_state.status(session),
+        "quarantine": quarantine.current(session) is not None,
         "last_tick_at": last_tick.finished_at if last_tick else None,
         "next_tick_at": _next_tick(session, site.settings.manager_interval),
         "notices": {

@@ -282,6 +282,15 @@ def operator_left(unit: Unit, name: str) -> None:
         _announce(unit, "reopened", approval, decided_by=name)
 
 
+def end_all(unit: Unit, reason: str) -> int:
+    """Withdraw everything that is open, whoever asked: how many. The records are not the newest."""
+    open_ones = select(Approval).where(Approval.status.in_(("pending", "approved", "executing", "failed")))
+    found = list(unit.session.scalars(open_ones.order_by(Approval.id)))
+    for approval in found:
+        _close(unit, approval, approval.status, "withdrawn", finished_at=unit.now, decision_reason=reason)
+    return len(found)
+
+
 def permitted(session: Session, *, digest: str, requester: str, now: datetime) -> Approval | None:
     """The requester's own approved request with this digest, waiting to be claimed."""
     query = select(Approval).where(

@@ -69,6 +69,9 @@ RULES: Mapping[str, Rule] = {
     "system.operator_add": _WEAKENING,
     "system.operator_remove": _WEAKENING,
     "system.settings_change": _WEAKENING,
+    "system.quarantine_end": Rule(
+        ASK, MANAGE_OPERATORS, asks_once_two_can_approve=True, never_blocked=True, severity="high"
+    ),
     "system.policy_set": Rule(ASK, MANAGE_OPERATORS, asks_once_two_can_approve=True, never_blocked=True),
     "system.policy_lower": _EMERGENCY,
     "system.policy_restore": _EMERGENCY,

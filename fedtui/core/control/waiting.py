@@ -10,7 +10,7 @@ LATE = timedelta(minutes=2)
 """The manager is said not to tick when its next tick is overdue by so much."""
 ENDED_BY_CLOCK = ("pending", "approved")
 """What the clock ends at `expires_at`, whether a process has noticed it yet or not."""
-ALSO_PAUSED = ("system.manager_resume", "system.policy_set")
+ALSO_PAUSED = ("system.manager_resume", "system.policy_set", "system.quarantine_end")
 """What the manager carries out though it is paused: else nothing that needs approval could ever bring it back."""
 ENDED = {
     "failed": "it was tried and failed: an operator can have it tried again (retry)",

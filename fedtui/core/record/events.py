@@ -80,6 +80,8 @@ KINDS: Mapping[str, str] = {
     "system.manager.paused": "high",
     "system.manager.resumed": "high",
     "system.node.initialised": "low",
+    "system.node.quarantined": "critical",
+    "system.node.quarantine_ended": "high",
     "system.operator.added": "medium",
     "system.operator.removed": "medium",
     "system.settings.changed": "medium",

@@ -1,17 +1,20 @@
-"""Looking after the database file: backup while running, and checking that it is whole."""
+"""Looking after the database file: backup while running, restoring, and checking that it is whole."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 import tempfile
+from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import text
 
-from fedtui.core.errors import Refused, Unusable
+from fedtui.core.errors import Refused, Unusable, WrongUsage
 from fedtui.core.runtime import home, migrate
 from fedtui.core.runtime.database import Database
+
+STAGED = "fedtui.db.restoring"
 
 
 def backup(database: Database, destination: Path) -> int:
@@ -43,6 +46,41 @@ def backup(database: Database, destination: Path) -> int:
             code="backup_failed",
         ) from error
     return destination.stat().st_size
+
+
+def stage(backup_file: Path, home_directory: Path) -> Path:
+    """Copy a backup into the home, beside the database: the copy. Raises `WrongUsage` for a file that is none."""
+    copied = home_directory / STAGED
+    try:
+        if not backup_file.is_file():
+            raise FileNotFoundError(f"{backup_file} is not a file")
+        copied.unlink(missing_ok=True)
+        home.write_private(copied, b"")
+        _copy(backup_file, copied)
+    except (OSError, sqlite3.Error) as error:
+        copied.unlink(missing_ok=True)
+        raise WrongUsage(
+            f"{backup_file} cannot be restored.",
+            cause=str(error),
+            fix="Give a file that `fedtui db backup` made.",
+            code="not_a_backup",
+        ) from error
+    return copied
+
+
+def put_in_place(staged: Path, file: Path, now: datetime) -> Path | None:
+    """Let a staged copy be the database: where the old one, with what belongs to it, was put aside, if there was one.
+
+    What is opened before, or by a process that is still running, is the old one.
+    """
+    aside = file.with_name(f"{file.name}.before-{now:%Y%m%dT%H%M%SZ}")
+    kept = file.exists()
+    for ending in ("-wal", "-shm", ""):  # the log first: left behind, it would be applied to the new file
+        part = file.with_name(file.name + ending)
+        if part.exists():
+            part.replace(aside.with_name(aside.name + ending))
+    staged.replace(file)
+    return aside if kept else None
 
 
 def check(database: Database) -> list[str]:
