@@ -37,24 +37,43 @@ def list_(
     limit: Limit = 100,
 ) -> None:
     """Grants, what runs out first on top; revoked ones last."""
-    from fedtui.core.access import listing
+    from fedtui.core.access import listing, usage
     from fedtui.core.acts import grant_acts
     from fedtui.core.peering import peers
 
     with viewing() as (node, session):
-        of_peer = peers.find(session, peer).id if peer else None
+        now, of_peer = node.clock.now(), peers.find(session, peer).id if peer else None
         found = listing.rows(session, peer_id=of_peer, archived=archived, limit=limit)
-        rows = [grant_acts.shape(row, node.clock.now()) for row in found]
+        used = usage.totals(session, [row.id for row in found], now)
+        urls = {row.peer_id: peers.get(session, row.peer_id).remote_instance_url for row in found}
+        rows = [
+            {**grant_acts.shape(row, now), "used_30d": used[row.id].times if row.id in used else 0} for row in found
+        ]
+    told = [{**row, **_in_short(row), "peer": urls[row["peer_id"]]} for row in rows]
     columns = (
         ("id", "ID"),
         ("status", "STATUS"),
         ("remote_subject", "SUBJECT"),
-        ("resource_kind", "KIND"),
+        ("peer", "PEER"),
+        ("resource", "RESOURCE"),
         ("permission_scopes", "SCOPES"),
+        ("limits", "LIMITS"),
         ("expires_at", "UNTIL"),
+        ("used_30d", "USED"),
     )
     empty = "No grants. Issue one with: fedtui grants issue PEER --subject S --kind K --scope read"
-    show(rows, lambda: table(rows, columns, empty=empty))
+    show(rows, lambda: table(told, columns, empty=empty))
+
+
+def _in_short(grant: Mapping[str, Any]) -> Mapping[str, str]:
+    """What a grant is for, and which of the allowlists restrict it."""
+    from fedtui.core.access import allowlists
+
+    limits = [name for column, name in allowlists.NAMES.items() if grant[column]]
+    return {
+        "resource": f"{grant['resource_kind']}/{grant['resource_id'] or '*'}",
+        "limits": "+".join(limits) or "none",
+    }
 
 
 @app.command("show")
@@ -223,11 +242,20 @@ def _decisions(rows: Sequence[Mapping[str, Any]]) -> str:
         {
             **row,
             "outcome": "allowed" if row["allowed"] else row["code"],
+            "call": _call(row),
             "source_ip": row["context"].get("caller", row["context"]).get("source_ip"),
         }
         for row in rows
     ]
     return table(shown, columns, empty="No decisions.")
+
+
+def _call(row: Mapping[str, Any]) -> str:
+    """The call of a decision: what was asked for, where that was a resource."""
+    context = row["context"]
+    if not context.get("method"):
+        return str(row["call"])
+    return f"{context['method']} {context['kind']}/{context['resource_id']}"
 
 
 def _checks(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -238,10 +266,11 @@ def _checks(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _explained(shape: Mapping[str, Any]) -> str:
     told = "allowed" if shape["allowed"] else f"refused ({shape['status']}): {shape['code']}"
-    lines = [told, "", _checks(shape["checks"])]
-    if shape["fix"]:
-        lines += ["", f"fix: {text(shape['fix'])}"]
-    return "\n".join(lines)
+    lines = [told, "", _checks(shape["checks"]), ""]
+    for change in shape["changes"]:
+        lines.append(f"fix: {text(change['title'])}")
+        lines += [f"     {text(change['command'])}"] if change["command"] else []
+    return "\n".join(lines).rstrip()
 
 
 @decisions_app.command("list")
@@ -278,10 +307,16 @@ def decisions_show(id: str) -> None:
         row = decisions.find(session, id)
         fix = what_if.fix_now(session, row, node.clock.now())
         shape = {**shapes.decision(row), "fix": fix}
-    told = [key for key in shape if key not in ("checks", "fix")]
-    show(
-        shape,
-        lambda: "\n".join(
-            [fields(shape, told), "", _checks(shape["checks"]), *(["", f"fix: {text(fix)}"] if fix else [])]
-        ),
-    )
+    show(shape, lambda: _decided(shape))
+
+
+def _decided(shape: Mapping[str, Any]) -> str:
+    """A decision: what came of which call, by whom and from where, each check, and what would help now."""
+    context = dict(shape["context"])
+    caller = {f"caller's {key}": value for key, value in context.pop("caller", {}).items() if value is not False}
+    apart = ("checks", "fix", "context", "call")
+    told = {"call": _call(shape), **{key: value for key, value in shape.items() if key not in apart}}
+    bearer = {"bearer": context.get("bearer")}
+    lines = [fields({**told, **bearer, **caller}), "", _checks(shape["checks"])]
+    lines += ["", f"fix: {text(shape['fix'])}"] if shape["fix"] else []
+    return "\n".join(lines)

@@ -69,6 +69,8 @@ def test_explain_says_why_and_what_would_help(home: Home) -> None:
     shown = home.run("grants", "explain", grant_id, "--source-ip", "10.1.2.3")
     assert "REFUSED" in shown.out
     assert "fix:" in shown.out
+    listed = home.run("grants", "list").out.splitlines()
+    assert [URL in listed[1], "doc/*" in listed[1], "cidr" in listed[1]] == [True] * 3, listed
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,9 @@ def test_explain_says_why_and_what_would_help(home: Home) -> None:
         ((*ISSUE, "--scope", "own"), 2, "scope_invalid"),
         ((*ISSUE, "--scope", "read", "--ttl", "1d"), 2, "ttl_invalid"),
         ((*ISSUE, "--scope", "read", "--cidr", "x"), 2, "cidr_invalid"),
+        ((*ISSUE, "--scope", "read", "--id", ""), 2, "resource_id_invalid"),
         (("grants", "show", "nope"), 2, "grant_not_found"),
+        (("grants", "explain", "fg-x", "--source-ip", "x"), 2, "source_ip_invalid"),
         (("grants", "explain"), 2, "wrong_usage"),
         (("grants", "explain", "--decision", "nope"), 2, "decision_not_found"),
         (("grants", "explain", "fg-x", "--method", "POST"), 2, "method_invalid"),

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event
 
 from fedtui.core.access import decisions, explain, usage
-from fedtui.core.access.chain import CHAIN, MISMATCH
+from fedtui.core.access.chain import CHAIN, MISMATCH, Judgement
 from fedtui.core.access.decisions import Decision, Recorder
 from fedtui.core.access.grants import Grant
 from fedtui.core.acts import grant_acts, what_if
@@ -149,26 +149,49 @@ def test_what_the_proxy_says_counts_before_the_certificate(world: World) -> None
     assert world.code(world.grant(instances=[world.instance_id])) is None
 
 
+def watched(world: World, grant_id: str) -> tuple[Judgement, list[tuple[str, Any]]]:
+    """A judgement, and what was asked of the database for it: statements with their parameters."""
+    statements: list[tuple[str, Any]] = []
+    engine = world.node.database.engine
+
+    def seen(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        statements.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", seen)
+    try:
+        return world.judge(world.asked(grant_id, network_id=NETWORK)), statements
+    finally:
+        event.remove(engine, "before_cursor_execute", seen)
+
+
+def test_what_a_decision_asks_of_the_database_does_not_grow(world: World) -> None:
+    """However many grants there are, as many questions, and an index answers each of them."""
+    grant_id = world.grant(networks=[NETWORK], cidrs=["10.0.0.0/8"])
+    _, first = watched(world, grant_id)
+    for number in range(20):
+        world.grant(subject=f"s{number}@b", networks=[NETWORK])
+    judged, later = watched(world, grant_id)
+    assert judged.code == "network_bridge_inactive", "all the checks that read were made"
+    assert later == first
+    with world.node.read() as session:
+        cursor = session.connection().connection.cursor()
+        asked = [(statement, values) for statement, values in later if statement.startswith("SELECT")]
+        plans = [cursor.execute(f"EXPLAIN QUERY PLAN {one}", values).fetchall() for one, values in asked]
+    steps = [step[3] for plan in plans for step in plan]
+    assert len(asked) >= 5
+    assert [step for step in steps if "USING" not in step] == []
+
+
 def test_an_unknown_grant_and_a_foreign_one_answer_alike(world: World) -> None:
     """Same status, same words, the same checks left undone, and as many questions to the database."""
     other = make_world(world.node, "https://c.example")
     foreign, unknown = other.grant(), ELSEWHERE
 
     def answer(grant_id: str) -> tuple[Any, list[Any], list[str]]:
-        statements: list[str] = []
-        engine = world.node.database.engine
-
-        def seen(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-            statements.append(statement)
-
-        event.listen(engine, "before_cursor_execute", seen)
-        try:
-            judged = world.judge(world.asked(grant_id))
-        finally:
-            event.remove(engine, "before_cursor_execute", seen)
+        judged, statements = watched(world, grant_id)
         assert judged.refusal is not None
         told = (judged.refusal.status, judged.refusal.public)
-        return told, [one.passed for one in judged.results], statements
+        return told, [one.passed for one in judged.results], [statement for statement, _ in statements]
 
     assert answer(foreign) == answer(unknown)
     assert (world.code(foreign), world.code(unknown)) == ("grant_of_other_peer", "grant_token_unknown")

@@ -140,7 +140,7 @@ def check_supplied(name: str, value: str) -> None:
         raise WrongUsage(
             f"{name}: {value[:80]!r} will not do.",
             cause=f"It is one {SUPPLIED[name]}.",
-            fix=f"Correct the {name}, or leave it out.",
+            fix=f"Correct the {name}, and ask again.",
             code=f"{name}_invalid",
         )
 

@@ -65,7 +65,9 @@ def already_there(bridge: Bridge | None) -> Refused:
     return Refused(
         "That peer has a bridge on that network already.",
         cause=f"It is {bridge.status}." if bridge else "Another operator was quicker.",
-        fix=f"Use it: fedtui bridges activate {bridge.id}" if bridge else "See them with: fedtui bridges list",
+        fix=f"Use it: fedtui bridges activate {bridge.id}"
+        if bridge and "active" in TRANSITIONS[bridge.status]
+        else "See it with: fedtui bridges list",
         code="bridge_exists",
     )
 

@@ -29,7 +29,9 @@ LARGEST_DOCUMENT = 1024 * 1024
 
 
 def _read_propose(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
-    peer, network = named_peer(unit, raw), allowlists.network_id(str(raw.get("network") or ""))
+    peer, given = named_peer(unit, raw), str(raw.get("network") or "")
+    allowlists.check_supplied("network", given)
+    network = allowlists.network_id(given)
     if peer.status == "revoked":
         raise peers.transition_refused(peer, "bridged")
     existing = bridges.live(unit.session, peer.id, network)
