@@ -93,7 +93,7 @@ async def _run(
     watch.cancel()
     await api.stop()
     await health_listener.stop(grace=1)
-    await asyncio.to_thread(scheduler.stop)
+    await asyncio.to_thread(node.stop_schedule, scheduler)
     return 0
 
 

@@ -19,6 +19,7 @@ from fedtui.api.rendering import TooMany, data, read_body, render_problems
 from fedtui.core.access.chain import RESOURCES
 from fedtui.core.access.resources import Expected
 from fedtui.core.acts import admitting, diagnosing, handshake, jobs, renewing, serving
+from fedtui.core.acts.admitting import Refusal
 from fedtui.core.acts.serving import Answer
 from fedtui.core.errors import Denied
 from fedtui.core.node import Node
@@ -81,7 +82,12 @@ class FederationApi:
             raise TooMany(wait)
         body = parse(AcceptBody, await read_body(request))
         caller = _caller(request, "accept")
-        return data(await _off(admitting.answer_accept, self._node, body.request(), caller))
+        address = address_key(request.remote or "")
+
+        def again(refused: Refusal) -> bool:
+            return self._gate.refusals.again((address, refused))
+
+        return data(await _off(admitting.answer_accept, self._node, body.request(), caller, again))
 
     async def enroll(self, request: web.Request) -> web.Response:
         """The remote delivers the certificate it signed for us; we greet it at once."""

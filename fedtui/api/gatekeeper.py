@@ -22,12 +22,14 @@ from cryptography import x509
 from fedtui.core.access import allowlists, decisions, usage
 from fedtui.core.access.callers import FORWARDED, Caller, Headers
 from fedtui.core.access.chain import RESOURCES, Asked, Judgement
-from fedtui.core.acts import serving
+from fedtui.core.acts import admitting, serving
+from fedtui.core.acts.admitting import Refusal
 from fedtui.core.acts.serving import Answer, Turned
 from fedtui.core.control import quarantine
 from fedtui.core.node import Node
 from fedtui.core.runtime.batch import GroupCommit
 from fedtui.core.runtime.limits import address_key
+from fedtui.core.runtime.repeats import Repeats
 from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust import certificates
 from fedtui.core.trust.x509_reading import Described, described, read_der
@@ -55,6 +57,7 @@ class Gatekeeper:
         self._inbox = inbox
         self._recorder = decisions.Recorder()
         self._counts = usage.Counts()
+        self.refusals: Repeats[tuple[str, Refusal]] = Repeats()
         network = node.settings.sdwan_network
         self._network = allowlists.network_id(network) if network else None
         self._writing: dict[object, asyncio.Future[None]] = {}
@@ -70,7 +73,7 @@ class Gatekeeper:
             self._writer.cancel()
             with suppress(asyncio.CancelledError):
                 await self._writer
-        await self._write()
+        await self._write(last=True)
 
     def asked(self, session: Any, request: web.Request, call: str, now: datetime) -> Asked:
         """A request as the chain takes it. Needs a session: which proxies are trusted is on record.
@@ -173,21 +176,26 @@ class Gatekeeper:
             await asyncio.sleep(WRITE_SECONDS)
             await self._write()
 
-    async def _write(self) -> None:
+    async def _write(self, *, last: bool = False) -> None:
         again, counts = self._recorder.take(), self._counts.take()
+        refusals, beyond = self.refusals.over(all_=last)
         if dropped := self._recorder.take_dropped():
             log.warning("[FederationApi] %d decisions came faster than they are kept", dropped)
-        if not again and not counts:
+        if not again and not counts and not refusals and not beyond:
             return
 
         def write(unit: Unit) -> None:
             decisions.count(unit, again)
             usage.write(unit, counts)
+            admitting.tell_repeated(unit, refusals, beyond)
 
         try:
             await asyncio.wrap_future(self._inbox.submit(write))
         except Exception:
-            log.exception("[FederationApi] %d uses could not be counted", sum(counts.values()))
+            log.exception(
+                "[FederationApi] %d uses and %d refusals could not be counted",
+                sum(counts.values()), sum(refusals.values()) + beyond,
+            )  # fmt: skip
 
 
 def presented_by(request: web.Request) -> Described | None:

@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from fedtui.core.runtime.scheduler import Scheduler
 
 NAME_LIMIT = 40
+DAEMON = "daemon"
 
 
 @dataclass(kw_only=True)
@@ -300,12 +301,18 @@ class Node(Site):
         """Record that this process listens at `url`, and run the jobs under the lease until stopped."""
         from fedtui.core.runtime.scheduler import Scheduler  # here: only a daemon needs APScheduler
 
-        daemon = Actor("job", "daemon", uid=os.getuid(), origin="daemon")
-        with self.unit(daemon) as unit:
+        with self.unit(_daemon()) as unit:
             daemons.register(unit.session, self.holder, url=url, operations_url=operations_url, now=unit.now)
+            emit(unit, "system.daemon.started", source=DAEMON, url=url, holder=self.holder)
         scheduler = Scheduler(self.database, self.settings, self.clock, self.holder, self.jobs())
         scheduler.start()
         return scheduler
+
+    def stop_schedule(self, scheduler: Scheduler) -> None:
+        """Wait for the jobs that run, let go of the lease, and record that this process has stopped."""
+        scheduler.stop()
+        with self.unit(_daemon()) as unit:
+            emit(unit, "system.daemon.stopped", source=DAEMON, holder=self.holder)
 
     def measures(self) -> list[Measure]:
         """What a monitoring system asks of the node (`acts/measures.py`)."""
@@ -319,6 +326,10 @@ class Node(Site):
     def close(self) -> None:
         """Give back the database's connections."""
         self.database.close()
+
+
+def _daemon() -> Actor:
+    return Actor("job", DAEMON, uid=os.getuid(), origin=DAEMON)
 
 
 def acting_operator(settings: Settings) -> str:

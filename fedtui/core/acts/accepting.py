@@ -214,7 +214,8 @@ def _keep_answer(site: Site, call: Call, peer_id: str, answer: Mapping[str, Any]
             known = peer.public_ca or bool(anchors.of_peer(unit.session, peer_id))
             for anchor in bundle:
                 anchors.add(unit, peer_id, anchor, source=anchors.ISSUER if known else "accept")
-            credentials.complete(unit, peer_id, cert_pem, chain_pem)
+            row = credentials.complete(unit, peer_id, cert_pem, chain_pem)
+            emit(unit, "federation.peer.credentials_stored", source=SOURCE, peer_id=peer_id, serial=row.serial)
             _admitted(unit, site, peer, call, answer, csr)
     except (WrongUsage, AttributeError) as error:
         raise _bad_answer(
@@ -258,6 +259,7 @@ def deliver(site: Site, peer_id: str, actor: Actor, correlation_id: str | None =
         peer = peers.lock(unit, peer_id)
         peer.enroll_owed, peer.last_handshake_at, peer.updated_at = False, unit.now, unit.now
         unit.session.flush()
+        emit(unit, "federation.handshake.delivered", source=SOURCE, peer_id=peer_id, serial=row.serial)
     return None
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy.orm import Session
 
@@ -49,8 +49,26 @@ class AcceptRequest:
     declared: Declared = Declared()
 
 
-def answer_accept(site: Site, asked: AcceptRequest, caller: Actor) -> Mapping[str, Any]:
+class Refusal(NamedTuple):
+    """What makes two refusals of `accept` the same, for the record."""
+
+    peer_id: str | None
+    token_id: str | None
+    cause: str
+    answered: str | None
+
+
+def never_again(_refused: Refusal) -> bool:
+    """Every refusal is told."""
+    return False
+
+
+def answer_accept(
+    site: Site, asked: AcceptRequest, caller: Actor, again: Callable[[Refusal], bool] = never_again
+) -> Mapping[str, Any]:
     """Admit a remote platform by its token, sign its request, and ask for the same in return.
+
+    `again` says whether such a refusal was told just now, and counts it (`tell_repeated`).
 
     Raises `Denied` with the words that operators search for; why it was really refused goes
     into our own record. Raises `WrongUsage` for a request or bundle that cannot be read.
@@ -81,16 +99,25 @@ def answer_accept(site: Site, asked: AcceptRequest, caller: Actor) -> Mapping[st
     except Denied as denied:
         with site.unit(caller) as unit:
             known = peers.by_url(unit.session, url)
-            emit(
-                unit,
-                "federation.peer.accept_refused",
-                source=SOURCE,
-                peer_id=known.id if known else None,
-                cause=denied.code,
-                answered=denied.public,
-                remote_instance_url=url,
-            )
+            # A refusal that came before the newest token was made says nothing of that one.
+            token = tokens.newest(unit.session, known.id) if known else None
+            refused = Refusal(known.id if known else None, token.id if token else None, denied.code, denied.public)
+            if not again(refused):
+                _tell_refused(unit, refused, remote_instance_url=url)
         raise
+
+
+def tell_repeated(unit: Unit, counted: Mapping[tuple[str, Refusal], int], beyond: int) -> None:
+    """Record how often refusals were repeated, by address and refusal; `beyond`: those that were not told apart."""
+    for (address, refused), times in counted.items():
+        _tell_refused(unit, refused, times=times, address=address)
+    if beyond:
+        emit(unit, "federation.peer.accept_refused", source=SOURCE, cause="too_many_kinds", times=beyond)
+
+
+def _tell_refused(unit: Unit, refused: Refusal, **more: Any) -> None:
+    emit(unit, "federation.peer.accept_refused", source=SOURCE, peer_id=refused.peer_id, cause=refused.cause,
+         answered=refused.answered, **more)  # fmt: skip
 
 
 def _admit(

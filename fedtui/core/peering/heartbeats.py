@@ -37,6 +37,8 @@ JOB = "federation_heartbeat"
 SWEEP_SOURCE = "federation_heartbeat_sweep"
 PATIENCE = 1.5
 """Intervals within which a peer that sends every interval is heard from, late ones too."""
+DECLARED = ("endpoints", "capabilities", "extension_slugs", "platform_version", "data_residency", "operator_contact")
+"""What a change of is told; a cursor moves all the time."""
 JOB_ACTOR = Actor("job", JOB, origin=f"job {JOB}")
 
 
@@ -82,6 +84,7 @@ def record(unit: Unit, peer_id: str, declared: Declared) -> Peer:
             code="peer_not_reachable",
         )
     values = {"last_heartbeat_at": unit.now, **declared.columns(unit.now)}
+    _tell_declared(unit, peer, declared)
     if peer.peer_kind == "sdwan_only" or before == "active":
         unit.session.execute(
             update(Peer).where(Peer.id == peer_id).values(**values).execution_options(synchronize_session=False)
@@ -97,6 +100,16 @@ def record(unit: Unit, peer_id: str, declared: Declared) -> Peer:
     else:
         emit(unit, "federation.peer.active", source="accept_controller", peer_id=peer_id)
     return peer
+
+
+def _tell_declared(unit: Unit, peer: Peer, declared: Declared) -> None:
+    """What a peer says of itself has changed: text before and after, of the rest only what it is."""
+    said = {name: getattr(declared, name) for name in DECLARED if getattr(declared, name) is not None}
+    changed = {name: (getattr(peer, name), value) for name, value in said.items() if getattr(peer, name) != value}
+    if changed:
+        shown: dict[str, Any] = {name: list(pair) for name, pair in changed.items() if isinstance(pair[1], str)}
+        emit(unit, "federation.peer.declared", source="accept_controller", peer_id=peer.id, changed=sorted(changed),
+             **shown)  # fmt: skip
 
 
 # --- the sweep ---------------------------------------------------------------------------
@@ -266,7 +279,9 @@ def _record_outbound(unit: Unit, peer_id: str, attempt: _Attempt) -> None:
     if error is None:
         peer.last_outbound_at = unit.now
         peer.offered_csr_pem = _offered(attempt.answer)
-        peer.enroll_owed = peer.enroll_owed or _lacks_what_we_signed(unit, peer)
+        if not peer.enroll_owed and _lacks_what_we_signed(unit, peer):
+            peer.enroll_owed = True
+            emit(unit, "federation.handshake.owed", source=JOB, peer_id=peer_id)
     unit.session.flush()
     if attempt.crl is not None or attempt.crl_error is not None:
         crls.keep(unit, peer_id, attempt.crl, error=attempt.crl_error)

@@ -24,11 +24,13 @@ from sqlalchemy import Index, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.errors import WrongUsage
+from fedtui.core.record.events import emit
 from fedtui.core.runtime import urls
 from fedtui.core.runtime.database import Base
 from fedtui.core.runtime.types import Id, Json, Text_, Time, new_id
 from fedtui.core.runtime.unit import Unit
 
+SOURCE = "tokens"
 TOKEN_PREFIX = "ft1"  # noqa: S105 - the public first characters, not a secret
 INVITE_PREFIX = "fi1"
 ENTROPY_BYTES = 32
@@ -137,8 +139,11 @@ def expire(unit: Unit) -> int:
         update(AcceptanceToken)
         .where(AcceptanceToken.state == "issued", AcceptanceToken.expires_at <= unit.now)
         .values(state="expired", ended_at=unit.now)
-        .returning(AcceptanceToken.id)
+        .returning(AcceptanceToken.peer_id, AcceptanceToken.expires_at)
     ).all()
+    for row in ended:
+        emit(unit, "federation.peer.token_expired", source=SOURCE, peer_id=row.peer_id,
+             expires_at=row.expires_at.isoformat())  # fmt: skip
     return len(ended)
 
 

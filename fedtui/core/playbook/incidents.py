@@ -144,8 +144,9 @@ def note(unit: Unit, incident_id: str, text: str) -> None:
             cause=f"A note is 1 to {NOTE_LIMIT} characters.",
             code="note_invalid",
         )
-    working(unit, incident_id)
+    row = working(unit, incident_id)
     write(unit, incident_id, "note", {"text": said})
+    emit(unit, "system.incident.noted", source=SOURCE, peer_id=row.peer_id, incident_id=row.id)
 
 
 def close(unit: Unit, incident_id: str, outcome: str, reason: str = "") -> Incident:

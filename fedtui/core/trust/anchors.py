@@ -6,10 +6,13 @@ present. Behind a proxy that terminates TLS they are two: the peer's own CA is t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cryptography import x509
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from fedtui.core.record.events import emit
 from fedtui.core.runtime.database import Base
 from fedtui.core.runtime.types import Text_, Time
 from fedtui.core.runtime.unit import Unit
@@ -17,6 +20,8 @@ from fedtui.core.trust.x509_reading import fingerprint, read_certificates, to_pe
 
 ISSUER = "issuer"
 """The source of a CA that signs what this node presents to the peer, and that no server is taken by."""
+
+SOURCE = "trust"
 
 
 class TrustAnchor(Base):
@@ -49,19 +54,36 @@ def add(unit: Unit, peer_id: str, certificate: x509.Certificate, *, source: str)
                 added_at=unit.now,
             )
         )
-    elif known.source == ISSUER:
+    elif known.source == ISSUER != source:
         known.source = source
+    else:
+        return
     unit.session.flush()
+    emit(unit, "federation.peer.anchor_added", source=SOURCE, peer_id=peer_id, fingerprint=value, by=source)
 
 
 def forget(unit: Unit, peer_id: str) -> None:
     """Trust none of the peer's anchors any longer."""
-    unit.session.execute(delete(TrustAnchor).where(TrustAnchor.peer_id == peer_id))
+    gone = unit.session.scalars(
+        delete(TrustAnchor).where(TrustAnchor.peer_id == peer_id).returning(TrustAnchor.fingerprint)
+    ).all()
+    _tell_removed(unit, peer_id, gone)
 
 
 def only_issuers(unit: Unit, peer_id: str) -> None:
     """Take no server by the peer's anchors any longer. What they signed for this node to present stays good."""
-    unit.session.execute(update(TrustAnchor).where(TrustAnchor.peer_id == peer_id).values(source=ISSUER))
+    gone = unit.session.scalars(
+        update(TrustAnchor)
+        .where(TrustAnchor.peer_id == peer_id, TrustAnchor.source != ISSUER)
+        .values(source=ISSUER)
+        .returning(TrustAnchor.fingerprint)
+    ).all()
+    _tell_removed(unit, peer_id, gone)
+
+
+def _tell_removed(unit: Unit, peer_id: str, gone: Sequence[str]) -> None:
+    if gone:
+        emit(unit, "federation.peer.anchors_removed", source=SOURCE, peer_id=peer_id, fingerprints=sorted(gone))
 
 
 def of_peer(session: Session, peer_id: str) -> list[TrustAnchor]:

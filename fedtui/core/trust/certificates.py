@@ -200,6 +200,7 @@ def first_use(unit: Unit, certificate_id: str) -> None:
         return
     row.first_used_at = unit.now
     unit.session.flush()
+    emit(unit, "federation.certificate.first_used", source="certificates", peer_id=row.peer_id, serial=row.serial)
     if row.peer_id is not None:
         supersede(unit, _inbound_of(row.peer_id) & (Certificate.id < row.id))
 

@@ -9,12 +9,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from fedtui.core.record.events import emit
 from fedtui.core.runtime.database import Base
 from fedtui.core.runtime.types import Text_, Time
 from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust import anchors
 from fedtui.core.trust.x509_reading import UNREADABLE, fingerprint, issued_by
 
+SOURCE = "trust"
 FETCH_EVERY = timedelta(hours=1)
 LARGEST = 1024 * 1024
 
@@ -61,9 +63,14 @@ def keep(unit: Unit, peer_id: str, fetched: Fetched | None, *, error: str | None
     if row is None:
         row = PeerCrl(peer_id=peer_id, revoked=0, covers=False, tried_at=unit.now)
         unit.session.add(row)
+    before, failed = row.revoked, row.error is not None
     row.tried_at = unit.now
     row.error = error if fetched is None else _take(unit, row, fetched)
     unit.session.flush()
+    if row.error is not None and not failed:
+        emit(unit, "federation.peer.crl_failed", source=SOURCE, peer_id=peer_id, error=row.error)
+    elif row.error is None and (failed or row.revoked != before):
+        emit(unit, "federation.peer.crl_changed", source=SOURCE, peer_id=peer_id, before=before, revoked=row.revoked)
     return row.error
 
 
