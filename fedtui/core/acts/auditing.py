@@ -87,7 +87,10 @@ def _payload(row: Event) -> dict[str, Any]:
 
 def _approvals(session: Session, same: Sequence[str], since: datetime, until: datetime) -> Rows:
     open_then = or_(Approval.decided_at.is_(None), Approval.decided_at >= since)
-    query = select(Approval).where(Approval.peer_id.in_(same), Approval.requested_at <= until, open_then)
+    # A proposal was asked for before there was a peer: it is known by what it caused.
+    caused = select(Event.correlation_id).where(Event.peer_id.in_(same), Event.kind == "federation.peer.proposed")
+    about = or_(Approval.peer_id.in_(same), Approval.correlation_id.in_(caused))
+    query = select(Approval).where(about, Approval.requested_at <= until, open_then)
     names = ("id", "action", "summary", "status", "reason", "requested_by", "requested_at", "decided_by", "decided_at",
              "decision_reason", "finished_at", "correlation_id")  # fmt: skip
     return [_columns(row, *names) for row in session.scalars(query.order_by(Approval.id))]

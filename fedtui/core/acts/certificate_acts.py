@@ -322,7 +322,6 @@ def request_for(site: Site, actor: Actor, wanted: str) -> Mapping[str, Any]:
         operators.require(unit.session, actor.name, operators.MANAGE_PEERS)
         peer = _in_service(unit, {"peer": wanted})
         row = credentials.prepare(unit, site.vault, peer.id, common_name=site.name)
-        emit(unit, "federation.certificate.requested", source=SOURCE, peer_id=peer.id, key=row.key_fingerprint)
         return {"peer_id": peer.id, "csr_pem": row.csr_pem, "key_fingerprint": row.key_fingerprint}
 
 

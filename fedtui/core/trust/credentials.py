@@ -20,6 +20,7 @@ from sqlalchemy import Index, Select, and_, select, text, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.errors import Refused, WrongUsage
+from fedtui.core.record.events import emit
 from fedtui.core.runtime.database import Base
 from fedtui.core.runtime.types import Id, Text_, Time, new_id
 from fedtui.core.runtime.unit import Unit
@@ -31,6 +32,7 @@ from fedtui.core.trust.vault import Owner, SealedValue, Vault, VaultUnreadable
 from fedtui.core.trust.x509_reading import chains_to, key_fingerprint, presentable, read_certificates, read_csr, to_pem
 
 log = logging.getLogger(__name__)
+SOURCE = "certificates"
 PARTIAL = "[PeerClient] partial mTLS config — cert_pem=%s, key_pem=%s; %s"
 """The line that operators search for (domain, section 4)."""
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
@@ -86,7 +88,9 @@ def prepare(unit: Unit, vault: Vault, peer_id: str, *, common_name: str) -> Cred
             return waiting
         waiting.state = "retired"
     key = new_key()
-    return _add(unit, vault, peer_id, signing_request(key, common_name), key.public_key(), key_pem(key))
+    row = _add(unit, vault, peer_id, signing_request(key, common_name), key.public_key(), key_pem(key))
+    emit(unit, "federation.certificate.requested", source=SOURCE, peer_id=peer_id, key=row.key_fingerprint)
+    return row
 
 
 def pending(session: Session, peer_id: str) -> Credential | None:
