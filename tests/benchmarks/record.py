@@ -1,0 +1,167 @@
+"""What the record costs: emitting, sealing, verifying, and looking for events among many.
+
+Run it by hand: `python -m tests.benchmarks.record [EVENTS]`, 100,000 by default. Prints a Markdown table.
+Times are of CPU; what a commit waits for the disk is not in them.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import insert
+
+from fedtui.core.acts import jobs
+from fedtui.core.node import Node, init_node
+from fedtui.core.record import events, following, listing
+from fedtui.core.record.events import KINDS, Event, Wanted, emit
+from fedtui.core.runtime import settings
+from fedtui.core.runtime.actor import Actor
+from fedtui.core.runtime.types import new_id
+
+ACTOR = Actor("operator", "bench", origin="bench")
+UNITS, IN_ONE = 500, 5_000
+AT_ONCE = 20_000
+ROUNDS = 5
+
+
+def main() -> None:
+    """Measure, print the table."""
+    many = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    with tempfile.TemporaryDirectory() as place, opened(Path(place)) as node:
+        say(f"| with {many:,} events | |")
+        say("|---|---|")
+        emitting(node)
+        fill(node, many)
+        seconds, sealed = timed(lambda: jobs.sealing(node)["sealed"])
+        say(f"| sealing, a thousand in each transaction | {sealed / seconds:,.0f} events/s |")
+        before = peak()
+        seconds, verdict = timed(node.verify_events)
+        assert verdict.ok
+        say(f"| verifying all of it | {verdict.sealed / seconds:,.0f} events/s |")
+        say(f"| memory that verifying added, at its peak | {peak() - before:.0f} MiB |")
+        looking(node, many)
+
+
+@contextmanager
+def opened(place: Path) -> Iterator[Node]:
+    """A node of its own."""
+    home = {"FEDTUI_HOME": str(place / "bench"), "FEDTUI_OPERATOR": "bench"}
+    node = init_node(settings.load(home), name="bench", url="https://bench.example")
+    try:
+        yield node
+    finally:
+        node.close()
+
+
+def emitting(node: Node) -> None:
+    """One event by one."""
+
+    def by_unit() -> None:
+        for number in range(UNITS):
+            with node.unit(ACTOR) as unit:
+                emit(unit, "system.act", source="bench", number=number)
+
+    def in_one() -> None:
+        with node.unit(ACTOR) as unit:
+            for number in range(IN_ONE):
+                emit(unit, "system.act", source="bench", number=number)
+
+    say(f"| emitting, each in a unit of its own | {UNITS / timed(by_unit)[0]:,.0f} events/s |")
+    say(f"| emitting, all in one unit | {IN_ONE / timed(in_one)[0]:,.0f} events/s |")
+
+
+def fill(node: Node, many: int) -> None:
+    """So many events of all kinds, a second apart, as the set-based sweep inserts them."""
+    kinds, begin = sorted(KINDS), node.clock.now() - timedelta(seconds=many)
+    seconds = 0.0
+    for first in range(0, many, AT_ONCE):
+        rows = [row(number, kinds[number % len(kinds)], begin) for number in range(first, min(first + AT_ONCE, many))]
+
+        def write(rows: list[dict[str, Any]] = rows) -> None:
+            with node.unit(ACTOR) as unit:
+                unit.session.execute(insert(Event), rows)
+
+        seconds += timed(write)[0]
+    say(f"| inserting many by one statement | {many / seconds:,.0f} events/s |")
+
+
+def row(number: int, kind: str, begin: Any) -> dict[str, Any]:
+    """An event as it is stored."""
+    return {
+        "id": new_id(),
+        "kind": kind,
+        "severity": KINDS[kind],
+        "source": "bench",
+        "peer_id": f"peer-{number % 1000}",
+        "actor": "bench",
+        "uid": 0,
+        "origin": "bench",
+        "correlation_id": f"act-{number // 4}",
+        "payload": {"number": number, "said": "something of the usual length happened"},
+        "emitted_at": begin + timedelta(seconds=number),
+    }
+
+
+def looking(node: Node, many: int) -> None:
+    """What the console and the command line ask for."""
+    now = node.clock.now()
+    asked: dict[str, Callable[[Any], object]] = {
+        "the newest 50 as lines": lambda session: listing.page(session),
+        "50 lines from the middle": lambda session: listing.page(session, offset=0, after=("01",), sort="oldest"),
+        "the number of lines": lambda session: listing.count(session),
+        "50 lines, filtered by text": lambda session: listing.page(session, text="revoked"),
+        "a filter that nothing matches": lambda session: listing.page(session, text="no such thing"),
+        "the newest 100 of one peer": lambda session: events.recent(session, peer_id="peer-7"),
+        "the newest 100 that are high or critical": lambda session: events.recent(session, severity="high"),
+        "one correlation": lambda session: events.recent(session, correlation_id=f"act-{many // 8}"),
+        "100 of an hour in the middle": lambda session: events.recent(
+            session, since=now - timedelta(seconds=many // 2), until=now - timedelta(seconds=many // 2 - 3600)
+        ),
+        "the newest hour of a kind": lambda session: events.recent(
+            session, kind="federation.peer.revoked", since=now - timedelta(hours=1)
+        ),
+    }
+    for name, ask in asked.items():
+        best = min(timed(partial(reading, node, ask))[0] for _ in range(ROUNDS))
+        say(f"| {name} | {best * 1000:.1f} ms |")
+    follower = following.Follower(node.database, Wanted())
+    follower.begin(1)
+    best = min(timed(follower.more)[0] for _ in range(ROUNDS))
+    say(f"| a follower's look when nothing is new | {best * 1000:.1f} ms |")
+
+
+def reading(node: Node, ask: Callable[[Any], object]) -> None:
+    """Ask in a read transaction of its own."""
+    with node.read() as session:
+        ask(session)
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds of CPU it took, which other programs on the machine do not change, and what it gave."""
+    begin = time.process_time()
+    found = work()
+    return time.process_time() - begin, found
+
+
+def peak() -> float:
+    """The most memory that this process has had, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def say(line: str) -> None:
+    """One row of the table."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
