@@ -126,6 +126,7 @@ def working(unit: Unit, incident_id: str) -> Incident:
             fix="Begin another: fedtui doctor --guided",
             code="incident_closed",
         )
+    unit.join(row.correlation_id)
     if row.owner != unit.actor.name:
         write(unit, row.id, "taken_over", {"from": row.owner, "by": unit.actor.name})
         emit(unit, "system.incident.taken_over", source=SOURCE, peer_id=row.peer_id, incident_id=row.id,

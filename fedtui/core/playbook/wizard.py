@@ -21,6 +21,7 @@ from fedtui.core.playbook.incidents import Incident
 from fedtui.core.playbook.model import Finding, Fix
 from fedtui.core.playbook.survey import Wanted
 from fedtui.core.runtime.actor import Actor
+from fedtui.core.runtime.correlation import correlated
 from fedtui.core.trust.site import Site
 
 STEPS = ("look", "cause", "mend", "wait", "prove", "done")
@@ -96,13 +97,14 @@ def mend(site: Site, table: ActTable, actor: Actor, incident_id: str, fix: Fix) 
     A fix without an act is for a person; it is written down as theirs to do.
     """
     with site.unit(actor) as unit:
-        incidents.working(unit, incident_id)
+        incident = incidents.working(unit, incident_id)
     outcome: dict[str, Any] = {"title": fix.title, "action": fix.action or None, "params": dict(fix.params)}
     if not fix.action or fix.where == "there":
         outcome |= {"outcome": "by_hand", "command": fix.command, "where": fix.where}
     else:
         try:
-            done = gate.request(site, table, actor, fix.action, fix.params, reason=f"incident {incident_id[:13]}")
+            with correlated(incident.correlation_id):
+                done = gate.request(site, table, actor, fix.action, fix.params, reason=f"incident {incident_id[:13]}")
         except Problem as problem:
             outcome |= {"outcome": "failed", "problem": problem.as_dict()}
         else:
