@@ -6,9 +6,9 @@ What was shown is known instead by its seal, and by name until it has one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from fedtui.core.record.events import Event, Wanted, newest
@@ -31,23 +31,32 @@ class Follower:
         """The newest that are there, oldest of them first; those before them count as shown."""
         with self._database.reading() as session:
             found = newest(session, self._wanted, limit=limit)
-            self._remember(session)
+            self._remember(session, self._unsealed(session))
         return found[::-1]
 
     def more(self) -> list[Event]:
         """What was committed since the last call."""
-        fresh = or_(Event.seal > self._sealed_through, Event.seal.is_(None))
         with self._database.reading() as session:
-            query = self._wanted.narrow(select(Event)).where(fresh).order_by(Event.id)
-            found = [event for event in session.scalars(query) if event.id not in self._shown]
-            self._remember(session)
+            sealed = session.scalars(select(Event.id).where(Event.seal > self._sealed_through)).all()
+            unsealed = self._unsealed(session)
+            fresh = sorted({*sealed, *unsealed} - self._shown)
+            found = [
+                event for at in range(0, len(fresh), PAGE) for event in self._named(session, fresh[at : at + PAGE])
+            ]
+            self._remember(session, unsealed)
         return found
 
-    def _remember(self, session: Session) -> None:
+    def _named(self, session: Session, ids: Sequence[str]) -> Sequence[Event]:
+        query = self._wanted.narrow(select(Event)).where(Event.id.in_(ids)).order_by(Event.id)
+        return session.scalars(query).all()
+
+    def _unsealed(self, session: Session) -> frozenset[str]:
+        return frozenset(session.scalars(select(Event.id).where(Event.seal.is_(None))))
+
+    def _remember(self, session: Session, unsealed: frozenset[str]) -> None:
         """In the same look at the database: an event has a seal up to this one, or is named."""
         self._sealed_through = session.scalar(select(func.max(Seal.seq))) or 0
-        unsealed = self._wanted.narrow(select(Event.id)).where(Event.seal.is_(None))
-        self._shown = frozenset(session.scalars(unsealed))
+        self._shown = unsealed
 
 
 def pages(database: Database, wanted: Wanted) -> Iterator[list[Event]]:

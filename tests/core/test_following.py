@@ -1,0 +1,72 @@
+"""Following the record: every event once, however and in whatever order events are committed and sealed."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+
+from fedtui.core.acts import jobs
+from fedtui.core.node import Node
+from fedtui.core.record.events import Wanted, emit
+from fedtui.core.record.following import Follower, pages
+from fedtui.core.runtime.actor import Actor
+
+ADA = Actor("operator", "ada")
+
+
+def happened(node: Node, *numbers: int, kind: str = "system.act") -> None:
+    with node.unit(ADA) as unit:
+        for number in numbers:
+            emit(unit, kind, source="test", number=number)
+
+
+def numbers(found: object) -> list[int]:
+    return [event.payload["number"] for event in found]  # type: ignore[attr-defined]
+
+
+def test_each_event_once_before_and_after_its_seal(node: Node) -> None:
+    """Events are given when they are committed, and not again when they get their seal, nor after retention."""
+    happened(node, 1, 2, 3)
+    follower = Follower(node.database, Wanted(source="test"))
+    assert numbers(follower.begin(2)) == [2, 3]
+    happened(node, 4)
+    jobs.sealing(node)
+    happened(node, 5)
+    assert numbers(follower.more()) == [4, 5]
+    assert follower.more() == []
+    jobs.sealing(node)
+    assert follower.more() == []
+    happened(node, 6)
+    jobs.sealing(node)
+    jobs.sealing(node)
+    assert numbers(follower.more()) == [6], "committed and sealed between two looks"
+
+
+def test_what_commits_late_with_an_older_id_is_given(node: Node) -> None:
+    """An event whose id sorts before all that were shown is given once it is committed."""
+    happened(node, 1)
+    follower = Follower(node.database, Wanted(source="test"))
+    follower.begin(10)
+    happened(node, 2)
+    assert numbers(follower.more()) == [2]
+    jobs.sealing(node)
+    with node.database.writing() as session:
+        session.execute(
+            text("INSERT INTO events SELECT '01000000-0000-7000-8000-000000000001', kind, severity, source, peer_id,"
+                 " actor, uid, origin, correlation_id, '{\"number\": 0}', emitted_at, NULL FROM events"
+                 " WHERE source = 'test' LIMIT 1")
+        )  # fmt: skip
+    assert numbers(follower.more()) == [0]
+    jobs.sealing(node)
+    assert follower.more() == []
+
+
+def test_only_what_is_wanted(node: Node) -> None:
+    """The filter holds for what comes, too; what it leaves out does not come back."""
+    follower = Follower(node.database, Wanted(kind="system.act"))
+    follower.begin(0)
+    happened(node, 1, kind="system.notice.failed")
+    happened(node, 2)
+    assert numbers(follower.more()) == [2]
+    jobs.sealing(node)
+    assert follower.more() == []
+    assert numbers(one for page in pages(node.database, Wanted(source="test")) for one in page) == [1, 2]
