@@ -37,6 +37,7 @@ from fedtui.core.trust.x509_reading import Described, described, read_der
 log = logging.getLogger(__name__)
 WRITE_SECONDS = 2.0
 """How long counts stay in memory."""
+SERVER_REFUSED, MISMATCH = "server_certificate_refused", "protocol_mismatch"
 HANDSHAKE_CODES: Sequence[tuple[str, str]] = (
     ("certificate has expired", "cert_expired"),
     ("certificate is not yet valid", "cert_not_yet_valid"),
@@ -45,8 +46,16 @@ HANDSHAKE_CODES: Sequence[tuple[str, str]] = (
     ("unable to get local issuer certificate", "trust_chain_mismatch"),
     ("certificate signature failure", "cert_chain_invalid"),
     ("certificate", "cert_chain_invalid"),
+    ("ALERT_UNKNOWN_CA", SERVER_REFUSED),
+    ("ALERT_BAD_CERTIFICATE", SERVER_REFUSED),
+    ("ALERT_CERTIFICATE", SERVER_REFUSED),
+    ("ALERT_UNSUPPORTED_CERTIFICATE", SERVER_REFUSED),
+    ("UNSUPPORTED_PROTOCOL", MISMATCH),
+    ("ALERT_PROTOCOL_VERSION", MISMATCH),
+    ("NO_SHARED_CIPHER", MISMATCH),
 )
-"""What OpenSSL says of a client certificate that it does not take, and the playbook's cause code for it."""
+"""What OpenSSL says of a client certificate that it does not take, and the playbook's cause code for it; then what a
+caller says that does not take ours, and how the two may fail to agree on TLS at all."""
 
 
 class Gatekeeper:
@@ -128,7 +137,8 @@ class Gatekeeper:
         await self._keep(answer.judgement)
 
     async def handshake_refused(self, address: str, reason: str, presented: x509.Certificate | None) -> str | None:
-        """TLS turned a client away for its certificate: the reason stands here or nowhere. Its code, if it is that."""
+        """TLS with a caller failed over a certificate or a version: the reason stands here or nowhere. Its code, if
+        it is one of those."""
         code = next((code for words, code in HANDSHAKE_CODES if words in reason), None)
         if code is None:
             return None
@@ -136,7 +146,12 @@ class Gatekeeper:
             (decisions.HANDSHAKE, code, address, presented),
             address_key(address),
             lambda unit: decisions.store_handshake(
-                unit, code=code, detail=reason, source_ip=address, presented=presented
+                unit,
+                code=code,
+                detail=reason,
+                source_ip=address,
+                presented=presented,
+                check="tls" if code in (SERVER_REFUSED, MISMATCH) else "client_certificate",
             ),
         )
         return code

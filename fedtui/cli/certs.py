@@ -28,10 +28,10 @@ Wait = Annotated[bool, typer.Option("--wait", help="Wait for the decision and th
 def certs_list(limit: Limit = 100) -> None:
     """Every certificate, what will hurt first on top."""
     from fedtui.core.acts import shapes
-    from fedtui.core.trust import certificates
 
     with viewing() as (_node, session):
-        rows = [shapes.certificate(session, row) for row in certificates.listing(session, limit=limit)]
+        rows = shapes.certificates(session, limit=limit)
+    lines = [{**row, "pair": row["problem"] or row["pair"].replace("none", "") or None} for row in rows]
     columns = (
         ("serial", "SERIAL"),
         ("direction", "DIRECTION"),
@@ -42,7 +42,7 @@ def certs_list(limit: Limit = 100) -> None:
         ("superseded_at", "REPLACED"),
         ("revoked_at", "REVOKED"),
     )
-    show(rows, lambda: table(rows, columns, empty="No certificates."))
+    show(rows, lambda: table(lines, columns, empty="No certificates."))
 
 
 @certs_app.command("show")

@@ -149,6 +149,8 @@ def describe(line: CertificateLine, now: datetime, _shared: Shared) -> Iterator[
     yield Paragraph("", "")
     if line.problem is not None:
         yield Paragraph("Pair", PROBLEMS.get(line.problem, line.problem), "bad")
+    elif line.direction == "outbound" and not line.over:
+        yield Paragraph("Pair", "complete: the certificate and its private key")
     cell = left(line, now)
     until = f" ({line.not_after:%F %H:%M} UTC)" if line.not_after else ""
     yield Paragraph("Left", f"{cell.text}{until}", cell.style)
@@ -187,11 +189,25 @@ def describe_record(record: CertificateRecord, now: datetime) -> Iterator[Paragr
             yield Paragraph("", f"  {'   ' * depth}{one['fingerprint']}", "dim")
     yield from _renewal(record, now)
     yield from _crl(record.crl, now)
-    if record.refused:
+    if record.listed is not None:
         yield Paragraph("", "")
-        yield Paragraph("Turned away", "calls of this peer that were refused for a certificate")
-        for one in record.refused:
-            yield Paragraph("", f"  {ago(one['last_at'], now):>7} ago  {one['code']}  {one['id'][:13]}", "bad")
+        told = f"{record.listed} revoked; served at /crl, signed anew each hour and at each revocation"
+        yield Paragraph("CRL", told)
+    yield from _refused(record, now)
+
+
+def _refused(record: CertificateRecord, now: datetime) -> Iterator[Paragraph]:
+    if not record.refused:
+        return
+    of_peer = (record.shape or {}).get("peer_id") is not None or record.shape is None
+    what_for = "calls of this peer that were refused for a certificate" if of_peer else "TLS handshakes that failed"
+    yield Paragraph("", "")
+    yield Paragraph("Turned away", what_for)
+    for one in record.refused:
+        yield Paragraph("", f"  {ago(one['last_at'], now):>7} ago  {one['code']}  {one['id'][:13]}", "bad")
+        caller = one["context"]["caller"]
+        shown = f": {caller['subject']}, by {caller['issuer']}" if caller.get("subject") else ""
+        yield Paragraph("", f"  {'':11}  from {caller['source_ip']}{shown}", "dim")
 
 
 def _renewal(record: CertificateRecord, now: datetime) -> Iterator[Paragraph]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from fedtui.screens.widgets.clean import wrap
+from fedtui.screens.widgets.clean import wrap_indented
 from fedtui.screens.widgets.columns import Cell, Column
 from fedtui.screens.widgets.paint import Line, Part, drawable
 
@@ -73,7 +73,7 @@ def paragraph_lines(paragraphs: Iterable[Paragraph], width: int) -> list[Line]:
     for label, text, style in paragraphs:
         indent = LABEL if label else 0
         room = max(width - indent, 8)
-        for number, piece in enumerate(wrap(drawable(text), room)):
+        for number, piece in enumerate(wrap_indented(drawable(text), room)):
             head = (Part(0, LABEL - 1, label, "dim"),) if label and number == 0 else ()
             lines.append(Line((*head, Part(indent, room, piece, style))))
     return lines

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,7 +18,7 @@ from sqlalchemy import delete, select, update
 
 from fedtui import daemon
 from fedtui.core.access import decisions
-from fedtui.core.acts import jobs, renewing
+from fedtui.core.acts import jobs, overview, renewing
 from fedtui.core.errors import Refused, RemoteFailed, WrongUsage
 from fedtui.core.node import Node
 from fedtui.core.peering import heartbeats, peers
@@ -534,6 +536,38 @@ def test_a_refused_handshake_is_kept_with_what_was_presented(served: Served, ver
     caller = kept_of(served.node).context["caller"]
     assert (caller["subject"], caller["issuer"]) == ("CN=fed:stranger", "CN=fed:stranger")
     assert caller["fingerprint"] == fingerprint(stranger)
+
+
+def _distrustful() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+def _outdated() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.set_ciphers("AES128-GCM-SHA256")
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+@pytest.mark.parametrize(
+    ("caller", "code"), [(_distrustful, "server_certificate_refused"), (_outdated, "protocol_mismatch")]
+)
+def test_a_caller_that_does_not_take_us_is_on_record(
+    served: Served, caller: Callable[[], ssl.SSLContext], code: str
+) -> None:
+    """One that does not trust our CA and says so, and one with which no common TLS is to be had."""
+    host, _, port = served.node.url.removeprefix("https://").rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as plain, pytest.raises(OSError):
+        caller().wrap_socket(plain, server_hostname=host)
+    kept = kept_of(served.node)
+    assert (kept.code, kept.call, kept.context["caller"]["source_ip"]) == (code, "tls", host)
+    assert [(one["check"], one["passed"]) for one in kept.checks] == [("tls", False)]
+    with served.node.read() as session:
+        server = certificates.current_server(session)
+        assert server is not None
+        record = overview.certificate_record(session, served.node, server.id)
+    assert record is not None
+    assert [one["id"] for one in record.refused] == [kept.id]
 
 
 def test_a_certificate_that_ran_out_names_its_peer(served: Served) -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import insert
 
+from fedtui.core.acts import shapes
 from fedtui.core.node import Node
 from fedtui.core.peering import certificate_listing as listing
 from fedtui.core.peering.certificate_listing import SORTS, CertificateLine
@@ -113,3 +114,15 @@ def test_what_hurts_stands_above_what_is_over(crowd: Node) -> None:
     ranks = [2 if line.over else 0 if line.problem else 1 for line in signed]
     assert ranks == sorted(ranks)
     assert [line.rank for line in signed] == ranks
+
+
+def test_the_command_line_lists_half_a_pair_too(crowd: Node) -> None:
+    """`certs list`: requests that wait for a certificate on top, with the contract's keys; no more than asked for."""
+    with crowd.read() as session:
+        waiting = [line.id for line in listing.unsigned(session)]
+        listed = shapes.certificates(session, limit=9)
+        assert len(shapes.certificates(session, limit=3)) == 3
+    assert [one["id"] for one in listed[:7]] == waiting
+    assert {one["problem"] for one in listed[:7]} == {"cert_missing"}
+    assert len(listed) == 9
+    assert len({frozenset(one) for one in listed}) == 1, "every line has the same keys"

@@ -8,7 +8,7 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -86,9 +86,11 @@ def authority(name: str = "a test CA") -> Authority:
 
 @contextmanager
 def serving(
-    context: ssl.SSLContext | None, answer: bytes = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+    context: ssl.SSLContext | None,
+    answer: bytes = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+    before: Callable[[ssl.SSLSocket], object] = lambda _connection: None,
 ) -> Iterator[int]:
-    """A server that shakes hands as `context` says, answers once, and closes; its port."""
+    """A server that shakes hands as `context` says, does what comes `before`, answers once, and closes; its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def run() -> None:
@@ -105,6 +107,7 @@ def serving(
                         continue
                     with context.wrap_socket(connection, server_side=True) as secured:
                         secured.recv(1)
+                        before(secured)
                         secured.sendall(answer)
 
         thread = threading.Thread(target=run, daemon=True)
@@ -326,6 +329,28 @@ def test_our_certificate_rejected_is_told_from_theirs(version: ssl.TLSVersion, t
     with serving(context) as port:
         report = probed(port, Trusted([ca.certificate]), pair=(to_pem(ours), key_pem(our_key)))
     assert (codes(report), report.accepts_ours) == (["own_certificate_rejected"], False)
+
+
+def test_a_server_that_is_slow_to_answer_is_not_one_that_rejects(tmp_path: Path) -> None:
+    """It takes our certificate and then says nothing in time: a time-out, and no verdict on what we present."""
+    ca = authority()
+    leaf, key = ca.leaf()
+    context = server(leaf, key, ca.certificate, folder=tmp_path)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.load_verify_locations(cadata=to_pem(ca.certificate))
+    ours, our_key = ca.leaf(usage=ExtendedKeyUsageOID.CLIENT_AUTH)
+    never = threading.Event()
+
+    def hold_back(connection: ssl.SSLSocket) -> None:
+        if connection.getpeercert(binary_form=True):
+            never.wait(10)
+
+    with serving(context, before=hold_back) as port:
+        report = probed(
+            port, Trusted([ca.certificate]), pair=(to_pem(ours), key_pem(our_key)), timeout=timedelta(seconds=2)
+        )
+        never.set()
+    assert (codes(report), report.accepts_ours) == (["timeout"], None)
 
 
 HOSTS = st.from_regex(r"([a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?\.){1,3}[a-z][a-z0-9]{0,8}", fullmatch=True)

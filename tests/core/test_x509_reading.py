@@ -195,3 +195,14 @@ def test_what_is_too_long_is_not_parsed(node: Node) -> None:
         read_csr(VALID + padding)
     with pytest.raises(WrongUsage, match="bundle"):
         read_certificates(ca(node).cert_pem + padding, field="bundle")
+
+
+@pytest.mark.parametrize("text", ["", "root:x:0:0", "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n"])
+def test_what_is_no_pem_is_told_in_words_of_our_own(text: str) -> None:
+    """No link into a library's documentation, and nothing of what was given."""
+    for read in (lambda: read_certificates(text, field="cert"), lambda: read_csr(text)):
+        with pytest.raises(WrongUsage) as caught:
+            read()
+        assert caught.value.cause
+        assert "http" not in caught.value.cause
+        assert "root:" not in str(caught.value)

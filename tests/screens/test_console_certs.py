@@ -86,9 +86,12 @@ def in_full(line: CertificateLine) -> CertificateRecord:
              "last_error": "remote_refused: Nothing listens at the peer's address."}  # fmt: skip
     crl = {"this_update": NOW - timedelta(minutes=50), "next_update": NOW + timedelta(hours=23), "revoked": 2,
            "covers": True, "error": None}  # fmt: skip
-    turned = {"id": "01950000-0000-7000-a000-000000000009", "code": "cert_expired", "last_at": NOW - timedelta(hours=2)}
+    caller = {"source_ip": "192.0.2.9", "subject": "CN=fed:b", "issuer": "CN=alpha CA"}
+    turned = {"id": "01950000-0000-7000-a000-000000000009", "code": "cert_expired", "last_at": NOW - timedelta(hours=2),
+              "context": {"caller": caller}}  # fmt: skip
     return CertificateRecord(
-        shape={"problem": line.problem}, chain=chain, broken=line.problem, renewal=waits, crl=crl, refused=[turned],
+        shape={"problem": line.problem, "peer_id": line.peer_id}, chain=chain,
+        broken=line.problem, renewal=waits, crl=crl, refused=[turned],
         public_pem="-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
         offered=line.direction == "inbound",
     )  # fmt: skip

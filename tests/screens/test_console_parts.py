@@ -19,7 +19,7 @@ from rich.cells import cell_len
 from fedtui.screens.aside import Aside
 from fedtui.screens.terminal import ascii_only, over_ssh
 from fedtui.screens.trouble import STALE_AFTER, Pulse
-from fedtui.screens.widgets.clean import clean, fit, to_ascii, wrap
+from fedtui.screens.widgets.clean import clean, fit, to_ascii, wrap, wrap_indented
 from fedtui.screens.widgets.columns import Cell, Column, place
 from fedtui.screens.widgets.paint import Line, Part, row
 from fedtui.screens.widgets.reading import Query, Want, look
@@ -250,3 +250,17 @@ def test_ssh_is_told_by_its_variables() -> None:
 def test_ages_in_the_largest_unit_that_fits(seconds: int, text: str) -> None:
     """An age is a number and a unit; a clock that went back shows no negative age."""
     assert ago(NOW - timedelta(seconds=seconds), NOW) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "lines"),
+    [
+        ("   └─ a b", 40, ["   └─ a b"]),
+        ("  one two three", 9, ["  one two", "  three"]),
+        ("", 9, [""]),
+        (" " * 40 + "deep", 8, ["  deep"]),
+    ],
+)
+def test_what_stands_in_a_tree_stays_in_it(text: str, width: int, lines: list[str]) -> None:
+    """The spaces that a text begins with stand before every line of it, and never take more than a quarter."""
+    assert wrap_indented(text, width) == lines

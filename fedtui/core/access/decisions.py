@@ -96,7 +96,13 @@ def store(unit: Unit, judgement: Judgement) -> str:
 
 
 def store_handshake(
-    unit: Unit, *, code: str, detail: str, source_ip: str, presented: x509.Certificate | None = None
+    unit: Unit,
+    *,
+    code: str,
+    detail: str,
+    source_ip: str,
+    presented: x509.Certificate | None = None,
+    check: str = "client_certificate",
 ) -> str:
     """Keep what TLS refused: the remote saw a disconnect, and this is the only place where the reason stands.
 
@@ -114,7 +120,7 @@ def store_handshake(
         answered=None,
         peer_id=known.peer_id if known is not None else None,
         context={"caller": _plain({**shown, "source_ip": source_ip})},
-        checks=[{"check": "client_certificate", "passed": False, "detail": _plain(detail)}],
+        checks=[{"check": check, "passed": False, "detail": _plain(detail)}],
         times=1,
         last_at=unit.now,
     )
@@ -162,11 +168,12 @@ def listing(
     peer_id: str | None = None,
     grant_id: str | None = None,
     refused_only: bool = False,
+    call: str | None = None,
     limit: int = 100,
 ) -> list[Decision]:
     """Decisions, newest first."""
     query = select(Decision).order_by(Decision.id.desc()).limit(limit)
-    for column, value in ((Decision.peer_id, peer_id), (Decision.grant_id, grant_id)):
+    for column, value in ((Decision.peer_id, peer_id), (Decision.grant_id, grant_id), (Decision.call, call)):
         if value is not None:
             query = query.where(column == value)
     return list(session.scalars(query.where(Decision.allowed.is_(False)) if refused_only else query))

@@ -22,7 +22,7 @@ from fedtui.core.peering.client import endpoint_urls
 from fedtui.core.record import events, notices
 from fedtui.core.record.events import Event
 from fedtui.core.runtime import daemons
-from fedtui.core.trust import anchors, credentials, crls
+from fedtui.core.trust import anchors, credentials, crls, signing
 from fedtui.core.trust.certificates import Certificate
 from fedtui.core.trust.credentials import Credential
 from fedtui.core.trust.looking import key_words
@@ -87,7 +87,8 @@ class CertificateRecord:
 
     `chain` is leaf first, `broken` what is wrong with its pair (`credentials.broken`), `renewal` how a
     failing one stands, `crl` what is kept of the peer's, `refused` the newest calls turned away for a
-    certificate of the peer; `public_pem` is what may be given away.
+    certificate of the peer; `public_pem` is what may be given away. On our CA `listed` counts what its CRL
+    names, and on our CA and server `refused` are the handshakes that came to nothing.
     """
 
     shape: dict[str, Any] | None
@@ -98,6 +99,7 @@ class CertificateRecord:
     refused: list[dict[str, Any]]
     public_pem: str
     offered: bool = False
+    listed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,9 +220,10 @@ def certificate_record(session: Session, site: Site, id: str) -> CertificateReco
             "covers": crl.covers,
             "error": crl.error,
         },
-        refused=_turned_away(session, peer_id) if peer_id is not None else [],
+        refused=_turned_away(session, peer_id) if peer_id is not None else _handshakes(session, row),
         public_pem=row.cert_pem + row.chain_pem if row is not None else credential.csr_pem if credential else "",
         offered=peer is not None and peer.offered_csr_pem is not None,
+        listed=signing.listed_as_revoked(session, site.clock.now()) if row and row.subject_kind == "ca" else None,
     )
 
 
@@ -258,3 +261,10 @@ def _renewal(pending: Credential | None) -> dict[str, Any] | None:
 def _turned_away(session: Session, peer_id: str) -> list[dict[str, Any]]:
     found = decisions.listing(session, peer_id=peer_id, refused_only=True, limit=RECENT_EVENTS)
     return [shapes.decision(one) for one in found if (one.code or "").startswith(("cert_", "trust_"))]
+
+
+def _handshakes(session: Session, row: Certificate | None) -> list[dict[str, Any]]:
+    if row is None or row.direction != "own":
+        return []
+    found = decisions.listing(session, call=decisions.HANDSHAKE, refused_only=True, limit=RECENT_EVENTS)
+    return [shapes.decision(one) for one in found]

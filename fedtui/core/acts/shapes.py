@@ -20,12 +20,15 @@ from fedtui.core.acts.table import ActTable
 from fedtui.core.control import approvals, manager_state, quarantine, waiting
 from fedtui.core.control.approvals import Approval
 from fedtui.core.control.operators import Operator
+from fedtui.core.peering import certificate_listing
+from fedtui.core.peering.certificate_listing import CertificateLine
 from fedtui.core.peering.listing import certificate_expiry
 from fedtui.core.peering.peers import TRANSITIONS, Peer
 from fedtui.core.record import notices
 from fedtui.core.record.events import Event
 from fedtui.core.runtime import daemons, jobs, lease
 from fedtui.core.runtime.jobs import Job
+from fedtui.core.trust import certificates as trust_certificates
 from fedtui.core.trust import credentials
 from fedtui.core.trust.certificates import Certificate
 from fedtui.core.trust.site import Site
@@ -198,6 +201,28 @@ def certificate(session: Session, row: Certificate) -> Shape:
         "problem": row.problem,
         "direction": row.direction,
         "pair": credentials.pair_state(session, row.peer_id) if outbound and row.peer_id else "none",
+    }
+
+
+def certificates(session: Session, *, limit: int) -> list[Shape]:
+    """Every certificate, what will hurt first on top: a request without one is half of a pair already."""
+    waiting = [_unsigned(session, line) for line in certificate_listing.unsigned(session)]
+    rows = trust_certificates.listing(session, limit=limit)
+    return [*waiting, *(certificate(session, row) for row in rows)][:limit]
+
+
+def _unsigned(session: Session, line: CertificateLine) -> Shape:
+    """A request of ours that no peer has signed, with the keys of a certificate: half of a pair."""
+    keys = ("serial", "subject", "fingerprint", "issuer_fingerprint", "not_before", "not_after", "revoked_at",
+            "revocation_reason", "superseded_at", "first_used_at", "renew_at")  # fmt: skip
+    return {
+        "id": line.id,
+        **dict.fromkeys(keys),
+        "subject_kind": line.subject_kind,
+        "peer_id": line.peer_id,
+        "problem": line.problem,
+        "direction": line.direction,
+        "pair": credentials.pair_state(session, line.peer_id) if line.peer_id else "none",
     }
 
 

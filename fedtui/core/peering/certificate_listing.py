@@ -99,7 +99,7 @@ def page(
     offset: int = 0,
 ) -> list[CertificateLine]:
     """Up to `limit` lines in display order: from the top, after a key, or just before one (`keyset.page`)."""
-    top = [] if after is not None and after[0] == _SIGNED else _unsigned(session, text, invert)
+    top = [] if after is not None and after[0] == _SIGNED else unsigned(session, text, invert)
     order = _ORDERS[sort]
 
     def signed(**place: Any) -> list[CertificateLine]:
@@ -122,7 +122,7 @@ def page(
 
 def rank(session: Session, key: Key, *, sort: str, text: str = "", invert: bool = False) -> int:
     """How many lines stand before `key`."""
-    top = _unsigned(session, text, invert)
+    top = unsigned(session, text, invert)
     if key[0] == _UNSIGNED_FIRST:
         return sum((_UNSIGNED_FIRST, line.not_before, line.id) < key for line in top)
     return len(top) + keyset.rank(session, _counting(text, invert), _ORDERS[sort], key[1:])
@@ -130,7 +130,7 @@ def rank(session: Session, key: Key, *, sort: str, text: str = "", invert: bool 
 
 def count(session: Session, *, text: str = "", invert: bool = False) -> int:
     """How many lines there are."""
-    return len(_unsigned(session, text, invert)) + (session.scalar(_counting(text, invert)) or 0)
+    return len(unsigned(session, text, invert)) + (session.scalar(_counting(text, invert)) or 0)
 
 
 def one(session: Session, id: str, *, text: str = "", invert: bool = False) -> CertificateLine | None:
@@ -138,7 +138,7 @@ def one(session: Session, id: str, *, text: str = "", invert: bool = False) -> C
     row = session.execute(_lines().where(Certificate.id == id, _matches(text, invert))).one_or_none()
     if row is not None:
         return _line(row)
-    return next((line for line in _unsigned(session, text, invert) if line.id == id), None)
+    return next((line for line in unsigned(session, text, invert) if line.id == id), None)
 
 
 def urgent(session: Session, now: datetime, *, limit: int) -> tuple[list[CertificateLine], Urgent]:
@@ -147,7 +147,7 @@ def urgent(session: Session, now: datetime, *, limit: int) -> tuple[list[Certifi
     def counted(*conditions: ColumnElement[bool]) -> int:
         return session.scalar(select(func.count()).select_from(Certificate).where(*conditions)) or 0
 
-    top, soon = _unsigned(session, "", False), now + SOON
+    top, soon = unsigned(session), now + SOON
     order = _ORDERS["urgency"]
     query = _lines().where(_HURT <= 1, (_HURT == 0) | (Certificate.not_after <= soon)).order_by(*order).limit(limit)
     lines = [*top, *map(_line, session.execute(query))]
@@ -163,7 +163,7 @@ def starting_with(session: Session, beginning: str, *, limit: int = 2) -> list[C
     low = beginning.lower()
     begins = or_(*(one.startswith(low, autoescape=True) for one in (Certificate.id, Certificate.serial)))
     rows = session.execute(_lines().where(begins).order_by(Certificate.id).limit(limit))
-    waiting = [line for line in _unsigned(session, "", False) if line.id.startswith(low)]
+    waiting = [line for line in unsigned(session) if line.id.startswith(low)]
     return [*waiting, *(_line(row) for row in rows)][:limit]
 
 
@@ -191,7 +191,7 @@ def _matches(text: str, invert: bool) -> ColumnElement[bool]:
     return not_(found) if invert else found
 
 
-def _unsigned(session: Session, text: str, invert: bool) -> list[CertificateLine]:
+def unsigned(session: Session, text: str = "", invert: bool = False) -> list[CertificateLine]:
     """Requests of ours that have no certificate, and whose peer has no other pair of ours in use."""
     other = aliased(Credential)
     has_another = exists().where(

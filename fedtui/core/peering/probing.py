@@ -155,7 +155,7 @@ def _tcp_and_tls(wanted: Target, report: Report, _now: datetime, timeout: timede
     if sight.fault is not None:
         return _failed(report, "tls", sight.fault, seconds), not sight.chain
     asks = "asks for a client certificate" if sight.asks else "asks for no client certificate"
-    named = f" of {', '.join(sight.names)}" if sight.names else ""
+    named = f" of {', '.join(sight.names)}" if sight.names else ", naming no CA" if sight.asks else ""
     return _passed(report, "tls", f"{sight.protocol}, {sight.cipher}; it {asks}{named}", seconds), False
 
 
@@ -213,6 +213,10 @@ def _judged(
     if failure.code in ("remote_rejecting", "remote_rate_limited", "remote_failing"):
         # Whatever it says, it says so to a caller whose certificate it has taken.
         return _passed(replace(report, accepts_ours=True), name, failure.problem, seconds)
+    if failure.code == "remote_timeout":
+        # A certificate that is not taken ends the connection; it does not make it slow.
+        slow = Fault("timeout", f"With our certificate: {failure.problem} {failure.cause}", failure.fix)
+        return _failed(report, name, slow, seconds)
     if _answers(replace(connection, pair=None), timeout):
         words = (
             f"With our certificate it ends the connection ({failure.cause or failure.problem}); without, it answers."

@@ -25,6 +25,8 @@ from fedtui.core.trust.crls import PeerCrl
 from fedtui.core.trust.x509_reading import UNREADABLE, chains_to, fingerprint, is_ca, read_der, serial_text
 
 READ_BYTES = 64 * 1024
+MOST_NAMED = 3
+"""So many anchors are told one by one."""
 ASKED = b"read server certificate request"
 """In the name of OpenSSL's state while it reads the server's request for a client certificate."""
 
@@ -212,11 +214,12 @@ def _untrusted(chain: Sequence[x509.Certificate], anchors: Sequence[x509.Certifi
         )
     if len(chain) == 1 and leaf.subject == leaf.issuer:
         return fault("self_signed", f"It presents a self-signed certificate ({fingerprint(leaf)}).")
-    known = ", ".join(fingerprint(one) for one in anchors[:3]) or "none"
+    known = ", ".join(fingerprint(one) for one in anchors) or "none"
+    trusted = known if len(anchors) <= MOST_NAMED else f"{len(anchors)} others"
     return fault(
         "unknown_ca",
         f"It chains to {top.issuer.rfc4514_string()} ({fingerprint(top) if is_ca(top) else 'not shown'}), "
-        f"which is not trusted here (trusted: {known}{' and others' if len(anchors) > 3 else ''}).",
+        f"which is not trusted here (trusted: {trusted}).",
     )
 
 

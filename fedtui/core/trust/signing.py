@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import Session
 
 from fedtui.core.errors import Unusable
@@ -201,9 +201,6 @@ def revocation_list(session: Session, vault: Vault, now: datetime) -> bytes:
     list issued beyond that. The number grows with time, so that no counter has to be kept.
     """
     authority = open_authority(session, vault)
-    issued_here = Certificate.issuer_fingerprint == authority.fingerprint
-    listed = Certificate.not_after > now - CRL_LIFETIME
-    query = select(Certificate).where(issued_here, listed, Certificate.revoked_at.is_not(None))
     start = _whole_seconds(now)
     builder = (
         x509.CertificateRevocationListBuilder()
@@ -213,7 +210,8 @@ def revocation_list(session: Session, vault: Vault, now: datetime) -> bytes:
         .add_extension(x509.CRLNumber(int(start.timestamp())), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
     )
-    for row in session.scalars(query.order_by(Certificate.revoked_at)):
+    query = select(Certificate).where(_listed(authority.fingerprint, now)).order_by(Certificate.revoked_at)
+    for row in session.scalars(query):
         entry = (
             x509.RevokedCertificateBuilder()
             .serial_number(int(row.serial, 16))
@@ -223,6 +221,17 @@ def revocation_list(session: Session, vault: Vault, now: datetime) -> bytes:
             entry = entry.add_extension(x509.CRLReason(x509.ReasonFlags.superseded), critical=False)
         builder = builder.add_revoked_certificate(entry.build())
     return builder.sign(authority.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+
+def listed_as_revoked(session: Session, now: datetime) -> int:
+    """How many certificates our CA's CRL names."""
+    listed = _listed(certificates.own_ca(session).fingerprint, now)
+    return session.scalar(select(func.count()).select_from(Certificate).where(listed)) or 0
+
+
+def _listed(issuer: str, now: datetime) -> ColumnElement[bool]:
+    in_time = Certificate.not_after > now - CRL_LIFETIME
+    return and_(Certificate.issuer_fingerprint == issuer, in_time, Certificate.revoked_at.is_not(None))
 
 
 def signing_request(

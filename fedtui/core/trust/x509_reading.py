@@ -165,9 +165,11 @@ def _strong(key: object) -> bool:
 
 
 def _invalid(field: str, what: str, error: Exception) -> WrongUsage:
+    said = (str(error) or type(error).__name__).splitlines()[0]
+    cause = "It holds no PEM block that can be read." if "PEM" in said else said
     return WrongUsage(
         f"{field} is not {what}.",
-        cause=str(error).splitlines()[0] if str(error) else type(error).__name__,
+        cause=cause,
         fix=f"Send {field} whole and unchanged, from -----BEGIN to END-----.",
         code=f"{field}_invalid",
     )

@@ -94,6 +94,12 @@ def wrap(text: str, width: int) -> list[str]:
     return [*lines, line] if line or not lines else lines
 
 
+def wrap_indented(text: str, width: int) -> list[str]:
+    """As `wrap`, with the spaces that `text` begins with before every line: what stands in a tree stays in it."""
+    lead = " " * min(len(text) - len(text.lstrip(" ")), width // 4)
+    return [lead + line for line in wrap(text, width - len(lead))]
+
+
 def _prefix(word: str, width: int) -> str:
     """The longest beginning of `word` that fits `width` cells, at least one character."""
     size = 0

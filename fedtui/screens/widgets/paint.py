@@ -18,7 +18,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from fedtui.screens.widgets.clean import clean, fit, to_ascii, wrap
+from fedtui.screens.widgets.clean import clean, fit, to_ascii, wrap_indented
 
 STYLES: Mapping[str, Style] = {
     "": Style.null(),
@@ -155,7 +155,11 @@ def row(items: Iterable[tuple[str, str]], *, width: int, x: int = 1, gap: int = 
 def paragraphs(texts: Iterable[tuple[str, str]], width: int, *, margin: int) -> list[Line]:
     """(text, style) paragraphs wrapped to `width` cells with a margin on both sides; no gaps between them."""
     room = max(width - 2 * margin, 1)
-    return [Line((Part(margin, room, line, style),)) for text, style in texts for line in wrap(drawable(text), room)]
+    return [
+        Line((Part(margin, room, line, style),))
+        for text, style in texts
+        for line in wrap_indented(drawable(text), room)
+    ]
 
 
 def _joined(runs: Iterable[tuple[str, Style]]) -> list[Segment]:
