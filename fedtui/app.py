@@ -17,7 +17,7 @@ from fedtui.screens.commands import ALWAYS, bindings
 from fedtui.screens.frame import Frame, Go
 from fedtui.screens.handle import NodeHandle, Shared, utc_now
 from fedtui.screens.help import HelpScreen
-from fedtui.screens.peers import PeerScreen, PeersScreen
+from fedtui.screens.home import HomeScreen
 from fedtui.screens.terminal import Leaving, over_ssh
 from fedtui.screens.terminal_app import TerminalApp
 from fedtui.screens.widgets.clean import clean
@@ -52,10 +52,10 @@ class Console(TerminalApp[None], inherit_bindings=False):
     returns aware UTC. `run_console` runs it with the terminal's end in mind.
     """
 
-    DEFAULT_MODE = "peers"
+    DEFAULT_MODE = "home"
     PLACES: ClassVar[Mapping[str, Place]] = {
-        "home": Place(_later("home", "HomeScreen")),
-        "peers": Place(PeersScreen, PeerScreen),
+        "home": Place(HomeScreen),
+        "peers": Place(_later("peers", "PeersScreen"), _later("peers", "PeerScreen")),
         "grants": Place(_later("grants", "GrantsScreen"), _later("grants", "GrantScreen")),
         "approvals": Place(_later("approvals", "ApprovalsScreen"), _later("approvals", "ApprovalScreen")),
         "playbook": Place(_later("playbook", "PlaybookScreen"), _later("wizard", "WizardScreen")),

@@ -19,6 +19,8 @@ from fedtui.screens.widgets.paint import BLANK, Lines, Painted, paragraphs
 
 TICK_SECONDS = 0.5
 FRAME = "frame"
+WIDE = 120
+"""Cells from which on there is room for two columns."""
 TALL = 18
 """Lines from which on the keys may take two of them."""
 

@@ -13,10 +13,9 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.widget import Widget
 
 from fedtui.screens.commands import EVERYWHERE, HOME
-from fedtui.screens.frame import Frame
+from fedtui.screens.frame import WIDE, Frame
 from fedtui.screens.handle import Shared
 from fedtui.screens.home_words import Section, Spot, headline, sections
-from fedtui.screens.list_screen import WIDE
 from fedtui.screens.widgets.paint import BLANK, Line, Lines, Part, drawable, paragraphs
 
 if TYPE_CHECKING:

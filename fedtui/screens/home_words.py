@@ -179,7 +179,7 @@ def _peers(found: Glance, now: datetime) -> Section:
         if found.peers.get(status)
         for glyph, _, word in [STATES[status].text.partition(" ")]
     )
-    none = (Cell("none yet; 1 p proposes one", "dim"),)
+    none = (Cell("No peers yet: 1, then p proposes one, a accepts an invite", "dim"),)
     return Section(Spot("peers", counted or none, "Peers"), tuple(_troubled(line, now) for line in found.troubled))
 
 

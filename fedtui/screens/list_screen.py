@@ -11,6 +11,7 @@ from textual.widget import Widget
 
 from fedtui.screens.acting import Acting
 from fedtui.screens.commands import Command
+from fedtui.screens.frame import WIDE
 from fedtui.screens.handle import Records, Shared
 from fedtui.screens.prompt import FilterPrompt
 from fedtui.screens.records import L
@@ -18,8 +19,6 @@ from fedtui.screens.widgets.paint import Lines, paragraphs
 from fedtui.screens.widgets.reading import Query
 from fedtui.screens.widgets.window import Window
 from fedtui.screens.words import paragraph_lines
-
-WIDE = 120
 
 
 class ListScreen(Acting[L]):

@@ -1,7 +1,7 @@
 """What the console costs, as ratios to a bare Textual app measured in the same run.
 
 Run by hand: `python -m tests.benchmarks.console`. Both run on a real pseudo-terminal of 80x24;
-the console is `fedtui console --read-only` (which starts no daemon) on real SQLite nodes.
+the console is `fedtui console --read-only -c peers` (which starts no daemon) on real SQLite nodes.
 The newest result is kept in `console.md` beside this file.
 """
 
@@ -168,7 +168,7 @@ def programs(directory: Path) -> list[Program]:
         home = directory / str(count)
         fill(home, count)
         environ = environment(FEDTUI_HOME=str(home), FEDTUI_OPERATOR="ada")
-        words = ("-m", "fedtui", "console", "--read-only")
+        words = ("-m", "fedtui", "console", "--read-only", "-c", "peers")
         found.append(Program(f"{count:,} peers", words, "1 of 100", environ, home))
     return found
 

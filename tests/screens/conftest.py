@@ -69,6 +69,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     for name, value in {"LANG": "C.UTF-8", "TERM": "xterm-256color", "TZ": "UTC"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("textual.constants.FILTERS", "")
+    monkeypatch.setattr("fedtui.app.Console.DEFAULT_MODE", "peers")  # most of these tests begin in a table
     time.tzset()
 
     def setting(**variables: str) -> None:

@@ -19,7 +19,9 @@ COUNT = 500
 
 
 class FakeConsole(fedtui.app.Console):
-    """The console on a `FakeNode`."""
+    """The console on a `FakeNode`, beginning with its table."""
+
+    DEFAULT_MODE = "peers"
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

@@ -24,7 +24,7 @@ from fedtui.core.playbook.glance import BUCKETS, Denials, Glance, Late
 from fedtui.core.runtime.clock import Clock
 from fedtui.screens.home import HomeScreen, lay_out
 from fedtui.screens.home_words import ALL_WELL, Section, Spot, headline, sections
-from fedtui.screens.peers import PeerScreen
+from fedtui.screens.peers import PeerScreen, PeersScreen
 from fedtui.screens.trouble import Pulse
 from fedtui.screens.widgets.columns import Cell
 from fedtui.screens.widgets.spark import BARS, spark
@@ -174,6 +174,22 @@ def test_bars_tell_nothing_from_little_and_from_unknown() -> None:
     assert spark([0, 1, 1000, None]) == BARS[0] + BARS[1] + BARS[-1] + " "
     assert spark([]) == ""
     assert spark([5], most=10) == BARS[4]
+
+
+@in_loop
+async def test_the_console_opens_with_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Home is what comes first; from there a key leads to the peers, and another back."""
+    monkeypatch.setattr(Console, "DEFAULT_MODE", "home")
+    app = console(busy_node())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await home(pilot)
+        await pilot.press("1")
+        await until(pilot, lambda: isinstance(app.screen, PeersScreen))
+        await pilot.press("minus")
+        await until(pilot, lambda: isinstance(app.screen, HomeScreen))
+        app.screen.go("home/nobody")
+        await until(pilot, lambda: "There is no place home/nobody" in page(pilot))
+    app.shared.close()
 
 
 @in_loop
