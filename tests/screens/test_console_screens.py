@@ -99,7 +99,7 @@ async def test_a_deep_link_leads_to_a_peer_by_the_beginning_of_its_id() -> None:
 
 @pytest.mark.parametrize(
     ("place", "said"),
-    [("peers/0000", "There is no peer 0000."), ("grants\x1b", "There is no place grants\\x1b. There is: peers")],
+    [("peers/0000", "There is no peer 0000."), ("grants\x1b", "There is no place grants\\x1b. There is: home, peers")],
 )
 @in_loop
 async def test_a_place_that_does_not_exist_is_said(place: str, said: str) -> None:

@@ -1,0 +1,121 @@
+"""The node at a glance: what it counts is what is there, and what does not run is named."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import insert
+
+from fedtui.core.access import decisions
+from fedtui.core.acts import jobs as act_jobs
+from fedtui.core.node import Node
+from fedtui.core.peering import certificate_listing, heartbeats, listing, peers
+from fedtui.core.peering.peers import Peer
+from fedtui.core.playbook import glance
+from fedtui.core.playbook.glance import BUCKETS, Late
+from fedtui.core.runtime import daemons, jobs
+from fedtui.core.runtime.lease import Held
+from fedtui.core.runtime.types import new_id
+from tests.conftest import ManualClock
+
+HELD = Held("host:1:abcd", 1)
+
+
+def add(node: Node, *ages: int) -> list[str]:
+    """Active peers, last heard from so many seconds ago; their ids."""
+    with node.unit(node.actor("test")) as unit:
+        first = peers.add(unit, url="https://first.example")
+        columns = {column.key: getattr(first, column.key) for column in Peer.__mapper__.column_attrs}
+        rows = [
+            columns
+            | {
+                "id": new_id(),
+                "remote_instance_url": f"https://peer-{number:03d}.example",
+                "status": "active",
+                "last_heartbeat_at": unit.now - timedelta(seconds=age),
+            }
+            for number, age in enumerate(ages)
+        ]
+        unit.session.execute(insert(Peer), rows)
+    return [str(row["id"]) for row in rows]
+
+
+def ran(node: Node, job: str, ago: timedelta, outcome: str = "ok", **detail: object) -> None:
+    """A run of a job that began so long ago."""
+    with node.unit(node.actor("test")) as unit:
+        run = jobs.started(unit.session, job, HELD, unit.now - ago)
+        unit.session.flush()
+        jobs.finished(unit.session, run, outcome, detail, unit.now - ago)
+
+
+def test_the_heartbeat_job_keeps_how_many_were_heard(node: Node) -> None:
+    """Only active peers heard from within one and a half intervals count; the job's result says so, and the
+    glance puts it into the bucket of its minute."""
+    add(node, 5, 60, 85, 120, 4000)
+    with node.read() as session:
+        assert heartbeats.heard(session, node.settings, node.clock.now()) == 3
+    node.stopping.set()  # so that it sends nothing to names that do not exist
+    assert act_jobs.federation_heartbeat(node)["heard"] == 3
+    ran(node, heartbeats.JOB, timedelta(minutes=50), heard=1)
+    ran(node, heartbeats.JOB, timedelta(minutes=1), heard=2)
+    ran(node, heartbeats.JOB, timedelta(seconds=1), heard=3)
+    ran(node, heartbeats.JOB, timedelta(hours=3), heard=9)
+    found = node.home()
+    assert found.heard == 3
+    assert [value for value in found.heartbeats if value is not None] == [1, 2.5]
+    assert len(found.heartbeats) == BUCKETS
+
+
+def test_what_does_not_run_is_named(node: Node, clock: ManualClock) -> None:
+    """Without a daemon nothing is late; with one, a job that did not come for three intervals is, and one whose
+    last run failed says with what; one that began to serve just now is given its time."""
+    assert node.home().late == ()
+    with node.unit(node.actor("test")) as unit:
+        daemons.register(unit.session, HELD.holder, url=node.url, operations_url=None, now=unit.now)
+    assert node.home().late == ()
+    ran(node, heartbeats.JOB, timedelta())
+    clock.advance(minutes=5)
+    with node.unit(node.actor("test")) as unit:
+        daemons.seen(unit.session, HELD.holder, now=unit.now, ttl=timedelta(hours=1))
+    ran(node, act_jobs.MANAGER_JOB, timedelta(), "failed", error="OSError: disk full")
+    assert node.home().late == (
+        Late(heartbeats.JOB, clock.now() - timedelta(minutes=5), None),
+        Late(act_jobs.MANAGER_JOB, clock.now(), "OSError: disk full"),
+    )
+
+
+def test_refused_calls_of_the_last_hour_are_counted(node: Node) -> None:
+    """Refusals are counted whatever they hold, the newest by code and id; with none there is none."""
+    assert node.home().denials == glance.Denials()
+    with node.unit(node.actor("test")) as unit:
+        for code in ("cert_expired", "cert_expired", "cert_unknown"):
+            last = decisions.store_handshake(unit, code=code, detail="so it is", source_ip="192.0.2.7")
+    found = node.home().denials
+    assert (found.count, sum(found.buckets), found.newest_code, found.newest) == (3, 3, "cert_unknown", last)
+
+
+def test_peers_are_counted_and_the_troubled_named(node: Node) -> None:
+    """Counts are by state; troubled are the degraded, the open and the unreached, worst first, cut and counted."""
+    ids = add(node, *range(1, 21))
+    with node.unit(node.actor("test")) as unit:
+        for one in ids[:3]:
+            peers.move(unit, one, "degraded")
+        for one in ids[3:18]:
+            peers.lock(unit, one).last_outbound_error = "remote_timeout: no answer"
+        peers.add(unit, url="https://drill.example", drill_mode=True)
+    found = node.home()
+    assert found.peers == {"active": 17, "degraded": 3, "proposed": 2}
+    assert (len(found.troubled), found.troubled_count) == (glance.MOST, 19)
+    ranks = [listing.urgency(line) for line in found.troubled]
+    assert ranks == [0, 0, 0, 1, *[2] * (glance.MOST - 4)]
+
+
+def test_certificates_near_their_end_are_counted_and_named(node: Node, clock: ManualClock) -> None:
+    """Nothing is urgent at first; a month before its end the server's certificate is, and after it, it has expired."""
+    assert node.home().urgent == certificate_listing.Urgent(0, 0, 0)
+    clock.advance(days=70)
+    assert node.home().urgent == certificate_listing.Urgent(0, 0, 1)
+    clock.advance(days=30)
+    found = node.home()
+    assert found.urgent == certificate_listing.Urgent(0, 1, 0)
+    assert [line.subject_kind for line in found.certificates] == ["server"]
