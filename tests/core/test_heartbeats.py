@@ -201,3 +201,14 @@ def test_a_daemon_that_slept_counts_as_new(node: Node, clock: ManualClock) -> No
         daemons.seen(unit.session, node.holder, now=unit.now, ttl=node.settings.lease_ttl)
         since = daemons.listening_since(unit.session, now=unit.now, ttl=node.settings.lease_ttl)
     assert since == clock.at
+
+
+@pytest.mark.sqlite
+def test_the_idle_sweep_walks_no_peers(node: Node) -> None:
+    """What the sweep asks first is answered from its own index, also where the planner has no statistics."""
+    asked = str(heartbeats._stale_ids(node.clock.now()).compile(node.database.engine))
+    with node.read() as session:
+        plan = (
+            session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {asked}", ("2026-01-01 00:00:00.000000",)).all()
+        )
+    assert "ix_peers_active_heartbeat (status=? AND last_heartbeat_at<?)" in str(plan)
