@@ -30,12 +30,12 @@ SIZES = (1_000, 10_000, 100_000)
 ROUNDS = 5
 ACTOR = Actor("operator", "bench", origin="bench")
 STALE = "peer_kind = 'platform' AND status = 'active' AND last_heartbeat_at < ?"
-EVENTS = (  # noqa: S608 - constants
+EVENTS = (
     "INSERT INTO events (id, kind, severity, source, peer_id, actor, origin, correlation_id, payload, emitted_at) "
     "SELECT ? || substr(id, 20), 'federation.peer.heartbeat_stale', 'medium', 'federation_heartbeat_sweep', id, "
     f"'bench', 'bench', 'bench', '{{}}', ? FROM peers WHERE {STALE}"
 )
-STATES = (  # noqa: S608 - constants
+STATES = (
     f"UPDATE peers SET status = 'degraded', metadata = json_set(metadata, '$.degraded_reason', 'stale') WHERE {STALE}"
 )
 
@@ -122,7 +122,7 @@ def sweep(node: Node, expected: int) -> None:
 def sweep_barely(raw: sqlite3.Connection, limit: str, expected: int) -> None:
     """The same work in the driver: one event for each stale peer, and its state."""
     raw.execute("BEGIN IMMEDIATE")
-    ids = raw.execute(f"SELECT id FROM peers WHERE {STALE}", (limit,)).fetchall()  # noqa: S608 - a constant
+    ids = raw.execute(f"SELECT id FROM peers WHERE {STALE}", (limit,)).fetchall()
     if ids:
         raw.execute(EVENTS, (new_id()[:19], limit, limit))
         raw.execute(STATES, (limit,))
