@@ -138,7 +138,13 @@ def make_home(tmp_path: Path, databases: Databases) -> Iterator[MakeHome]:
                 daemon.stdin.close()
 
 
-QUICK = {"heartbeat_interval": "1s", "manager_interval": "1s", "lease_ttl": "3s", "outbound_timeout": "3s"}
+QUICK = {
+    "heartbeat_interval": "1s",
+    "heartbeats_per_minute": "600",  # one a second is more than a node takes otherwise
+    "manager_interval": "1s",
+    "lease_ttl": "3s",
+    "outbound_timeout": "3s",
+}
 
 
 @pytest.fixture
