@@ -88,7 +88,7 @@ def _described(grant_id: str, answers: Answers) -> Any:
 def _told(answers: Answers) -> str:
     source = f" from {answers['source_ip']}" if answers["source_ip"].strip() else ""
     kind, id = answers["kind"].strip(), answers["id"].strip()
-    what = "/".join(part for part in (kind, id) if part) or "(any resource of the kind)"
+    what = "/".join(part for part in (kind, id) if part) or "(what the grant is for)"
     return f"{answers['method']} {what}{source}"
 
 

@@ -1,7 +1,8 @@
 """How fast the authorization chain decides, and that it does not matter how many grants there are.
 
-Run it by hand: `python -m tests.benchmarks.decisions`. Prints a Markdown table; what counts
-are the ratios to one grant, since machines differ.
+Run it by hand: `python -m tests.benchmarks.decisions`. Prints a Markdown table, in seconds of
+processor time, so that what else runs on the machine counts for little; what counts are the
+ratios to one grant, since machines differ.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -46,15 +48,27 @@ ACTOR = Actor("operator", "bench", origin="bench")
 
 def main() -> None:
     """Measure each size, print the table."""
-    say("| grants | in process, decisions/s | x | over mTLS, calls/s | x | foreign / unknown, time |")
-    say("|---|---|---|---|---|---|")
-    first: tuple[float, float] | None = None
+    say("| grants | in process | x | over mTLS, one of them | x | over mTLS, each another | foreign / unknown |")
+    say("|---|---|---|---|---|---|---|")
+    first: Measured | None = None
     for size in SIZES:
         with tempfile.TemporaryDirectory() as place:
-            inside, outside, alike = measure(Path(place), size)
-        first = first or (inside, outside)
-        ratios = inside / first[0], outside / first[1]
-        say(f"| {size:,} | {inside:,.0f} | {ratios[0]:.2f} | {outside:,.0f} | {ratios[1]:.2f} | {alike:.2f} |")
+            found = measure(Path(place), size)
+        first = first or found
+        inside, outside = found.inside / first.inside, found.outside / first.outside
+        say(f"| {size:,} | {found.inside:,.0f} | {inside:.2f} | {found.outside:,.0f} | {outside:.2f} "
+            f"| {found.spread:,.0f} | {found.alike:.2f} |")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Per second of processor time: decisions in process, calls over mTLS with one grant, and with
+    another each; and the time that a foreign grant takes, to that of an unknown one."""
+
+    inside: float
+    outside: float
+    spread: float
+    alike: float
 
 
 def say(line: str) -> None:
@@ -63,8 +77,8 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def measure(place: Path, size: int) -> tuple[float, float, float]:
-    """Decisions a second in process and over mTLS, and the ratio of times of a foreign and an unknown grant."""
+def measure(place: Path, size: int) -> Measured:
+    """Everything, for so many grants."""
     bound = bind("127.0.0.1", 0)
     url = f"https://127.0.0.1:{bound.getsockname()[1]}"
     environment = {"FEDTUI_HOME": str(place / "home"), "FEDTUI_OPERATOR": "bench"}
@@ -88,16 +102,16 @@ def measure(place: Path, size: int) -> tuple[float, float, float]:
 
     def spread() -> float:
         picked = [judge(grants[number * len(grants) // ROUNDS]) for number in range(ROUNDS)]
-        began = time.perf_counter()
+        began = time.process_time()
         for once in picked:
             once()
-        return ROUNDS / (time.perf_counter() - began)
+        return ROUNDS / (time.process_time() - began)
 
     inside = max(spread() for _ in range(3))
-    alike = median_of(judge(foreign)) / median_of(judge(new_id()))
-    outside = served(node, bound, pair, grants)
+    alike = alternating(judge(foreign), judge(new_id()))
+    outside, each = served(node, bound, pair, [grants[len(grants) // 2]], grants)
     node.close()
-    return inside, outside, alike
+    return Measured(inside, outside, each, alike)
 
 
 def peer_of(node: Node, url: str) -> tuple[str, tuple[str, bytes], str]:
@@ -129,18 +143,19 @@ def fill(node: Node, peer_id: str, count: int) -> list[str]:
     return [str(row["id"]) for row in rows]
 
 
-def median_of(once: Callable[[], object]) -> float:
-    """The median time of one call, in seconds."""
-    times = []
+def alternating(one: Callable[[], object], other: Callable[[], object]) -> float:
+    """How much longer the one takes than the other: the ratio of their medians, taken in turn."""
+    times: tuple[list[float], list[float]] = ([], [])
     for _ in range(ALIKE_ROUNDS):
-        began = time.perf_counter()
-        once()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
+        for work, taken in zip((one, other), times, strict=True):
+            began = time.process_time()
+            work()
+            taken.append(time.process_time() - began)
+    return statistics.median(times[0]) / statistics.median(times[1])
 
 
-def served(node: Node, bound: object, pair: tuple[str, bytes], grants: list[str]) -> float:
-    """Calls a second over mTLS, several connections kept alive; clients and server share the machine."""
+def served(node: Node, bound: object, pair: tuple[str, bytes], *ways: list[str]) -> list[float]:
+    """Calls a second over mTLS with each of these lists of grants; clients and server share the process."""
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
     _, context = daemon.server_context(node)
@@ -149,16 +164,21 @@ def served(node: Node, bound: object, pair: tuple[str, bytes], grants: list[str]
     with node.read() as session:
         trust = tls.client_context([certificates.own_ca(session).cert_pem], pair)
     try:
-        with ThreadPoolExecutor(CONNECTIONS) as pool:
-            began = time.perf_counter()
-            each = CALLS // CONNECTIONS
-            done = [pool.submit(call, node.url, trust, grants, number * each, each) for number in range(CONNECTIONS)]
-            for one in done:
-                one.result()
-            return CALLS / (time.perf_counter() - began)
+        return [calls(node.url, trust, grants) for grants in ways]
     finally:
         asyncio.run_coroutine_threadsafe(listener.stop(grace=2), loop).result(20)
         loop.call_soon_threadsafe(loop.stop)
+
+
+def calls(url: str, trust: ssl.SSLContext, grants: list[str]) -> float:
+    """Calls a second, on several connections kept alive."""
+    each = CALLS // CONNECTIONS
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        began = time.process_time()
+        done = [pool.submit(call, url, trust, grants, number * each, each) for number in range(CONNECTIONS)]
+        for one in done:
+            one.result()
+        return CALLS / (time.process_time() - began)
 
 
 def call(url: str, trust: ssl.SSLContext, grants: list[str], first: int, count: int) -> None:
