@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -374,6 +374,17 @@ def test_nobody_else_is_believed(place: Place, header: str) -> None:
     assert place.call("GET", grant_id, headers={header: "rubbish"}).status_code == 200, "its own certificate counts"
 
 
+def of_version_8() -> str:
+    """A certificate in order, but of an X.509 version that there is not."""
+    pem = strange_certificate(signing.new_key(), datetime.now(UTC))
+    der = x509.load_pem_x509_certificate(pem.encode()).public_bytes(serialization.Encoding.DER)
+    version_3 = bytes.fromhex("a003020102")
+    return f":{base64.b64encode(der.replace(version_3, version_3[:-1] + bytes([7]), 1)).decode()}:"
+
+
+OF_VERSION_8 = of_version_8()
+
+
 @pytest.mark.parametrize(
     ("headers", "why"),
     [
@@ -381,6 +392,7 @@ def test_nobody_else_is_believed(place: Place, header: str) -> None:
         ({"Client-Cert": ":AAAA:"}, "no certificate"),
         ({"Client-Cert": "AAAA"}, "no certificate"),
         ({"X-SSL-Client-Cert": "%2D"}, "no certificate"),
+        ({"Client-Cert": OF_VERSION_8}, "no certificate"),
         ({"Client-Cert": ":AAAA:", "X-SSL-Client-Cert": "x"}, "more than one"),
     ],
 )

@@ -9,7 +9,6 @@ the record says so.
 from __future__ import annotations
 
 import base64
-import binascii
 import ipaddress
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from cryptography import x509
 from sqlalchemy.orm import Session
 
 from fedtui.core.trust import certificates
-from fedtui.core.trust.x509_reading import Described, described
+from fedtui.core.trust.x509_reading import UNREADABLE, Described, described, read_der
 
 CLIENT_CERT, ESCAPED_CERT = "client-cert", "x-ssl-client-cert"
 INSTANCE, NETWORK, FORWARDED_FOR = "x-calling-instance", "x-sdwan-network", "x-forwarded-for"
@@ -101,7 +100,7 @@ def _certificate(headers: Headers) -> tuple[Described | None, str]:
     [name] = given
     try:
         return described(_READERS[name](headers[name][0][:LONGEST])), ""
-    except (ValueError, binascii.Error):
+    except UNREADABLE:
         return None, f"what {name} holds is no certificate"
 
 
@@ -110,7 +109,7 @@ def _structured(text: str) -> x509.Certificate:
     inner = text.strip()
     if len(inner) < 2 or inner[0] != ":" or inner[-1] != ":":
         raise ValueError("not a byte sequence")
-    return x509.load_der_x509_certificate(base64.b64decode(inner[1:-1], validate=True))
+    return read_der(base64.b64decode(inner[1:-1], validate=True))
 
 
 def _escaped(text: str) -> x509.Certificate:

@@ -129,18 +129,18 @@ def _admit(
     if peer is None and row is not None:
         peer = unit.session.get(Peer, row.peer_id)
     if peer is None or peer.status == "revoked":
-        raise Denied(401, UNKNOWN, code="token_unknown")
+        raise _turned_away(UNKNOWN, "token_unknown")
     peer = peers.lock(unit, peer.id)
     if _takes_anyone(unit.session, peer):
         return peer, None, None
     if not presented:
         if tokens.live(unit.session, peer.id) is not None:
             raise Denied(422, REQUIRED, code="token_not_sent")
-        raise Denied(401, UNKNOWN, code="token_not_sent")
+        raise _turned_away(UNKNOWN, "token_not_sent")
     if row is None or row.peer_id != peer.id:
         known = tokens.any_issued(unit.session, peer.id)
         cause = CAUSES.get(row.state, "token_of_other_peer") if row is not None else "token_mistyped"
-        raise Denied(401, NO_MATCH if known else UNKNOWN, code=cause)
+        raise _turned_away(NO_MATCH if known else UNKNOWN, cause)
     if row.state == "issued" and tokens.use(unit, row, csr_key):
         unit.session.refresh(row)
         return peer, row, None
@@ -164,12 +164,13 @@ def _repeated(peer: Peer, row: AcceptanceToken, csr_key: str | None, now: dateti
     if row.state == "used" and good and row.answer is not None and csr_key == row.csr_key_fingerprint:
         return row.answer
     if row.state in ("issued", "expired"):
-        raise Denied(
-            401,
-            f"acceptance_token has expired (expired_at {row.expires_at.isoformat()})",
-            code="token_expired",
-        )
-    raise Denied(401, NO_MATCH, code=CAUSES[row.state])
+        raise _turned_away(f"acceptance_token has expired (expired_at {row.expires_at.isoformat()})", "token_expired")
+    raise _turned_away(NO_MATCH, CAUSES[row.state])
+
+
+def _turned_away(words: str, cause: str) -> Denied:
+    """A 401 in the words that operators search for; which of the causes it was is for our record alone."""
+    return Denied(401, words, code=cause, public_code="unauthorized")
 
 
 def _accepted(unit: Unit, site: Site, peer: Peer, asked: AcceptRequest, key: Any, bundle: list[Any]) -> dict[str, Any]:

@@ -381,4 +381,4 @@ def schema_compatibility(ours: str, theirs: str | None) -> str:
 
 def _major_minor(version: str) -> Sequence[int] | None:
     parts = version.lstrip("vV").split(".")[:2]
-    return [int(part) for part in parts] if len(parts) == 2 and all(part.isdigit() for part in parts) else None
+    return [int(part) for part in parts] if len(parts) == 2 and all(part.isdecimal() for part in parts) else None
