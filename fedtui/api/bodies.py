@@ -20,6 +20,8 @@ from fedtui.core.trust.x509_reading import PEM_LIMIT
 LONGEST_TEXT = 2048
 MOST_ENDPOINTS = 100
 MOST_SLUGS = 1000
+DOCUMENT_SCHEMA = {"description": "Any JSON but null.", "type": ["object", "array", "string", "number", "boolean"]}
+"""What `PUT resources` takes."""
 
 
 class InvalidBody(WrongUsage):

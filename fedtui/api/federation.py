@@ -12,10 +12,12 @@ from typing import Any
 from aiohttp import web
 from cryptography import x509
 
+from fedtui.api import openapi
 from fedtui.api.bodies import AcceptBody, EnrollBody, HeartbeatBody, RenewBody, declared, document, parse
 from fedtui.api.gatekeeper import Gatekeeper
 from fedtui.api.metrics import Metrics
 from fedtui.api.rendering import TooMany, data, read_body, render_problems
+from fedtui.api.routes import CRL_TYPE, ROUTES
 from fedtui.core.access.chain import RESOURCES
 from fedtui.core.access.resources import Expected
 from fedtui.core.acts import admitting, diagnosing, handshake, jobs, renewing, serving
@@ -23,7 +25,6 @@ from fedtui.core.acts.admitting import Refusal
 from fedtui.core.acts.serving import Answer
 from fedtui.core.errors import Denied
 from fedtui.core.node import Node
-from fedtui.core.peering.client import PREFIX
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.batch import GroupCommit
 from fedtui.core.runtime.correlation import carried
@@ -31,10 +32,8 @@ from fedtui.core.runtime.limits import Buckets, address_key
 from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust import certificates, signing
 
-SWEEP_PATH = "/api/v1/system/worker_api/federation/heartbeat_sweep"
 GREETERS = 8
 INBOX = Actor("peer", "inbox", origin="api")
-RESOURCE_PATH = f"{PREFIX}/resources/{{kind}}/{{id}}"
 
 
 class FederationApi:
@@ -59,17 +58,8 @@ class FederationApi:
             middlewares=[self.metrics.timed, render_problems, self.metrics.counted],
             client_max_size=self._node.settings.body_bytes,
         )
-        app.router.add_post(f"{PREFIX}/accept", self.accept)
-        app.router.add_post(f"{PREFIX}/enroll", self.enroll)
-        app.router.add_post(f"{PREFIX}/heartbeat", self.heartbeat)
-        app.router.add_post(f"{PREFIX}/renew", self.renew)
-        app.router.add_get(f"{PREFIX}/diagnosis", self.diagnosis, allow_head=False)
-        app.router.add_get(RESOURCE_PATH, self.get_resource, allow_head=False)
-        app.router.add_put(RESOURCE_PATH, self.put_resource)
-        app.router.add_delete(RESOURCE_PATH, self.delete_resource)
-        app.router.add_get("/crl", self.crl)
-        app.router.add_post(SWEEP_PATH, self.sweep)
-        app.router.add_get(SWEEP_PATH, self.sweep, allow_head=False)
+        for route in ROUTES:
+            app.router.add_route(route.method, route.path, getattr(self, route.name))
         app.on_startup.append(self._gate.start)
         app.on_cleanup.append(self._gate.stop)
         app.on_cleanup.append(self._close)
@@ -184,17 +174,23 @@ class FederationApi:
     async def crl(self, _request: web.Request) -> web.Response:
         """Our CA's CRL in DER, signed anew each hour and at each revocation."""
         content = await _off(self._current_crl)
-        return web.Response(body=content, content_type="application/pkix-crl")
+        return web.Response(body=content, content_type=CRL_TYPE)
 
     async def sweep(self, request: web.Request) -> web.Response:
-        """The worker's call: one sweep, for whoever holds the worker token. GET only says that the token is right."""
+        """The worker's call: one sweep, for whoever holds the worker token."""
+        self._let_worker_in(request)
+        swept = await _off(jobs.sweep, self._node)
+        return data({key: swept[key] for key in ("swept", "degraded_ids", "ran_at")})
+
+    async def sweep_check(self, request: web.Request) -> web.Response:
+        """Says that the worker token is right, and sweeps nothing."""
+        self._let_worker_in(request)
+        return data({"authorized": True})
+
+    def _let_worker_in(self, request: web.Request) -> None:
         expected, given = self._node.settings.worker_token, request.headers.get("X-Worker-Token", "")
         if not expected or not secrets.compare_digest(expected.encode(), given.encode("utf-8", "surrogateescape")):
             raise Denied(401, "worker token required", code="worker_unauthorized")
-        if request.method == "GET":
-            return data({"authorized": True})
-        swept = await _off(jobs.sweep, self._node)
-        return data({key: swept[key] for key in ("swept", "degraded_ids", "ran_at")})
 
     def _current_crl(self) -> bytes:
         now: datetime = self._node.clock.now()
@@ -225,7 +221,7 @@ async def _off(function: Callable[..., Any], *args: Any) -> Any:
 
 
 def health(node: Node, metrics: Metrics) -> web.Application:
-    """The operations listener: alive, ready, and the metrics."""
+    """The operations listener: alive, ready, the metrics, and what the federation API takes and answers."""
     app = web.Application(middlewares=[render_problems])
 
     async def healthz(_request: web.Request) -> web.Response:
@@ -243,6 +239,10 @@ def health(node: Node, metrics: Metrics) -> web.Application:
         content, content_type = await _off(metrics.text, request.headers.get("Accept", ""))
         return web.Response(body=content, headers={"Content-Type": content_type})
 
+    async def description(_request: web.Request) -> web.Response:
+        return web.json_response(openapi.document())
+
+    app.router.add_get("/openapi.json", description)
     app.router.add_get("/metrics", exposition)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)

@@ -1,4 +1,4 @@
-"""Commands on the node itself: init, serve, console, config, settings."""
+"""Commands on the node itself: init, serve, console, config, openapi, settings."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import typer
 
 from fedtui.cli.common import ask, group, opened, viewing
 from fedtui.cli.console import init_here, load_settings, open_console
-from fedtui.cli.output import fields, narrate, show, table
+from fedtui.cli.output import fields, narrate, show, table, to_json
 
 settings_app = group("Settings that weaken the node: kept in its database, changed through the gate.")
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the program."""
-    for function in (init, serve, console, config):
+    for function in (init, serve, console, config, openapi):
         app.command()(function)
     app.add_typer(settings_app, name="settings")
 
@@ -72,6 +72,13 @@ def config() -> None:
     rows = load_settings().rows()
     columns = (("key", "SETTING"), ("value", "VALUE"), ("origin", "FROM"), ("help", "WHAT IT IS"))
     show(rows, lambda: table(rows, columns, empty=""))
+
+
+def openapi() -> None:
+    """What the federation API takes and answers, as an OpenAPI document (JSON)."""
+    from fedtui.api.openapi import document
+
+    show(document(), lambda: to_json(document()))
 
 
 @settings_app.command("list")

@@ -71,7 +71,8 @@ def test_each_run_of_a_job_leaves_a_row(make_home: MakeHome) -> None:
 
 
 def test_health_and_readiness(make_home: MakeHome) -> None:
-    """The operations listener is where `manager status` says, and answers healthz and readyz."""
+    """The operations listener is where `manager status` says, and answers healthz, readyz and
+    openapi.json."""
     home = make_home()
     home.serve()
     [daemon] = home.ok("manager", "status")["daemons"]
@@ -79,6 +80,8 @@ def test_health_and_readiness(make_home: MakeHome) -> None:
         with urllib.request.urlopen(f"{daemon['operations_url']}/{path}", timeout=5) as response:  # noqa: S310
             assert response.status == 200
             assert "status" in json.load(response)["data"]
+    with urllib.request.urlopen(f"{daemon['operations_url']}/openapi.json", timeout=5) as response:  # noqa: S310
+        assert json.load(response) == home.ok("openapi"), "the API is described there, and by the command"
 
 
 def test_a_port_in_use_is_said_so(make_home: MakeHome) -> None:
