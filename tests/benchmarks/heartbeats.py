@@ -1,0 +1,139 @@
+"""What one heartbeat over mTLS costs the daemon, against a bare asyncio server with the same TLS that only answers.
+
+Run it by hand: `python -m tests.benchmarks.heartbeats`. Prints a Markdown table. Server and clients are processes of
+their own; what counts is the server's processor time for each request, and the ratio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import os
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import tomli_w
+
+from fedtui import daemon
+from fedtui.core.node import Node, init_node
+from fedtui.core.peering.client import PREFIX
+from fedtui.core.runtime import settings
+from fedtui.core.trust import certificates, tls
+from tests.benchmarks.decisions import peer_of, say
+
+CALLS, CONNECTIONS, ROUNDS = 4_000, 16, 3
+TICK = os.sysconf("SC_CLK_TCK")
+UNLIMITED = {"heartbeats_per_minute": 100_000_000, "heartbeats_burst": 100_000_000}
+BODY = json.dumps({"platform_version": "1.0", "extension_slugs": ["dns"], "capabilities": {"contract_versions": [1]}})
+
+
+def main() -> None:
+    """Measure both, print the table."""
+    with tempfile.TemporaryDirectory() as place:
+        node, pair = made(Path(place) / "home")
+        with node.read() as session:
+            trust = tls.client_context([certificates.own_ca(session).cert_pem], pair)
+        with serving([sys.executable, "-m", "fedtui", "serve", "--listen", "127.0.0.1:0"], node) as (url, pid):
+            ours = measured(url, pid, trust)
+        with serving([sys.executable, "-m", "tests.benchmarks.heartbeats", "bare"], node) as (url, pid):
+            bare = measured(url, pid, trust)
+        node.close()
+    say("| server | processor, µs a request | x | p50, ms | calls/s |")
+    say("|---|---|---|---|---|")
+    for name, (cost, middle, rate) in (("bare asyncio, same TLS", bare), ("fedtui, written and committed", ours)):
+        say(f"| {name} | {cost * 1e6:.0f} | {cost / bare[0]:.1f} | {middle * 1000:.1f} | {rate:,.0f} |")
+
+
+def made(home: Path) -> tuple[Node, tuple[str, bytes]]:
+    """A node without limits on rates, and the pair of a peer of it."""
+    home.mkdir(mode=0o700)
+    (home / settings.CONFIG_FILE).write_text(tomli_w.dumps(UNLIMITED))
+    loaded = settings.load({"FEDTUI_HOME": str(home), "FEDTUI_OPERATOR": "bench"})
+    node = init_node(loaded, name="bench", url="https://127.0.0.1:1")
+    _, pair, _ = peer_of(node, "https://mine.example")
+    return node, pair
+
+
+@contextmanager
+def serving(words: list[str], node: Node) -> Iterator[tuple[str, int]]:
+    """A server process that says where it listens in its first line."""
+    environment = {**os.environ, "FEDTUI_HOME": str(node.settings.home), "FEDTUI_OPERATOR": "bench"}
+    process = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().split()[-1], process.pid
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def measured(url: str, pid: int, trust: ssl.SSLContext) -> tuple[float, float, float]:
+    """The server's processor time for a request, the median time of a call, and calls a second; the best round."""
+    rounds = []
+    for _ in range(ROUNDS):
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            before, began = processor(pid), time.perf_counter()
+            each = [pool.submit(calls, url, trust, CALLS // CONNECTIONS) for _ in range(CONNECTIONS)]
+            times = [one for done in each for one in done.result()]
+            took, spent = time.perf_counter() - began, processor(pid) - before
+        rounds.append((spent / CALLS, statistics.median(times), CALLS / took))
+    return min(rounds)
+
+
+def processor(pid: int) -> float:
+    """Seconds of processor time that a process has had."""
+    numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(numbers[11]) + int(numbers[12])) / TICK
+
+
+def calls(url: str, trust: ssl.SSLContext, count: int) -> list[float]:
+    """So many heartbeats on one connection; how long each took."""
+    address, times = urlsplit(url), []
+    connection = http.client.HTTPSConnection(address.hostname or "", address.port, context=trust)
+    for _ in range(count):
+        began = time.perf_counter()
+        connection.request("POST", f"{PREFIX}/heartbeat", BODY, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        answer.read()
+        times.append(time.perf_counter() - began)
+        if answer.status != 200:
+            raise SystemExit(f"{answer.status} {answer.reason}")
+    connection.close()
+    return times
+
+
+async def bare(node: Node) -> None:
+    """A server that reads a request and answers, and does nothing else."""
+    content = b'{"data": {"status": "active", "last_heartbeat_at": "2026-01-01T00:00:00+00:00", "our_endpoints": []}}'
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n".encode()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while asked := await reader.readuntil(b"\r\n\r\n"):
+            [length] = [int(line[15:]) for line in asked.split(b"\r\n") if line.lower().startswith(b"content-length")]
+            await reader.readexactly(length)
+            writer.write(head + content)
+
+    _, context = daemon.server_context(node)
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    host, port = server.sockets[0].getsockname()[:2]
+    say(f"listening on https://{host}:{port}")
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["bare"]:
+        from fedtui.core.node import open_node
+
+        asyncio.run(bare(open_node(settings.load(dict(os.environ)))))
+    else:
+        main()
