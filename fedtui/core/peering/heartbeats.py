@@ -86,10 +86,10 @@ def record(unit: Unit, peer_id: str, declared: Declared) -> Peer:
     values = {"last_heartbeat_at": unit.now, **declared.columns(unit.now)}
     _tell_declared(unit, peer, declared)
     if peer.peer_kind == "sdwan_only" or before == "active":
-        unit.session.execute(
-            update(Peer).where(Peer.id == peer_id).values(**values).execution_options(synchronize_session=False)
-        )
-        return peers.lock(unit, peer_id)
+        for name, value in values.items():  # the row is held: only what differs is written
+            setattr(peer, name, value)
+        unit.session.flush()
+        return peer
     if before == "accepted":
         peers.move(unit, peer_id, "enrolled", last_handshake_at=unit.now)
         emit(unit, "federation.peer.enrolled", source="accept_controller", peer_id=peer_id)
