@@ -54,9 +54,9 @@ def run(*, nodes: int, keep: Path | None, headless: bool, exit_when_active: bool
         _say(f"All peerings are active on both sides, {seconds} s after the start.")
         if practised is not None:
             _say(f"Staging a fault: {practised.told}")
-            stack.enter_context(staged(federation, practised, _say))
+            words = stack.enter_context(staged(federation, practised, _say))
             home = federation.nodes[0].home
-            _say(f"It is staged. Find it with: FEDTUI_HOME={home} FEDTUI_OPERATOR={PROPOSER} fedtui doctor")
+            _say(f"It is staged. Find it with: FEDTUI_HOME={home} FEDTUI_OPERATOR={PROPOSER} fedtui doctor {words}")
         if exit_when_active:
             print(json.dumps({"nodes": federation.statuses(), "seconds": seconds}))  # noqa: T201 - the contract
             return 0

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedtui.cli import incidents
 from fedtui.cli.common import opened, piped, secret
+from fedtui.cli.guided import guided as go_through
 from fedtui.cli.output import MODE, narrate, show
 from fedtui.core.errors import WrongUsage
 
@@ -33,6 +33,7 @@ def doctor(
     peer: Annotated[str | None, typer.Option(help="Only this peer.")] = None,
     token: Annotated[str | None, typer.Option(help="What became of a token; - reads it from standard input.")] = None,
     decision: Annotated[str | None, typer.Option(help="Why this call was turned away.")] = None,
+    grant: Annotated[str | None, typer.Option(help="Why calls with this grant are turned away.")] = None,
     approval: Annotated[str | None, typer.Option(help="Why this request is stuck.")] = None,
     text: Annotated[
         str | None, typer.Option(help="What does this mean? An error, log line or HTTP answer; - reads standard input.")
@@ -40,6 +41,7 @@ def doctor(
     guided: Annotated[
         bool, typer.Option("--guided", help="Step by step, as plain text, with fixes carried out.")
     ] = False,
+    incident: Annotated[str | None, typer.Option(help="With --guided: go on with this incident.")] = None,
     fail_on: Annotated[str, typer.Option(help="Exit 1 from this severity on: low, medium, high, critical.")] = "low",
 ) -> None:
     """Run the playbook's checks, name the causes, and say what helps. Exit 1 if something is wrong."""
@@ -53,11 +55,12 @@ def doctor(
             cause=f"It is one of: {', '.join(SEVERITIES)}.",
             fix="Leave it out to hear of everything.",
         )
-    wanted = Wanted(symptom, peer, decision, approval, secret(token))
+    wanted = Wanted(symptom, peer, decision, approval, secret(token), grant)
     if text is not None:
         wanted = _meant(piped(text), wanted)
-    if guided:
-        raise typer.Exit(incidents.guided(wanted, wanted.token))
+    if guided or incident is not None:
+        _require_text()
+        raise typer.Exit(go_through(wanted, wanted.token, incident))
     with opened() as node:
         with node.read() as session:
             operators.require(session, node.operator)
@@ -66,6 +69,16 @@ def doctor(
     show(shape, lambda: _in_words(shape))
     if not shape["ok"]:
         raise typer.Exit(FOUND)
+
+
+def _require_text() -> None:
+    if MODE.json:
+        raise WrongUsage(
+            "The guided form is text, for people.",
+            cause="It asks and waits for answers; --json is for programs.",
+            fix="Leave out one of --guided and --json.",
+            code="guided_is_text",
+        )
 
 
 def _meant(text: str, otherwise: Wanted) -> Wanted:
@@ -103,7 +116,7 @@ def _in_words(shape: dict[str, Any]) -> str:
             lines.append(f"  {word:<4}: {fix['title']}{where}{waits}{command}")
         if one["undecided"]:
             lines.append(f"  it cannot be told from here; it could be any of: {', '.join(one['undecided'])}")
-        lines.append(f"  it could also be: {one['could_be']}")
+        lines += [f"  it could also be: {one['could_be']}", f"  see {one['hint_url']}"]
     count = len(shape["findings"])
     if shape["not_looked_at"]:
         lines += ["", f"{shape['not_looked_at']} more peers are not as they should be; the most urgent were looked at."]

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedtui.cli.common import MOST, group, opened, piped
 from fedtui.cli.output import narrate, show, table, to_json, visible
-from fedtui.core.errors import Refused, WrongUsage
+from fedtui.core.errors import WrongUsage
 
 if TYPE_CHECKING:
     from fedtui.core.node import Node
-    from fedtui.core.playbook.engine import Diagnosis, Seen
-    from fedtui.core.playbook.survey import Wanted
 
 app = group("Incidents: runs of the playbook, with their transcripts.")
 FORMATS = ("md", "json")
-MARKS = {"ok": "ok", "bad": "FAILED", "unknown": "UNKNOWN", "skipped": "not looked at"}
-STILL_WRONG = 1
 
 
 @app.command("list")
@@ -140,99 +135,6 @@ def escalate(
             return
         filed = node.escalate(node.actor("cli"), incident, title=title or "", body=piped(body) if body else "")
     show(filed, f"{filed['id']} is filed. Send it with: fedtui escalate --export {filed['id'][:13]}")
-
-
-def guided(wanted: Wanted, token: str | None) -> int:
-    """The wizard, line by line: look, name the cause, mend, prove. The exit code."""
-    with opened() as node:
-        actor = node.actor("cli")
-        incident = node.begin_incident(actor, wanted)
-        _say(f"Incident {incident[:13]}. Everything is written down: fedtui incidents show {incident[:13]}")
-        while True:
-            _say("")
-            _say("Looking.")
-            found = node.look(actor, incident, _tell, token=token, proving=False)
-            if not found.findings:
-                return _over(node, incident)
-            if not _offer(node, actor, incident, found):
-                _say(f"The incident stays open: fedtui incidents show {incident[:13]}")
-                return STILL_WRONG
-
-
-def _offer(node: Node, actor: Any, incident: str, found: Diagnosis) -> bool:
-    """Show the causes, ask which fix to carry out; whether to look again."""
-    fixes = []
-    for one in found.findings:
-        _say("")
-        _say(f"Cause: {one.cause.code}, {one.cause.severity}. {one.subject.label}.")
-        _say(f"  {one.cause.means} {one.sense.because}")
-        for fix in one.sense.fixes:
-            fixes.append(fix)
-            where = " Only the other side can do this." if fix.where == "there" else ""
-            _say(f"  Fix {len(fixes)}: {fix.title}.{where}" + (f" Command: {fix.command}" if fix.command else ""))
-        _say(f"  It could also be: {one.cause.could_be}")
-    _say("")
-    answer = _ask("Number of a fix to carry out, l to look again, q to leave: ")
-    if answer == "l":
-        return True
-    if not answer.isdigit() or not 1 <= int(answer) <= len(fixes):
-        return False
-    fix = fixes[int(answer) - 1]
-    if fix.action and fix.where == "here":
-        for line in node.preview(actor, fix):
-            _say(f"  {line}")
-        if _ask(f"{fix.title}. Type yes to do it: ") != "yes":
-            return True
-    outcome = node.mend(actor, incident, fix)
-    _say(_became(outcome))
-    return True
-
-
-def _became(outcome: Any) -> str:
-    if outcome["outcome"] == "done":
-        return "Done. Looking whether it helped."
-    if outcome["outcome"] == "pending":
-        return f"It needs approval: fedtui approvals show {outcome['approval'][:13]}. Look again once it is decided."
-    if outcome["outcome"] == "by_hand":
-        return (
-            "That is for a person to do"
-            + (f": {outcome['command']}" if outcome["command"] else "")
-            + ". Then look again."
-        )
-    problem = outcome["problem"]
-    return f"It failed: {problem['problem']} {problem['cause']} {problem['fix']}"
-
-
-def _over(node: Node, incident: str) -> int:
-    shape = node.incident(incident)
-    if shape["state"] == "closed":
-        _say(
-            f"Every check passes. The incident is closed as {shape['outcome']}, after {shape['seconds_to_fix']:.0f} s."
-        )
-        return 0
-    _say("Nothing is wrong.")
-    node.close_incident(node.actor("cli"), incident, "explained", "nothing was found")
-    return 0
-
-
-def _ask(question: str) -> str:
-    sys.stderr.write(question)
-    sys.stderr.flush()
-    line = sys.stdin.readline()
-    if not line:
-        raise Refused("Nothing more came on standard input.", cause="The wizard asks, and waits for answers.",
-                      fix="Run it in a terminal; without a person: fedtui doctor", code="stdin_ended")  # fmt: skip
-    return line.strip().lower()
-
-
-def _tell(seen: Seen) -> None:
-    whose = "" if seen.subject.scope == "node" else f" {seen.subject.label}."
-    _say(f"{MARKS[seen.outcome.state]}: {seen.check.title}.{whose} {seen.outcome.said}")
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(visible(text) + "\n")
-    sys.stdout.flush()
 
 
 def _require(node: Node) -> None:

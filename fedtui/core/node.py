@@ -213,6 +213,10 @@ class Node(Site):
         """Where an incident stands."""
         return wizard.standing(self, incident_id)
 
+    def surroundings(self, incident_id: str) -> dict[str, Any]:
+        """The events and findings around an incident (`playbook/wizard.py`)."""
+        return wizard.surroundings(self, incident_id)
+
     def incident(self, wanted: str) -> dict[str, Any]:
         """An incident with its transcript. Raises `NotFound`."""
         with self.read() as session:

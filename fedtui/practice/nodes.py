@@ -22,7 +22,7 @@ from fedtui.child import ChildDaemon
 from fedtui.core.acts.gate import Done, Pending
 from fedtui.core.control import approvals
 from fedtui.core.errors import CheckFailed, Refused, Unusable
-from fedtui.core.faults.model import MARKER
+from fedtui.core.faults.model import MARKER, NETWORK
 from fedtui.core.node import Node, init_node, open_node
 from fedtui.core.peering import listing
 from fedtui.core.runtime import home as homes
@@ -124,7 +124,7 @@ def build(federation: Federation, say: Say) -> None:
 
 def _set_up(member: DemoNode, say: Say) -> None:
     homes.make(member.home)
-    config = {"listen": member.url.removeprefix("https://"), **CLOCKS}
+    config = {"listen": member.url.removeprefix("https://"), "sdwan_network": NETWORK, **CLOCKS}
     homes.write_private(member.home / settings.CONFIG_FILE, tomli_w.dumps(config).encode())
     homes.write_private(member.home / MARKER, b"{}\n")
     say(f"{member.name}$ fedtui init --name {member.name} --url {member.url}")

@@ -94,11 +94,12 @@ class PracticeRange:
         peer: bool = False,
         method: str = "POST",
         bearer: str = "",
+        pair: tuple[str, bytes] | None = None,
     ) -> int:
-        """A call to a node's API, as a stranger or with the other node's pair; the status."""
+        """A call to a node's API, as a stranger, with the other node's pair, or with one made up; the status."""
         with self.opened(name) as node, node.read() as session:
             anchor = certificates.own_ca(session).cert_pem
-        context = tls.client_context([anchor], self._pair() if peer else None)
+        context = tls.client_context([anchor], self._pair() if peer else pair)
         headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
         with httpx.Client(verify=context, trust_env=False, timeout=CALL_SECONDS) as client:
             try:
@@ -138,11 +139,11 @@ class PracticeRange:
 
 
 @contextmanager
-def staged(federation: Federation, fault: Fault, say: Callable[[str], None]) -> Iterator[PracticeRange]:
-    """A fault, put into the nodes, until the range is left."""
+def staged(federation: Federation, fault: Fault, say: Callable[[str], None]) -> Iterator[str]:
+    """A fault, put into the nodes, until the range is left; the words that `fedtui doctor` takes to find it."""
     stand = PracticeRange(federation, say)
     try:
-        fault.stage(stand)
-        yield stand
+        look = fault.stage(stand) or {}
+        yield " ".join(filter(None, [fault.symptom, *(f"--{name} {value}" for name, value in look.items())]))
     finally:
         stand.stop_beside()

@@ -67,6 +67,7 @@ COMMANDS: tuple[Command, ...] = (
             footer="note"),
     Command("escalate", "U", "Hand it up: a change request to the federation's owner", (WIZARD,),
             "system.federation_peers.view", "changes", footer="hand up"),
+    Command("background", "B", "Background: events and findings around it", (WIZARD,), footer="background"),
     Command("pause-manager", "", "Pause the SDWAN Manager, where its reconciling makes things worse", (WIZARD,),
             CONTROL, "changes"),
     Command("end-incident", "", "End the incident: explained, escalated, abandoned", (WIZARD,),

@@ -122,6 +122,9 @@ class NodeHandle(Protocol):
     def standing(self, incident_id: str) -> Any:
         """Where an incident stands."""
 
+    def surroundings(self, incident_id: str) -> dict[str, Any]:
+        """The events and findings around an incident."""
+
     def incident(self, wanted: str) -> dict[str, Any]:
         """An incident with its transcript."""
 

@@ -22,6 +22,8 @@ from fedtui.screens.words import ago
 READ_SECONDS = 2.0
 EVERYTHING, PASTE = "everything", "paste"
 TEXT_LIMIT = 8000
+ROOMY = 30
+"""Rows of a terminal from which on each line of the list has a second one."""
 READER = "playbook"
 
 
@@ -110,9 +112,14 @@ class PlaybookScreen(Frame):
             lines.append(
                 Line((Part(0, width, f"{'›' if here else ' '} {row.title}", "strong"),), "cursor" if here else "")
             )
-            if row.told:
+            if row.told and (here or self._roomy):
                 lines.append(Line((Part(4, width - 4, row.told, "dim"),)))
         block.present(lines)
+
+    @property
+    def _roomy(self) -> bool:
+        """Whether there is room for what stands beneath each line; else only the picked one says it."""
+        return self.size.height >= ROOMY
 
     def action_move(self, lines: int) -> None:
         """Pick the next line, or the one before."""
@@ -120,7 +127,7 @@ class PlaybookScreen(Frame):
         if rows:
             self._at = min(max(self._at + lines, 0), len(rows) - 1)
             self.tick()
-            above = sum(2 if row.told else 1 for row in rows[: self._at])
+            above = sum(2 if row.told and self._roomy else 1 for row in rows[: self._at])
             self.query_one(VerticalScroll).scroll_to(y=max(above - self.size.height // 2, 0), animate=False)
 
     def action_open(self) -> None:

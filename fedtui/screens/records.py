@@ -94,9 +94,9 @@ class Kind(Generic[L]):
     same: Callable[[str, Sequence[L]], str] = lambda _name, _lines: ""
 
     def about(self, line: L) -> str:
-        """What the doctor is to look at, for a record: `peer:ID` or `approval:ID`."""
-        if self.place == "approvals":
-            return f"approval:{line.id}"
+        """What the doctor is to look at, for a record: `peer:ID`, `grant:ID` or `approval:ID`."""
+        if self.place in ("approvals", "grants"):
+            return f"{self.place.removesuffix('s')}:{line.id}"
         peer_id = line.id if self.place == "peers" else getattr(line, "peer_id", None)
         return f"peer:{peer_id}" if peer_id else ""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.containers import Horizontal, VerticalScroll
@@ -12,13 +13,12 @@ from textual.widget import Widget
 from fedtui.screens import wizard_words
 from fedtui.screens.commands import DETAIL, EVERYWHERE, WIZARD, Command
 from fedtui.screens.dialogs.ask import Answers, Ask, Question
-from fedtui.screens.dialogs.field import Field, required
-from fedtui.screens.dialogs.tell import Shown, Told
-from fedtui.screens.frame import Frame
+from fedtui.screens.dialogs.tell import Told
 from fedtui.screens.handle import Shared
 from fedtui.screens.records import ORIGIN
 from fedtui.screens.trouble import trouble
 from fedtui.screens.widgets.paint import Lines, paragraphs
+from fedtui.screens.wizard_acts import WizardActs
 from fedtui.screens.words import Paragraph, paragraph_lines
 
 if TYPE_CHECKING:
@@ -27,14 +27,13 @@ if TYPE_CHECKING:
     from fedtui.core.playbook.survey import Wanted
 
 LOOK_SECONDS = 0.25
-WAIT_SECONDS = 1.0
-OUTCOMES = ("explained", "escalated", "abandoned", "fixed")
-POINTED = ("peer", "decision", "approval")
+WAIT_SECONDS, WATCH_SECONDS = 1.0, 2.0
+POINTED = ("peer", "grant", "decision", "approval")
 
 
-class WizardScreen(Frame):
-    """An incident, step by step. `what` is a symptom, `everything`, `peer:ID`, `decision:ID`, `approval:ID`,
-    `this` (what was pasted), or the beginning of an incident's id."""
+class WizardScreen(WizardActs):
+    """An incident, step by step. `what` is a symptom, `everything`, `peer:ID`, `grant:ID`, `decision:ID`,
+    `approval:ID`, `this` (what was pasted), or the beginning of an incident's id."""
 
     places: ClassVar[tuple[str, ...]] = (WIZARD, DETAIL, EVERYWHERE)
     DEFAULT_CSS: ClassVar[str] = """
@@ -51,9 +50,7 @@ class WizardScreen(Frame):
         super().__init__(shared)
         self._what = what
         self._step = "look"
-        self._incident: str | None = None
         self._owner = ""
-        self._title = ""
         self._seen: list[Seen] = []
         self._found: Diagnosis | None = None
         self._outcome: Mapping[str, Any] | None = None
@@ -61,6 +58,7 @@ class WizardScreen(Frame):
         self._over: Mapping[str, Any] | None = None
         self._fix = 0
         self._of_no_use: set[str] = set()
+        self._carried_out = ""
         self._busy = False
         self._token: str | None = None
         self._failed: Exception | None = None
@@ -89,6 +87,30 @@ class WizardScreen(Frame):
     def on_mount(self) -> None:
         """Begin, or go on. (Textual calls the frame's own `on_mount` itself.)"""
         self.run_worker(self._begin(), exit_on_error=False)
+        self.run_worker(self._watch(), exit_on_error=False)
+
+    async def _watch(self) -> None:
+        """See that a colleague has taken it over, or ended it."""
+        await self.shared.opened.wait()
+        while self._over is None:
+            await asyncio.sleep(WATCH_SECONDS)
+            incident = self._incident
+            if incident is None or self._busy or not self.is_current:
+                continue
+            with suppress(Exception):  # that the database does not answer is shown by the band
+                await self._catch_up(incident)
+
+    async def _catch_up(self, incident: str) -> None:
+        node = self.shared.opened_node()
+        standing = await self.shared.aside.run(lambda: node.standing(incident))
+        if self._owner not in ("", standing.owner):
+            self.say(f"{standing.owner} has taken this incident over from {self._owner}.")
+        changed = self._owner != standing.owner or standing.step == "done"
+        self._owner = standing.owner
+        if standing.step == "done" and not self._busy:
+            await self._read()
+        if changed:
+            self.update()
 
     async def _begin(self) -> None:
         await self.shared.opened.wait()
@@ -171,7 +193,11 @@ class WizardScreen(Frame):
             self._busy = False
         if incident is not None:
             await self._read()
-        # What failed before is not offered first again.
+        if self._carried_out and any(fix.title == self._carried_out for _, fix in self._fixes()):
+            self._of_no_use.add(self._carried_out)
+            self.say("It was carried out, and the checks still find it. r looks again; the next fix is marked.")
+        self._carried_out = ""
+        # What did not help is not offered first again.
         useful = (place for place, (_, fix) in enumerate(self._fixes()) if fix.title not in self._of_no_use)
         self._fix = next(useful, 0)
         wrong = self._found is not None and self._found.findings
@@ -184,9 +210,12 @@ class WizardScreen(Frame):
         while incident is not None and self.is_mounted:
             await asyncio.sleep(WAIT_SECONDS)
             standing = await self.shared.aside.run(lambda: node.standing(incident))
-            self._owner = standing.owner
             if standing.step != "wait":
                 self._step = standing.step
+                if standing.waiting_status not in (None, "executed"):
+                    self.say(f"The request ended as {standing.waiting_status}: the fix was not carried out.")
+                    self._of_no_use.add(self._carried_out)
+                    self._carried_out = ""
                 if standing.step == "prove":
                     await self._look(None)
                 self.update()
@@ -235,7 +264,7 @@ class WizardScreen(Frame):
     def refusal(self, command: Command) -> str:
         """Besides what holds everywhere: an incident is needed for what is written into it."""
         reason = super().refusal(command)
-        if reason or command.name not in ("note", "escalate", "end-incident", "export-incident"):
+        if reason or command.name not in ("note", "escalate", "end-incident", "export-incident", "background"):
             return reason
         return "" if self._incident is not None else "A read-only console keeps no incident."
 
@@ -292,13 +321,15 @@ class WizardScreen(Frame):
         answers: Answers | None = await self.app.push_screen_wait(Ask(question))
         if answers is None:
             return
-        self._busy = True
+        self._busy, self._carried_out = True, fix.title
         try:
             self._outcome = await self.shared.acting.run(lambda: node.mend(node.actor(ORIGIN), incident, fix))
         except Exception as error:
             await self.app.push_screen_wait(Told(trouble(error)))
         finally:
             self._busy = False
+        if self._outcome is None or self._outcome["outcome"] in ("failed", "by_hand"):
+            self._carried_out = ""
         if self._outcome is not None and self._outcome["outcome"] == "failed":
             self._of_no_use.add(fix.title)
         if self._outcome is not None and self._outcome["outcome"] == "pending":
@@ -307,104 +338,6 @@ class WizardScreen(Frame):
             self._step = "prove"
             await self._again()
         self.update()
-
-    def do_note(self) -> None:
-        """Write something into the incident."""
-        self.app.run_worker(self._note(), group="act", exit_on_error=False)
-
-    async def _note(self) -> None:
-        node, incident = self.shared.opened_node(), self._incident
-        question = Question("A note for the transcript", (), "Write it down",
-                            fields=(Field("text", "Note", check=required, limit=2000),))  # fmt: skip
-        answers: Answers | None = await self.app.push_screen_wait(Ask(question))
-        if answers is None or incident is None:
-            return
-        await self._act(lambda: node.note_incident(node.actor(ORIGIN), incident, answers["text"]), "Noted.")
-
-    def do_escalate(self) -> None:
-        """Hand the incident up to the federation's owner."""
-        self.app.run_worker(self._escalate(), group="act", exit_on_error=False)
-
-    async def _escalate(self) -> None:
-        node, incident = self.shared.opened_node(), self._incident
-        question = Question(
-            "Hand it up",
-            ("A change request to the federation's owner, with this incident's transcript. It closes the incident.",),
-            "Hand it up",
-            fields=(
-                Field("title", "Title", self._title[:200], check=required, limit=200),
-                Field("body", "What is missing, and why", check=required, limit=4000),
-            ),
-        )
-        answers: Answers | None = await self.app.push_screen_wait(Ask(question))
-        if answers is None or incident is None:
-            return
-        await self._act(
-            lambda: node.escalate(node.actor(ORIGIN), incident, title=answers["title"], body=answers["body"]),
-            "Handed up: fedtui escalate --list",
-        )
-
-    def do_pause_manager(self) -> None:
-        """Pause the SDWAN Manager."""
-        self.app.run_worker(self._pause(), group="act", exit_on_error=False)
-
-    async def _pause(self) -> None:
-        node = self.shared.opened_node()
-        told = "It carries out nothing and reconciles nothing, until it is resumed: fedtui manager resume"
-        question = Question("Pause the SDWAN Manager", (told,), "Pause it",
-                            fields=(Field("reason", "Reason, for the record", check=required),))  # fmt: skip
-        answers: Answers | None = await self.app.push_screen_wait(Ask(question))
-        if answers is not None:
-            asked = {"reason": answers["reason"]}
-            await self._act(
-                lambda: node.request(node.actor(ORIGIN), "system.manager_pause", asked, reason=answers["reason"]),
-                "The SDWAN Manager is paused.",
-            )
-
-    async def _act(self, work: Callable[[], object], done: str) -> None:
-        """Do something beside the event loop, say what came of it, and read the incident again."""
-        try:
-            await self.shared.acting.run(work)
-        except Exception as error:
-            await self.app.push_screen_wait(Told(trouble(error)))
-        else:
-            self.say(done)
-        await self._read()
-        self.update()
-
-    def do_end_incident(self) -> None:
-        """Close the incident without a proof."""
-        self.app.run_worker(self._end(), group="act", exit_on_error=False)
-
-    async def _end(self) -> None:
-        node, incident = self.shared.opened_node(), self._incident
-        question = Question("End the incident", ("It is closed, and its transcript kept.",), "End it", fields=(
-            Field("outcome", "As (Left, Right)", choices=OUTCOMES, value=OUTCOMES[0]), Field("reason", "Why"),
-        ))  # fmt: skip
-        answers: Answers | None = await self.app.push_screen_wait(Ask(question))
-        if answers is None or incident is None:
-            return
-        await self._act(
-            lambda: node.close_incident(node.actor(ORIGIN), incident, answers["outcome"], answers["reason"]),
-            "The incident is closed.",
-        )
-
-    def do_export_incident(self) -> None:
-        """Show the transcript as Markdown, to copy."""
-        self.app.run_worker(self._export(), group="act", exit_on_error=False)
-
-    async def _export(self) -> None:
-        node, incident = self.shared.opened_node(), self._incident
-        if incident is None:
-            return
-
-        def written() -> str:
-            from fedtui.core.playbook import incidents
-
-            return incidents.markdown(node.incident(incident))
-
-        text = await self.shared.aside.run(written)
-        await self.app.push_screen_wait(Shown(f"Incident {incident[:13]}", text))
 
     def do_refresh(self) -> None:
         """Look again."""

@@ -81,6 +81,9 @@ def causes(found: Diagnosis, place: int) -> Iterator[Paragraph]:
             yield from _fix(fix, joined, marked=number == place)
             number += 1
         yield Paragraph("", f"It could also be: {one.cause.could_be}", "dim")
+        if one.sense.undecided:
+            yield Paragraph("", f"It cannot be told from here, and may be: {', '.join(one.sense.undecided)}", "warn")
+        yield Paragraph("", f"Runbook: {one.cause.section}", "dim")
         yield Paragraph("", "")
     yield Paragraph("Evidence", "")
     for seen in found.seen:
@@ -150,6 +153,16 @@ def waiting(shape: Mapping[str, Any]) -> Iterator[Paragraph]:
         yield Paragraph("Cannot", f"{name}: {reason}", "dim")
     yield Paragraph("Until", f"{shape['expires_at']:%H:%M} UTC; then the clock rejects it")
     yield Paragraph("Request", f"{shape['id'][:13]}, {shape['status']}; 3 leads to the queue")
+
+
+def around(found: Mapping[str, Any]) -> str:
+    """Events and findings around an incident, as a text."""
+    lines = [f"Open findings of governance: {len(found['findings']) or 'none'}"]
+    lines += [f"  {one['severity'].upper()}  {one['kind']}: {one['said']}" for one in found["findings"]]
+    lines += ["", f"Events, newest first: {len(found['events']) or 'none'}"]
+    for one in found["events"]:
+        lines.append(f"  {one['at']:%F %H:%M:%S}  {one['severity']}  {one['kind']}  by {one['actor']}")
+    return "\n".join(lines)
 
 
 def over(shape: Mapping[str, Any]) -> Iterator[Paragraph]:

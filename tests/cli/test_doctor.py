@@ -59,21 +59,31 @@ def test_a_text_and_a_token_are_looked_up(home: Home) -> None:
 def test_guided_from_cause_to_proof(home: Home, tmp_path: Path) -> None:
     """Line by line: the cause, a fix by its number, yes, and the proof; then the transcript can be exported."""
     home.ok("manager", "pause", "--reason", "test")
-    left = home.run("doctor", "--guided", stdin="q\n")
-    assert (left.code, "stays open" in left.out) == (1, True)
+    left = home.run("doctor", "--guided", stdin="7\nb\nn\nA note of mine\nq\n")
+    assert (left.code, "stays open" in left.out, "That is none of them" in left.out) == (1, True, True)
+    assert "Event: " in left.out
+    [open_one] = home.ok("incidents", "list")
+    again = home.run("doctor", "--incident", open_one["id"][:13], stdin="u\nResume by itself\nIt should.\n")
+    assert (again.code, "Handed up" in again.out) == (1, True), again
+    noted = [line["content"] for line in home.ok("incidents", "show", open_one["id"])["transcript"]]
+    assert {"text": "A note of mine"} in noted
+    closed = home.run("doctor", "--guided", "--incident", open_one["id"])
+    assert (closed.code, "That incident is closed" in closed.err) == (3, True)
+    assert home.ok("doctor", "--guided", code=2)["error"]["code"] == "guided_is_text"
     done = home.run("doctor", "approval_blocked", "--guided", stdin="1\nyes\n")
     assert (done.code, "Every check passes" in done.out) == (0, True), done
     assert "\x1b" not in done.out
     incidents = home.ok("incidents", "list")
-    assert [one["outcome"] for one in incidents] == [None, "fixed"]
-    assert home.ok("incidents", "list", "--open")[0]["id"] == incidents[0]["id"]
-    shown = home.ok("incidents", "show", incidents[1]["id"][:20])
+    assert [one["outcome"] for one in incidents] == ["fixed", "escalated"]
+    fixed = incidents[0]["id"]
+    assert home.ok("incidents", "list", "--open") == []
+    shown = home.ok("incidents", "show", fixed[:20])
     assert [line["kind"] for line in shown["transcript"]][-1] == "closed"
-    text = home.run("incidents", "export", incidents[1]["id"], "--format", "md")
+    text = home.run("incidents", "export", fixed, "--format", "md")
     assert text.out.startswith("# An act waits for approval")
-    assert home.run("incidents", "export", incidents[1]["id"], "--format", "xml").code == 2
+    assert home.run("incidents", "export", fixed, "--format", "xml").code == 2
     file = tmp_path / "incident.json"
-    assert home.run("incidents", "export", incidents[1]["id"], "--format", "json", "--to", str(file)).code == 0
+    assert home.run("incidents", "export", fixed, "--format", "json", "--to", str(file)).code == 0
     assert '"fixed"' in file.read_text()
 
 

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import update
 
 from fedtui.core.access import chain
+from fedtui.core.access.grants import Grant
 from fedtui.core.acts import jobs
 from fedtui.core.control import policies
 from fedtui.core.control.approvals import Approval
@@ -53,6 +54,7 @@ DOMAIN = {
     "grant_of_other_peer",
     "approval_blocked": "approval_pending approval_timed_out no_eligible_approver manager_paused manager_not_ticking "
     "policy_lowered",
+    "escalation": "",
 }
 """The catalogue as the product's facts have it."""
 
@@ -93,7 +95,7 @@ def test_every_cause_of_the_catalogue_is_there() -> None:
     assert {symptom: codes - wanted[symptom] for symptom, codes in ours.items() if codes - wanted[symptom]} == {
         "grant_scope_mismatch": {"kind_not_served"}
     }
-    assert all(wanted[symptom] <= ours[symptom] for symptom in wanted)
+    assert all(wanted[symptom] <= ours.get(symptom, set()) for symptom in wanted)
     assert set(wanted) == set(causes.BY_SYMPTOM)
 
 
@@ -416,6 +418,54 @@ def test_a_certificate_that_was_replaced_is_not_held_against_calls_from_before(n
     assert found(node) == []
 
 
+def test_from_a_grant_its_refused_calls_are_found_and_what_refuses_any_call(node: Node, clock: ManualClock) -> None:
+    """A grant that is pointed at: the call that was refused with it, however long ago; and that it has expired,
+    which nobody has run into yet, with its renewal as the fix and its allowlists left alone."""
+    world = make_world(node)
+    alive(node)
+    grant_id = world.grant(cidrs=["192.0.2.0/24"])
+    assert found(node, grant=grant_id) == []
+    world.kept(world.asked(grant_id))
+    clock.advance(hours=2)
+    assert found(node, "grant_scope_mismatch", grant=grant_id[:20]) == ["source_ip_not_allowed"]
+    with node.unit(ADA) as unit:
+        unit.session.execute(update(Grant).values(expires_at=unit.now, source_cidrs=["10.0.0.0/8"]))
+    [one] = node.diagnose(Wanted("grant_scope_mismatch", grant=grant_id)).findings
+    assert one.cause.code == "grant_expired"
+    assert one.fix is not None
+    assert (one.fix.action, dict(one.fix.params)) == ("system.federation_grant_renew", {"grant": grant_id})
+
+
+def test_from_a_peer_its_calls_and_requests_are_found(node: Node) -> None:
+    """A peer that is pointed at comes with the calls it was refused and with what waits for it."""
+    world = make_world(node)
+    alive(node)
+    world.kept(world.asked(world.grant(cidrs=["192.0.2.0/24"])))
+    node.request(ADA, "system.federation_peer_revoke", {"peer": world.peer_id, "reason": "test"})
+    node.request(ADA, "system.federation_peer_propose", {"url": "https://c.example"})
+    seen = {one.subject.scope for one in node.diagnose(Wanted(peer=world.peer_id)).findings}
+    assert seen >= {"decision", "approval"}
+    labels = [one.subject.label for one in node.diagnose(Wanted(peer=world.peer_id)).findings]
+    assert not any("c.example" in label for label in labels)
+
+
+def test_a_peer_that_is_about_to_be_silent_is_one_way_already(node: Node) -> None:
+    """Active and not heard of for two intervals, while its own calls to this node fail: named before it degrades."""
+    facts = peer("active", faults=[], view={"last_outbound_code": "remote_tls_failed"}, own_ca="sha256:ab")
+    cause, late = causes.BY_CODE["one_way_partition"], {"heartbeat_age": timedelta(minutes=3)}
+    assert cause.holds(case(node, Subject("peer", "p"), **{**facts, **late})) is not None
+    heard = {"heartbeat_age": timedelta(seconds=30)}
+    assert cause.holds(case(node, Subject("peer", "p"), **{**facts, **heard})) is None
+
+
+def test_whoever_has_no_symptom_looks_at_everything(paused: Node) -> None:
+    """`escalation` has no causes of its own: all are looked for, and the incident has its events around it."""
+    assert found(paused, "escalation") == found(paused) == ["manager_paused"]
+    incident = paused.begin_incident(ADA, Wanted("escalation"))
+    around = paused.surroundings(incident)
+    assert "system.act" in [one["kind"] for one in around["events"]]
+
+
 # --- recognising ---------------------------------------------------------------------------
 
 SEEDS = {
@@ -431,6 +481,16 @@ SEEDS = {
     "ConnectionError: the peer hung up": "degraded",
     '{"error": "client certificate revoked", "code": "unauthorized"}': "unauthorized_with_grant",
     "the request auto-rejected after 4 hours": "approval_blocked",
+    '{ "data": { "swept": 0, "degraded_ids": [], "ran_at": "..." } }': "stuck_accepted",
+    "POST http://localhost:3000/api/v1/system/worker_api/federation/heartbeat_sweep 404": "stuck_accepted",
+    'puts peer.metadata["degraded_reason"]': "degraded",
+    "applies_to_source_ip? returned false": "grant_scope_mismatch",
+    "FederationApi::BaseController#authenticate_federation_peer!": "unauthorized_with_grant",
+    "stuck in the Ai::ApprovalRequest queue": "approval_blocked",
+    "finding peer_capability_drift": "escalation",
+    "finding overlapping_prefix_advertisement": "escalation",
+    "finding stale_accepted_without_handshake": "stuck_accepted",
+    "acceptance_token_expires_at": "token_mismatch",
 }
 
 
@@ -466,7 +526,7 @@ def test_ids_and_urls_in_a_text_are_what_it_is_about(node: Node) -> None:
         assert known.wanted.peer == world.peer_id
         known = recognise.recognise(session, f"Authorization: Bearer fg-{grant_id}")
         assert known is not None
-        assert known.wanted.peer == world.peer_id
+        assert (known.wanted.grant, known.wanted.peer) == (grant_id, None)
         assert recognise.recognise(session, "all is well") is None
         assert recognise.recognise(session, "0195d3a2-7c1e-7000-8000-00000000dead") is None
 

@@ -188,6 +188,11 @@ class FakeNode:
         """The test's incident."""
         return {"transcript": [], **self.incident_shapes[0]}
 
+    def surroundings(self, incident_id: str) -> dict[str, Any]:
+        """One event, and one finding."""
+        event = {"at": NOW, "kind": "federation.peer.heartbeat_stale", "severity": "medium", "actor": "job"}
+        return {"events": [event], "findings": [{"kind": "peer_heartbeat_stale", "severity": "medium", "said": "…"}]}
+
     def standing(self, incident_id: str) -> Any:
         """Where the test says that it stands."""
         return self.stands

@@ -205,6 +205,92 @@ async def test_what_needs_approval_is_waited_for_and_then_proved(make_node: Make
 
 
 @in_loop
+async def test_a_fix_that_was_rejected_says_so(make_node: MakeNode) -> None:
+    """Rejected, the request ends the waiting: it is said, and how it ended stands in the transcript."""
+    node = make_node()
+    world = make_world(node)
+    alive(node)
+    incident_id = node.begin_incident(ADA, Wanted("approval_blocked"))
+    outcome = node.mend(
+        ADA, incident_id, Fix("Sign", "", "system.federation_certificate_mint", {"peer": world.peer_id})
+    )
+    app = real(node, f"playbook/{incident_id}")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await at(pilot, "Can decide")
+        node.decide(BEN, "reject", outcome["approval"], "not now")
+        await at(pilot, "ended as rejected")
+        await until(pilot, lambda: "act_ended" in [one["kind"] for one in node.incident(incident_id)["transcript"]], 10)
+    [ended] = [one["content"] for one in node.incident(incident_id)["transcript"] if one["kind"] == "act_ended"]
+    assert (ended["outcome"], ended["decided_by"]) == ("rejected", "ben")
+
+
+@in_loop
+async def test_a_fix_that_did_not_help_says_so_and_another_is_offered() -> None:
+    """Carried out, and found again: it is said, and the mark moves on to what was not tried yet."""
+    made = node("cause")
+    made.preview = lambda _actor, _fix: []  # type: ignore[attr-defined]
+    made.mend = lambda _actor, _id, fix: {"outcome": "done", "title": fix.title}  # type: ignore[attr-defined]
+    app = console(made, place="playbook/degraded")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await at(pilot, "remote_unreachable")
+        await type_in(pilot, "tab", "enter")
+        await confirm(pilot)
+        await at(pilot, "the checks still find it")
+        assert app.screen._fix == 0  # type: ignore[attr-defined]
+
+
+@in_loop
+async def test_of_two_things_to_mend_the_other_is_offered_next(make_node: MakeNode) -> None:
+    """Two policies are lowered: with one restored the checks still find the other, which is offered then."""
+    node = make_node()
+    alive(node)
+    for action in ("system.federation_peer_propose", "system.federation_peer_revoke"):
+        lowered = {"policy_action": action, "policy": "notify_and_proceed", "span": "1h", "reason": "test"}
+        node.request(ADA, "system.policy_lower", lowered)
+    app = real(node, "playbook/approval_blocked")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await at(pilot, "policy_lowered")
+        await type_in(pilot, "enter")
+        await confirm(pilot)
+        await until(pilot, lambda: len(pilot.app.screen._fixes()) == 1, 10)  # type: ignore[attr-defined]
+        await until(pilot, lambda: not isinstance(app.screen, Ask))
+        await type_in(pilot, "enter")
+        await confirm(pilot)
+        await at(pilot, "Fixed")
+
+
+@in_loop
+async def test_both_see_that_it_was_taken_over(make_node: MakeNode) -> None:
+    """Whose incident a colleague has taken over is told so where it is shown, and that it was ended."""
+    node = make_node()
+    alive(node)
+    node.request(ADA, "system.operator_add", {"name": "ben"})
+    node.request(ADA, "system.manager_pause", {"reason": "test"})
+    begun = node.begin_incident(ADA, Wanted("approval_blocked"))
+    app = real(node, f"playbook/{begun}")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await at(pilot, "manager_paused")
+        node.note_incident(BEN, begun, "I go on with it.")
+        await at(pilot, "ben has taken this incident over")
+        node.close_incident(BEN, begun, "explained", "known")
+        await at(pilot, "Explained.")
+
+
+@in_loop
+async def test_the_background_of_an_incident_is_a_key_away(make_node: MakeNode) -> None:
+    """`B` shows the events around it, to copy."""
+    node = make_node()
+    alive(node)
+    node.request(ADA, "system.manager_pause", {"reason": "test"})
+    app = real(node, "playbook/approval_blocked")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await at(pilot, "manager_paused")
+        await type_in(pilot, "B")
+        await until(pilot, lambda: isinstance(app.screen, Shown), 10)
+        assert "system.manager.paused" in page(pilot)
+
+
+@in_loop
 async def test_read_only_looks_and_keeps_nothing(make_node: MakeNode) -> None:
     """A read-only console diagnoses, offers no act, and opens no incident."""
     node = make_node()
@@ -227,7 +313,7 @@ async def test_a_pasted_text_leads_to_its_wizard(make_node: MakeNode) -> None:
     app = real(node, "playbook")
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: isinstance(app.screen, PlaybookScreen))
-        await until(pilot, lambda: app.screen.update() or "I have a text" in page(pilot))  # type: ignore[attr-defined]
+        await until(pilot, lambda: app.screen.update() or "accept says" in page(pilot))  # type: ignore[attr-defined]
         for _ in range(12):
             await type_in(pilot, "j")
         for text in ("the weather is fine", '{"error": "acceptance_token required (peer has one)"}'):

@@ -14,8 +14,12 @@ MARKER = "practice.json"
 """In the home of every node that the demo makes. A home without it is somebody's own."""
 Node = Any
 """An open node (`core/node.py`), which stands above this package."""
+Look = Mapping[str, str]
+"""What else the doctor is told: the token that is held, the decision that is asked about."""
 HERE, THERE = "alpha", "beta"
 """The node that is diagnosed, and its peer."""
+NETWORK = "0195d3a2-7c1e-7000-8000-0000000000b1"
+"""The SDWAN network over which calls reach the practice nodes."""
 
 
 class Range(Protocol):
@@ -50,8 +54,9 @@ class Range(Protocol):
         peer: bool = False,
         method: str = "POST",
         bearer: str = "",
+        pair: tuple[str, bytes] | None = None,
     ) -> int:
-        """A call to a node's API, as a stranger or with the other node's pair; the status."""
+        """A call to a node's API, as a stranger, with the other node's pair, or with one made up; the status."""
 
     def beside(self, program: str, *words: str) -> None:
         """Run a Python program beside the nodes until the range ends, or `stop_beside`."""
@@ -70,7 +75,7 @@ class Fault:
     name: str
     told: str
     causes: tuple[str, ...]
-    stage: Callable[[Range], Mapping[str, str] | None]
+    stage: Callable[[Range], Look | None]
     symptom: str | None = None
     mend: Callable[[Range], None] | None = None
 

@@ -146,10 +146,10 @@ def _conclude(cases: Sequence[Case], table: Sequence[Cause]) -> tuple[Finding, .
 
 def _is_for(cause: Cause, subject: Subject) -> bool:
     """Causes of refused tokens are told from a peer's record, from a token that somebody holds, and from an
-    accept of ours that failed."""
-    return cause.scope == subject.scope or (
-        subject.scope in ("token", "approval") and cause.symptom == "token_mismatch"
-    )
+    accept of ours that failed; those of refused calls also from a grant with which any call would be refused."""
+    if subject.scope in ("token", "approval") and cause.symptom == "token_mismatch":
+        return True
+    return cause.scope == ("decision" if subject.scope == "grant" else subject.scope)
 
 
 def worst(findings: Sequence[Finding]) -> str | None:

@@ -55,8 +55,8 @@ class Incident(Base):
 
 
 class Entry(Base):
-    """One line of a transcript. `kind`: `opened`, `check`, `finding`, `act`, `note`, `taken_over`, `verified`,
-    `escalated`, `closed`."""
+    """One line of a transcript. `kind`: `opened`, `check`, `finding`, `looked`, `act`, `act_ended`, `note`,
+    `taken_over`, `verified`, `escalated`, `closed`."""
 
     __tablename__ = "incident_entries"
     __table_args__ = (Index("ix_incident_entries_incident_id_id", "incident_id", "id"),)
@@ -191,6 +191,12 @@ def transcript(session: Session, incident_id: str) -> Sequence[Entry]:
     """The lines of an incident, oldest first."""
     query = select(Entry).where(Entry.incident_id == incident_id).order_by(Entry.id)
     return list(session.scalars(query))
+
+
+def last_of(session: Session, incident_id: str, *kinds: str) -> Entry | None:
+    """The last line of these kinds."""
+    query = select(Entry).where(Entry.incident_id == incident_id, Entry.kind.in_(kinds))
+    return session.scalars(query.order_by(Entry.id.desc()).limit(1)).first()
 
 
 def shape(session: Session, row: Incident, *, full: bool = False) -> dict[str, Any]:

@@ -14,10 +14,12 @@ from typing import Any, Literal
 from fedtui.core.acts.table import ActTable
 from fedtui.core.trust.site import Site
 
-Scope = Literal["node", "peer", "token", "decision", "approval"]
+Scope = Literal["node", "peer", "token", "decision", "grant", "approval"]
 State = Literal["ok", "bad", "unknown", "skipped"]
 RUNBOOK = "federation-troubleshooting"
 """The user's document, which every cause points into."""
+ESCALATION = "escalation"
+"""The symptom of whoever has none: everything is looked at, and handed up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is looked at: the node itself, or one peer, token, decision or approval. `label` names it to people."""
+    """What is looked at: the node itself, or one peer, token, decision, grant or approval; `label` is for people."""
 
     scope: Scope
     id: str = ""

@@ -45,13 +45,16 @@ PHRASES: tuple[Phrase, ...] = (
     _phrase(r"acceptance_token not recognized or expired", "token_mismatch",
             "There is no such peer, or no such token, where it was sent."),
     _phrase(r"acceptance_token required", "token_missing", "The accept call came without a token."),
-    _phrase(r"Unsupported contract_version", "token_missing",
+    _phrase(r"acceptance_token_(digest|expires_at)", "token_mismatch", "It is about an acceptance token."),
+    _phrase(r"Unsupported contract_version", "escalation",
             "The two platforms speak different versions of the federation contract."),
     _phrase(r"partial mTLS config", "partial_mtls", "What a node presents is half there: a certificate or a key."),
     _phrase(r"cert_pem=(true|false),\s*key_pem=(true|false)", "partial_mtls",
             "One half of the pair is there and the other is not."),
     _phrase(r"grant scope mismatch", "grant_scope_mismatch",
             "Certificate and grant are in order; the grant does not allow this call."),
+    _phrase(r"applies_to(_instance|_network|_source_ip)?\?", "grant_scope_mismatch",
+            "The grant's allowlists do not fit the call."),
     _phrase(r"scope mismatch", "grant_scope_mismatch", "The grant does not allow this call."),
     _phrase(r"client certificate (required|not recognized|revoked|expired)", "unauthorized_with_grant",
             "The call was turned away for its client certificate."),
@@ -64,7 +67,12 @@ PHRASES: tuple[Phrase, ...] = (
             "The heartbeat job is not there, so no peer becomes active."),
     _phrase(r"\[FederationHeartbeatJob\]", "stuck_accepted",
             "The heartbeat job speaks: it runs. If peers stay accepted, see their calls."),
-    _phrase(r"heartbeat stale|heartbeat_stale", "degraded", "No heartbeat came from a peer for too long."),
+    _phrase(r"stale_accepted_without_handshake", "stuck_accepted", "A peer was accepted and never shook hands."),
+    _phrase(r"peer_capability_drift|overlapping_prefix_advertisement|FederationGovernance", "escalation",
+            "Governance has found something that the runbook hands up."),
+    _phrase(r"authenticate_federation_peer", "unauthorized_with_grant", "A call was turned away for who made it."),
+    _phrase(r"ApprovalRequest", "approval_blocked", "A request for approval."),
+    _phrase(r"heartbeat.stale|degraded_reason", "degraded", "No heartbeat came from a peer for too long."),
     _phrase(r"too many requests|\b429\b|remote_rate_limited", "degraded",
             "The other side takes fewer calls than it got."),
     _phrase(r"certificate has expired|certificate is not yet valid|self-signed certificate|unable to get local issuer"
@@ -78,6 +86,8 @@ PHRASES: tuple[Phrase, ...] = (
             "Nobody decided a request within its four hours."),
     _phrase(r"needs approval|require_approval|\"pending\"\s*:\s*true|cannot decide|own request", "approval_blocked",
             "An act waits for somebody to approve it."),
+    _phrase(r"heartbeat_sweep|degraded_ids", "stuck_accepted", "It is about the sweep, and whether it runs."),
+    _phrase(r"\[PeerClient\]", "degraded", "A call to a peer did not go as it should."),
     _phrase(r"\b401\b|unauthorized", "unauthorized_with_grant", "A call was not let in."),
     _phrase(r"\b403\b", "grant_scope_mismatch", "A call was let in and not allowed."),
 )  # fmt: skip
@@ -139,9 +149,7 @@ def _about(session: Session, text: str) -> Recognised | None:
             named.setdefault("peer", known.id)
     if not named:
         return None
-    grant = session.get(Grant, named["grant"]) if "grant" in named else None
-    peer = named.get("peer") or (grant.peer_id if grant is not None else None)
-    wanted = Wanted(None, peer, named.get("decision"), named.get("approval"))
+    wanted = Wanted(None, named.get("peer"), named.get("decision"), named.get("approval"), grant=named.get("grant"))
     return Recognised("", "an id", wanted, tuple(f"{kind} {id}" for kind, id in named.items()))
 
 

@@ -9,14 +9,16 @@ from datetime import datetime, timedelta
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from fedtui.core.access import decisions
+from fedtui.core.access import decisions, grants
 from fedtui.core.access.decisions import HANDSHAKE, Decision, id_at
+from fedtui.core.access.grants import Grant
 from fedtui.core.control import approvals
 from fedtui.core.control.approvals import Approval
 from fedtui.core.peering import peers
 from fedtui.core.peering.peers import MAY_HEARTBEAT, Peer
-from fedtui.core.playbook.checks import LATELY, REFUSALS_SINCE, SKEW_LIMIT, about_the_caller
-from fedtui.core.playbook.model import Subject
+from fedtui.core.playbook.checks.limits import LATELY, REFUSALS_SINCE, SKEW_LIMIT
+from fedtui.core.playbook.checks.of_things import about_the_caller
+from fedtui.core.playbook.model import ESCALATION, Subject
 from fedtui.core.record.events import Event
 from fedtui.core.trust import credentials
 from fedtui.core.trust.site import Site
@@ -40,11 +42,12 @@ class Wanted:
     decision: str | None = None
     approval: str | None = None
     token: str | None = field(default=None, repr=False)
+    grant: str | None = None
 
     @property
     def pointed(self) -> bool:
         """Whether one thing was pointed at."""
-        return any((self.peer, self.decision, self.approval, self.token))
+        return any((self.peer, self.decision, self.approval, self.token, self.grant))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +60,11 @@ class Survey:
 
 def survey(session: Session, site: Site, now: datetime, wanted: Wanted) -> Survey:
     """Whom and what to look at. Raises `NotFound` for a thing that is pointed at and not there."""
-    about = wanted.symptom
+    about = wanted.symptom if wanted.symptom != ESCALATION else None
     if wanted.token is not None:
         return Survey((Subject("token", label="the token you hold", secret=wanted.token),))
-    pointed: list[Subject] = []
-    if wanted.peer is not None:
-        pointed.append(_of_peer(peers.find(session, wanted.peer)))
-    if wanted.decision is not None:
-        pointed.append(_of_decision(decisions.find(session, wanted.decision)))
-    if wanted.approval is not None:
-        pointed.append(_of_approval(approvals.find(session, wanted.approval)))
-    if pointed:
-        return Survey((NODE, *pointed))
+    if wanted.pointed:
+        return Survey((NODE, *_pointed_at(session, now, wanted)))
     found, more = [], 0
     if about is None or about in OF_PEERS:
         suspects, count = _suspects(session, site, now, everybody=about is not None)
@@ -82,6 +78,32 @@ def survey(session: Session, site: Site, now: datetime, wanted: Wanted) -> Surve
         found += _refused_accepts(session, now)
     with_node = about is None or about in OF_NODE
     return Survey((*((NODE,) if with_node else ()), *found), more)
+
+
+def _pointed_at(session: Session, now: datetime, wanted: Wanted) -> list[Subject]:
+    """The things that a person points at, each with what belongs to it: of a peer its refused calls and its
+    requests, of a grant its refused calls."""
+    found: list[Subject] = []
+    if wanted.decision is not None:
+        found.append(_of_decision(decisions.find(session, wanted.decision)))
+    if wanted.approval is not None:
+        found.append(_of_approval(approvals.find(session, wanted.approval)))
+    if wanted.grant is not None:
+        grant = grants.find(session, wanted.grant)
+        found += [_of_grant(grant), *_refused_with(session, grant.id)]
+    if wanted.peer is not None:
+        peer = peers.find(session, wanted.peer)
+        calls = [one for one in _turned_away(session, now, strangers=False) if one.peer_id == peer.id]
+        asked = [one for one in _requests(session, now) if one.peer_id == peer.id]
+        found += [_of_peer(peer), *calls, *asked]
+    return list(dict.fromkeys(found))
+
+
+def _refused_with(session: Session, grant_id: str) -> list[Subject]:
+    """The newest call of each sort that was refused with a grant, however long ago."""
+    rows = decisions.listing(session, grant_id=grant_id, refused_only=True, limit=MOST_DECISIONS)
+    newest = {row.code: row for row in reversed(rows)}
+    return [_of_decision(row) for row in newest.values()]
 
 
 def _suspects(session: Session, site: Site, now: datetime, *, everybody: bool) -> tuple[list[Subject], int]:
@@ -158,6 +180,12 @@ def _of_peer(row: Peer) -> Subject:
 def _of_decision(row: Decision) -> Subject:
     what = "TLS handshake" if row.call == HANDSHAKE else f"call of {row.call}"
     return Subject("decision", row.id, f"{what} turned away as {row.code} (decision {row.id[:13]})", row.peer_id)
+
+
+def _of_grant(row: Grant) -> Subject:
+    return Subject(
+        "grant", row.id, f"grant to {row.remote_subject} on {row.resource_kind} ({row.id[:13]})", row.peer_id
+    )
 
 
 def _of_approval(row: Approval) -> Subject:

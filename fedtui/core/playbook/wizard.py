@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any
 
 from fedtui.core.acts import gate
@@ -15,15 +16,20 @@ from fedtui.core.acts.table import ActTable
 from fedtui.core.control import approvals
 from fedtui.core.errors import Problem
 from fedtui.core.governance import change_requests
+from fedtui.core.governance import listing as findings
 from fedtui.core.playbook import causes, engine, incidents
 from fedtui.core.playbook.engine import Diagnosis, Seen
 from fedtui.core.playbook.incidents import Incident
 from fedtui.core.playbook.model import Finding, Fix
 from fedtui.core.playbook.survey import Wanted
+from fedtui.core.record import events
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.correlation import correlated
+from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust.site import Site
 
+A_DAY = timedelta(days=1)
+MOST_EVENTS = 20
 STEPS = ("look", "cause", "mend", "wait", "prove", "done")
 """What a wizard goes through. `wait` is there only where an act needs approval."""
 ENDED = ("executed", "failed", "rejected", "expired", "withdrawn", "stale")
@@ -66,6 +72,7 @@ def look(
     found = engine.diagnose(site, table, wanted, tell)
     with site.unit(actor) as unit:
         row = incidents.working(unit, incident_id)
+        _write_what_became(unit, row.id)
         for seen in found.seen:
             incidents.write(unit, row.id, "check", _check(seen))
         for one in found.findings:
@@ -127,6 +134,28 @@ def escalate(site: Site, actor: Actor, incident_id: str, *, title: str, body: st
         return change_requests.shape(filed)
 
 
+def surroundings(site: Site, incident_id: str) -> dict[str, Any]:
+    """What went on around an incident: the latest events from a day before it on, and the open findings of
+    governance; of its peer, where it has one."""
+    with site.read() as session:
+        row = incidents.find(session, incident_id)
+        since = row.opened_at - A_DAY
+        happened = events.recent(session, peer_id=row.peer_id, since=since, until=row.closed_at, limit=MOST_EVENTS)
+        found = findings.rows(session, now=site.clock.now(), peer_id=row.peer_id, limit=MOST_EVENTS)
+    return {
+        "events": [
+            {
+                "at": one.emitted_at,
+                "kind": one.kind,
+                "severity": one.severity,
+                "actor": one.actor,
+            }
+            for one in happened
+        ],
+        "findings": [{"kind": one.kind, "severity": one.severity, "said": one.said} for one in found],
+    }
+
+
 def standing(site: Site, incident_id: str) -> Standing:
     """Where an incident stands, by its transcript and by what it waits for."""
     with site.read() as session:
@@ -146,9 +175,23 @@ def standing(site: Site, incident_id: str) -> Standing:
     return Standing(row.id, "prove", row.owner, waits_for, status)
 
 
+def _write_what_became(unit: Unit, incident_id: str) -> None:
+    """Of an act that needed approval: how its request has ended, once."""
+    last = incidents.last_of(unit.session, incident_id, "act", "act_ended")
+    if last is None or last.kind != "act" or "approval" not in last.content:
+        return
+    asked = approvals.find(unit.session, last.content["approval"])
+    if asked.status in ENDED:
+        incidents.write(unit, incident_id, "act_ended", {
+            "title": last.content["title"], "approval": asked.id, "outcome": asked.status,
+            "decided_by": asked.decided_by, "problem": asked.error,
+        })  # fmt: skip
+
+
 def _wanted(row: Incident, token: str | None) -> Wanted:
     about = row.about
-    return Wanted(row.symptom, about.get("peer"), about.get("decision"), about.get("approval"), token)
+    things = {name: about.get(name) for name in ("peer", "decision", "approval", "grant")}
+    return Wanted(row.symptom, token=token, **things)
 
 
 def _check(seen: Seen) -> dict[str, Any]:

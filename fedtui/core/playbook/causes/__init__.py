@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fedtui.core.playbook.causes import access, approvals, liveness, pairs, tokens
-from fedtui.core.playbook.model import Cause, Symptom
+from fedtui.core.playbook.model import ESCALATION, Cause, Symptom
 
 SYMPTOMS: tuple[Symptom, ...] = (
     Symptom("token_mismatch", "accept says: acceptance_token does not match stored digest",
@@ -25,8 +25,10 @@ SYMPTOMS: tuple[Symptom, ...] = (
             "A peer presents certificate and grant, and is turned away all the same.", "unauthorized"),
     Symptom("approval_blocked", "An act waits for approval, or was rejected by the clock",
             "A request is stuck, or its four hours are over.", "approval-timeout"),
+    Symptom(ESCALATION, "Nothing of this helps: hand it up",
+            "All of the checks once more; then a change request with events, findings and transcript.", "escalation"),
 )  # fmt: skip
-"""What people see (domain, section 9). The ninth, escalation, is a way on, not a symptom."""
+"""What people see (domain, section 9). The last has no causes of its own: it looks at everything, and hands it up."""
 
 CAUSES: tuple[Cause, ...] = (
     *liveness.CAUSES, *pairs.CAUSES, *tokens.CAUSES, *access.CAUSES, *approvals.CAUSES,
@@ -37,7 +39,7 @@ BY_CODE: Mapping[str, Cause] = {one.code: one for one in CAUSES}
 
 def of(symptom: str | None) -> tuple[Cause, ...]:
     """The causes to look for: of one symptom and those that go with it, or all."""
-    if symptom is None:
+    if symptom in (None, ESCALATION):
         return CAUSES
-    wanted = (symptom, *BY_SYMPTOM[symptom].also)
+    wanted = (symptom, *BY_SYMPTOM[str(symptom)].also)
     return tuple(one for one in CAUSES if one.symptom in wanted)

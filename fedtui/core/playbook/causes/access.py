@@ -33,7 +33,7 @@ def _turned_away(code: str) -> Callable[[Case], Sense | None]:
         if ALIKE.get(found, found) != code:
             return None
         together = code not in ANOTHER_HELPS or code == "cert_unknown"
-        return Sense(case.outcomes["decision"].said, fixes=_fixes(case), together=together)
+        return Sense(case.fact("detail"), fixes=_fixes(case), together=together)
 
     return holds
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from fedtui.core.peering import heartbeats
-from fedtui.core.playbook.checks import SKEW_LIMIT
+from fedtui.core.playbook.checks.limits import SKEW_LIMIT
 from fedtui.core.playbook.model import Case, Cause, Fix, Sense
 from fedtui.core.trust.x509_reading import fingerprint, is_ca
 
@@ -179,17 +179,23 @@ def _still_heard(case: Case) -> bool:
 
 
 def _one_way(case: Case) -> Sense | None:
+    code = (case.fact("view") or {}).get("last_outbound_code")
+    if code and _silent_lately(case):
+        said = f"This node reaches it; its own calls to this node fail: {code}."
+        return Sense(said, fixes=_their_calls(case, str(code)))
     if not _troubled(case):
         return None
     if _still_heard(case) and _failing(case) == "unreachable":
         return Sense(
             f"It reaches this node, and this node does not reach it. {_words(case)}", fixes=_unreachable_fix(case)
         )
-    code = (case.fact("view") or {}).get("last_outbound_code")
-    if case.fact("status") != "degraded" or not code:
-        return None
-    said = f"This node reaches it; its own calls to this node fail: {code}."
-    return Sense(said, fixes=_their_calls(case, str(code)))
+    return None
+
+
+def _silent_lately(case: Case) -> bool:
+    """Whether a peer is degraded, or active and about to be: it should have been heard of."""
+    about_to_be = case.fact("status") == "active" and not _still_heard(case)
+    return (case.fact("status") == "degraded" or about_to_be) and not case.fact("in_maintenance")
 
 
 def _their_calls(case: Case, code: str) -> tuple[Fix, ...]:

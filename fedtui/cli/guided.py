@@ -1,0 +1,181 @@
+"""`fedtui doctor --guided`: the wizard as plain text, line by line, for screen readers and plain terminals."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from fedtui.cli.common import opened
+from fedtui.cli.output import visible
+from fedtui.core.errors import Problem, Refused
+
+if TYPE_CHECKING:
+    from fedtui.core.node import Node
+    from fedtui.core.playbook.engine import Diagnosis, Seen
+    from fedtui.core.playbook.model import Fix
+    from fedtui.core.playbook.survey import Wanted
+    from fedtui.core.playbook.wizard import Standing
+
+MARKS = {"ok": "ok", "bad": "FAILED", "unknown": "UNKNOWN", "skipped": "not looked at"}
+STILL_WRONG = 1
+AGAIN, LEFT, ENDED = "again", "left", "ended"
+"""What comes after the causes were shown: looking again, leaving the incident open, or nothing, as it is closed."""
+
+
+def guided(wanted: Wanted, token: str | None, resumed: str | None = None) -> int:
+    """The wizard, line by line: look, name the cause, mend, prove; or a `resumed` incident, from where it stands.
+    The exit code."""
+    with opened() as node:
+        actor = node.actor("cli")
+        incident = node.incident(resumed)["id"] if resumed else node.begin_incident(actor, wanted)
+        again = f"fedtui doctor --guided --incident {incident[:13]}"
+        _say(f"Incident {incident[:13]}. Everything is written down; to go on with it later: {again}")
+        while True:
+            standing = node.standing(incident)
+            if standing.step == "wait":
+                if not _waits(node, standing):
+                    return _left(again)
+                continue
+            _say("")
+            _say("Looking.")
+            found = node.look(actor, incident, _tell, token=token, proving=standing.step == "prove")
+            if not found.findings:
+                return _over(node, incident)
+            outcome = _offer(node, actor, incident, found)
+            if outcome != AGAIN:
+                return STILL_WRONG if outcome == ENDED else _left(again)
+
+
+def _left(again: str) -> int:
+    _say(f"The incident stays open. To go on with it: {again}")
+    return STILL_WRONG
+
+
+def _waits(node: Node, standing: Standing) -> bool:
+    """Say what a fix waits for; whether to look again whether it was decided."""
+    record = node.approval_record(str(standing.waits_for))
+    if record is not None:
+        waits = record.shape["waiting"]
+        _say(f"The fix waits for approval: {record.shape['summary']}")
+        _say(f"  Can decide: {', '.join(waits['can_decide']) or 'nobody'}.")
+        for name, reason in waits["cannot_decide"].items():
+            _say(f"  Cannot: {name}: {reason}")
+    return _ask("l to see whether it was decided, q to leave: ") == "l"
+
+
+def _offer(node: Node, actor: Any, incident: str, found: Diagnosis) -> str:
+    """Show the causes and what can be done, until something was: `AGAIN`, `LEFT`, or `ENDED`."""
+    fixes = _causes(found)
+    while True:
+        _say("")
+        answer = _ask("Number of a fix to carry out; l look again, b background, n note, u hand it up, q leave: ")
+        if answer in ("l", "q"):
+            return AGAIN if answer == "l" else LEFT
+        if answer == "b":
+            for line in _background(node.surroundings(incident)):
+                _say(line)
+        elif answer == "n":
+            node.note_incident(actor, incident, _ask("Note: ", lower=False))
+        elif answer == "u":
+            _hand_up(node, actor, incident)
+            return ENDED
+        elif answer.isdigit() and 1 <= int(answer) <= len(fixes):
+            if _carried_out(node, actor, incident, fixes[int(answer) - 1]):
+                return AGAIN
+        else:
+            _say(f"That is none of them. There are {len(fixes)} fixes.")
+
+
+def _causes(found: Diagnosis) -> list[Fix]:
+    """Show each cause with its fixes; the fixes, as they are numbered."""
+    fixes: list[Fix] = []
+    for one in found.findings:
+        _say("")
+        _say(f"Cause: {one.cause.code}, {one.cause.severity}. {one.subject.label}.")
+        _say(f"  {one.cause.means} {one.sense.because}")
+        for fix in one.sense.fixes:
+            fixes.append(fix)
+            where = " Only the other side can do this." if fix.where == "there" else ""
+            _say(f"  Fix {len(fixes)}: {fix.title}.{where}" + (f" Command: {fix.command}" if fix.command else ""))
+        _say(f"  It could also be: {one.cause.could_be}")
+        if one.sense.undecided:
+            _say(f"  It cannot be told from here, and may be: {', '.join(one.sense.undecided)}.")
+        _say(f"  Runbook: {one.cause.section}.")
+    return fixes
+
+
+def _carried_out(node: Node, actor: Any, incident: str, fix: Fix) -> bool:
+    """Show what a fix changes, ask, and carry it out; whether it is time to look again."""
+    if fix.action and fix.where == "here":
+        try:
+            told = node.preview(actor, fix)
+        except Problem as problem:
+            _say(f"  It cannot be done: {problem.problem} {problem.cause} {problem.fix}")
+            return False
+        for line in told:
+            _say(f"  {line}")
+        if _ask(f"{fix.title}. Type yes to do it: ") != "yes":
+            return False
+    outcome = node.mend(actor, incident, fix)
+    _say(_became(outcome))
+    return bool(outcome["outcome"] in ("done", "pending"))
+
+
+def _background(found: dict[str, Any]) -> list[str]:
+    lines = [f"Finding: {one['kind']}, {one['severity']}. {one['said']}" for one in found["findings"]]
+    lines += [f"Event: {one['at']:%F %H:%M:%S} UTC, {one['kind']}, by {one['actor']}." for one in found["events"]]
+    return lines or ["No events in the last day, and no open findings."]
+
+
+def _hand_up(node: Node, actor: Any, incident: str) -> None:
+    """File a change request, which ends the incident."""
+    title = _ask("Title of the change request: ", lower=False)
+    filed = node.escalate(actor, incident, title=title, body=_ask("What is missing, and why: ", lower=False))
+    _say(f"Handed up. Send it with: fedtui escalate --export {filed['id'][:13]}")
+
+
+def _became(outcome: Any) -> str:
+    if outcome["outcome"] == "done":
+        return "Done. Looking whether it helped."
+    if outcome["outcome"] == "pending":
+        return f"It needs approval: fedtui approvals show {outcome['approval'][:13]}."
+    if outcome["outcome"] == "by_hand":
+        return (
+            "That is for a person to do"
+            + (f": {outcome['command']}" if outcome["command"] else "")
+            + ". Then look again."
+        )
+    problem = outcome["problem"]
+    return f"It failed: {problem['problem']} {problem['cause']} {problem['fix']}"
+
+
+def _over(node: Node, incident: str) -> int:
+    shape = node.incident(incident)
+    if shape["state"] == "closed":
+        _say(
+            f"Every check passes. The incident is closed as {shape['outcome']}, after {shape['seconds_to_fix']:.0f} s."
+        )
+        return 0
+    _say("Nothing is wrong.")
+    node.close_incident(node.actor("cli"), incident, "explained", "nothing was found")
+    return 0
+
+
+def _ask(question: str, *, lower: bool = True) -> str:
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    line = sys.stdin.readline()
+    if not line:
+        raise Refused("Nothing more came on standard input.", cause="The wizard asks, and waits for answers.",
+                      fix="Run it in a terminal; without a person: fedtui doctor", code="stdin_ended")  # fmt: skip
+    return line.strip().lower() if lower else line.strip()
+
+
+def _tell(seen: Seen) -> None:
+    whose = "" if seen.subject.scope == "node" else f" {seen.subject.label}."
+    _say(f"{MARKS[seen.outcome.state]}: {seen.check.title}.{whose} {seen.outcome.said}")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(visible(text) + "\n")
+    sys.stdout.flush()

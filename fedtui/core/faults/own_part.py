@@ -1,0 +1,114 @@
+"""Faults of alpha itself: its daemon, its jobs, the lease, the sweep's endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import delete
+
+from fedtui.core.acts import jobs
+from fedtui.core.faults.model import HERE, Fault, Node, Range
+from fedtui.core.peering import heartbeats
+from fedtui.core.playbook import engine
+from fedtui.core.playbook.survey import Wanted
+from fedtui.core.runtime import daemons
+from fedtui.core.runtime.jobs import JobRun
+
+
+def _daemon_stopped(stand: Range) -> None:
+    stand.stop(HERE)
+    _daemon_gone(stand)
+
+
+def _daemon_gone(stand: Range) -> None:
+    with stand.opened(HERE) as node:
+        stand.until("the daemon is missed", lambda: _nobody_alive(node))
+
+
+def _nobody_alive(node: Node) -> bool | None:
+    with node.read() as session:
+        return not daemons.alive(session, now=node.clock.now(), ttl=3 * node.settings.lease_ttl) or None
+
+
+def _without_job(name: str) -> Callable[[Range], None]:
+    def stage(stand: Range) -> None:
+        stand.configure(HERE, jobs_off=name)
+        stand.stop(HERE)
+        with stand.opened(HERE) as node, node.unit(node.actor("drill")) as unit:
+            unit.session.execute(delete(JobRun).where(JobRun.job == name))
+        stand.start(HERE)
+        with stand.opened(HERE) as node:
+            stand.until("the job is missed", lambda: _late(node, name))
+
+    return stage
+
+
+def _late(node: Node, name: str) -> bool | None:
+    found = engine.diagnose(node, node.acts, Wanted("stuck_accepted"))
+    seen = next(one for one in found.seen if one.check.name == "schedule")
+    facts = seen.outcome.facts
+    return name in facts.get("jobs_missing", ()) or name in facts.get("jobs_late", ()) or None
+
+
+def _with_all_jobs(stand: Range) -> None:
+    stand.configure(HERE, jobs_off=None)
+    stand.stop(HERE)
+    stand.start(HERE)
+
+
+def _lease_held(stand: Range) -> None:
+    stand.stop(HERE)
+    stand.beside("fedtui.practice.zombie", HERE)
+    with stand.opened(HERE) as node:
+        stand.until("the sweep is missed", lambda: _late(node, heartbeats.JOB))
+
+
+def _lease_free(stand: Range) -> None:
+    stand.stop_beside()
+    stand.start(HERE)
+
+
+def _other_token(stand: Range) -> None:
+    stand.configure(HERE, worker_token="another")  # noqa: S106 - it opens nothing
+
+
+def _restart(stand: Range) -> None:
+    stand.stop(HERE)
+    stand.start(HERE)
+
+
+def _another_answers(status: int) -> Callable[[Range], None]:
+    """Something else listens at alpha's URL, and answers this to everything; alpha itself listens elsewhere."""
+
+    def stage(stand: Range) -> None:
+        stand.stop(HERE)
+        stand.configure(HERE, listen="127.0.0.1:0", worker_token="the-workers")  # noqa: S106 - it opens nothing
+        stand.beside("fedtui.practice.impostor", HERE, str(status))
+        stand.start(HERE)
+
+    return stage
+
+
+def _itself_answers(stand: Range) -> None:
+    stand.stop_beside()
+    stand.stop(HERE)
+    stand.configure(HERE, listen=stand.url(HERE).removeprefix("https://"), worker_token=None)
+    stand.start(HERE)
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault("daemon-stopped", "alpha's daemon is stopped", ("worker_not_running",), _daemon_stopped,
+          mend=lambda stand: stand.start(HERE)),
+    Fault("job-off", "alpha's daemon runs without the heartbeat job", ("job_not_registered",),
+          _without_job(heartbeats.JOB), mend=_with_all_jobs, symptom="stuck_accepted"),
+    Fault("lease-held", "a daemon of alpha holds the lease and does nothing", ("sweep_overdue",), _lease_held,
+          mend=_lease_free, symptom="stuck_accepted"),
+    Fault("worker-token", "alpha's worker has another token than its daemon", ("sweep_endpoint_unauthorized",),
+          _other_token, mend=_restart),
+    Fault("other-service", "what answers at alpha's URL is not alpha", ("sweep_endpoint_missing",),
+          _another_answers(404), mend=_itself_answers, symptom="stuck_accepted"),
+    Fault("broken-proxy", "what answers at alpha's URL answers with errors", ("sweep_endpoint_failing",),
+          _another_answers(502), mend=_itself_answers, symptom="stuck_accepted"),
+    Fault("manager-off", "alpha's daemon runs without the manager", ("manager_not_ticking",),
+          _without_job(jobs.MANAGER_JOB), mend=_with_all_jobs, symptom="approval_blocked"),
+)  # fmt: skip

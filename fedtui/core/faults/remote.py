@@ -1,0 +1,133 @@
+"""Faults of the network and of the other side."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from fedtui.core.faults.model import HERE, THERE, Fault, Range
+from fedtui.core.faults.staging import (
+    WHY,
+    calls_fail,
+    degraded,
+    long_ago,
+    other_there,
+    peer_of,
+    proving_anew,
+    quiet,
+    speaking,
+)
+from fedtui.core.peering import peers
+
+
+def _peer_stopped(stand: Range) -> None:
+    stand.stop(THERE)
+    degraded(stand)
+
+
+def _port_blocked(stand: Range) -> None:
+    stand.stop(THERE)
+    host, _, port = stand.url(THERE).removeprefix("https://").partition(":")
+    stand.beside("fedtui.practice.black_hole", host, port)
+    long_ago(stand)
+    degraded(stand)
+
+
+def _port_open(stand: Range) -> None:
+    stand.stop_beside()
+    stand.start(THERE)
+
+
+def _stuck_unreachable(stand: Range) -> None:
+    """Beta is gone while alpha lets it prove itself anew."""
+    stand.stop(THERE)
+    proving_anew(stand)
+    calls_fail(stand, "remote_refused")
+
+
+def _stuck_rejected(stand: Range) -> None:
+    """Beta has suspended alpha, and so sends nothing; alpha lets it prove itself anew."""
+    stand.act(THERE, "federation_peer_suspend", {"peer": stand.url(HERE), "reason": WHY})
+    proving_anew(stand)
+    calls_fail(stand, "remote_rejecting_auth")
+
+
+def _gone_for_a_day(stand: Range) -> None:
+    stand.stop(THERE)
+    long_ago(stand)
+    degraded(stand)
+    with stand.opened(HERE) as node, node.unit(node.actor("drill")) as unit:
+        peer = peers.lock(unit, peer_of(node).id)
+        peers.note(unit, peer, degraded_at=(unit.now - timedelta(hours=30)).isoformat())
+
+
+def _no_such_name(stand: Range) -> None:
+    stand.act(HERE, "federation_peer_edit", {"peer": stand.url(THERE), "url": "https://no-such-host.invalid:8443"})
+    calls_fail(stand, "remote_dns")
+
+
+def _right_name(stand: Range) -> None:
+    with stand.opened(HERE) as node:
+        peer_id = peer_of(node).id
+    stand.act(HERE, "federation_peer_edit", {"peer": peer_id, "url": stand.url(THERE)})
+
+
+def _clock_off(stand: Range) -> None:
+    other_there(clock_offset=600)(stand)
+    with stand.opened(HERE) as node:
+        peer_id = peer_of(node).id
+
+        def noticed() -> bool | None:
+            with node.read() as session:
+                return abs(peers.get(session, peer_id).clock_skew_seconds or 0) > 300 or None
+
+        stand.until("the clocks are compared", noticed)
+
+
+def _rate_limited(stand: Range) -> None:
+    other_there(heartbeats_per_minute=1, heartbeats_burst=1)(stand)
+    calls_fail(stand, "remote_rate_limited")
+
+
+def _silent_there(stand: Range) -> None:
+    quiet(stand)
+    long_ago(stand)
+    degraded(stand)
+
+
+def _undelivered(stand: Range) -> None:
+    """What alpha signed for beta is not delivered, as its manager is paused; and beta is quiet."""
+    quiet(stand)
+    stand.act(HERE, "manager_pause", {"reason": WHY})
+    proving_anew(stand)
+    with stand.opened(HERE) as node, node.unit(node.actor("drill")) as unit:
+        peers.lock(unit, peer_of(node).id).enroll_owed = True
+        unit.session.flush()
+
+
+def _delivered(stand: Range) -> None:
+    stand.act(HERE, "manager_resume", {})
+    speaking(stand)
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault("peer-stopped", "beta's daemon is stopped", ("remote_unreachable",), _peer_stopped,
+          mend=lambda stand: stand.start(THERE)),
+    Fault("port-blocked", "nothing comes back from beta's port", ("remote_unreachable",), _port_blocked,
+          mend=_port_open, symptom="degraded"),
+    Fault("gone-a-day", "beta has been gone for more than a day", ("remote_unreachable", "gone_over_24h"),
+          _gone_for_a_day, mend=lambda stand: stand.start(THERE), symptom="degraded"),
+    Fault("no-such-name", "alpha has a name for beta that does not resolve", ("one_way_partition",), _no_such_name,
+          mend=_right_name),
+    Fault("stuck-unreachable", "beta is gone before it has proved itself", ("outbound_unreachable",),
+          _stuck_unreachable, symptom="stuck_accepted", mend=lambda stand: stand.start(THERE)),
+    Fault("stuck-rejected", "beta turns alpha away before either has proved itself", ("outbound_rejected",),
+          _stuck_rejected, symptom="stuck_accepted"),
+    Fault("undelivered", "what alpha signed for beta was never delivered", ("handshake_incomplete",), _undelivered,
+          symptom="stuck_accepted", mend=_delivered),
+    Fault("clock-skew", "beta's clock is ten minutes ahead", ("clock_skew",), _clock_off,
+          mend=other_there(clock_offset=None)),
+    Fault("rate-limit", "beta takes one heartbeat a minute", ("remote_rate_limited",), _rate_limited,
+          mend=other_there(heartbeats_per_minute=600, heartbeats_burst=None)),
+    Fault("silent-there", "beta answers and sends no heartbeats", ("remote_failing",), _silent_there, mend=speaking,
+          symptom="degraded"),
+)  # fmt: skip

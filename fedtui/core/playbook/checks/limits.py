@@ -1,0 +1,14 @@
+"""How long the checks look back, wait, and put up with."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+LATE = 3
+"""Intervals after which a run that did not come is overdue."""
+FAR_LIMIT = timedelta(seconds=5)
+"""For each step of looking at a remote: someone waits for the answer."""
+SKEW_LIMIT = 60.0
+"""Seconds by which two clocks may differ: as long as a heartbeat's interval."""
+LATELY = timedelta(hours=1)
+REFUSALS_SINCE = timedelta(days=1)

@@ -1,0 +1,127 @@
+"""Checks of the node itself: its daemon, its jobs, the sweep's endpoint, the manager, its policies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from fedtui.core.acts import jobs as job_acts
+from fedtui.core.control import approvals, lowering, manager_state, policies
+from fedtui.core.errors import RemoteFailed
+from fedtui.core.peering import client, heartbeats
+from fedtui.core.peering.client import Connection
+from fedtui.core.playbook.checks.limits import FAR_LIMIT, LATE
+from fedtui.core.playbook.model import Case, Check, Outcome
+from fedtui.core.runtime import daemons, jobs, lease
+from fedtui.core.trust import certificates
+
+SWEEP_PATH = "/api/v1/system/worker_api/federation/heartbeat_sweep"
+
+
+def _daemon(case: Case) -> Outcome:
+    """Whether a process of this node listens and does the jobs."""
+    settings = case.site.settings
+    with case.site.read() as session:
+        alive = daemons.alive(session, now=case.now, ttl=LATE * settings.lease_ttl)
+        held = lease.current(session)
+    holds = held is not None and held.expires_at > case.now
+    evidence = (
+        case.seen("daemons alive", [f"{one.id} at {one.url}" for one in alive], "daemons"),
+        case.seen("lease holder", held.holder if held is not None and holds else None, "leases"),
+    )
+    facts = {"daemons": [one.url for one in alive], "holder": held.holder if held is not None and holds else None,
+             "listening_since": alive[0].listening_since if alive else None}  # fmt: skip
+    if not alive:
+        return Outcome("bad", "No daemon of this node is running.", evidence, facts)
+    return Outcome("ok", f"A daemon listens at {alive[0].url}.", evidence, facts)
+
+
+def _schedule(case: Case) -> Outcome:
+    """When the jobs ran last, and whether they come when they should."""
+    with case.site.read() as session:
+        latest = jobs.latest(session)
+    since = case.fact("listening_since") or case.now
+    late, missing, evidence = {}, [], []
+    for name, every in _intervals(case).items():
+        run = latest.get(name)
+        evidence.append(case.seen(f"last run of {name}", run.started_at if run else None, "job_runs"))
+        if run is None or run.started_at < since:
+            # The daemon runs each job when it takes the lease; one that others overtook was never registered.
+            others = [one for other, one in latest.items() if other != name and one.started_at >= since]
+            if others and case.now - since > LATE * every:
+                missing.append(name)
+            elif case.now - since > LATE * every:
+                late[name] = case.now - since
+        elif case.now - run.started_at > LATE * every:
+            late[name] = case.now - run.started_at
+    facts = {"jobs_late": late, "jobs_missing": missing, "jobs_failed": _failed(latest)}
+    if missing or late:
+        words = ", ".join([*(f"{one} never ran" for one in missing), *(f"{one} is overdue" for one in late)])
+        return Outcome("bad", f"{words}.", tuple(evidence), facts)
+    return Outcome("ok", "Every job runs when it should.", tuple(evidence), facts)
+
+
+def _intervals(case: Case) -> Mapping[str, timedelta]:
+    settings = case.site.settings
+    return {heartbeats.JOB: settings.heartbeat_interval, job_acts.MANAGER_JOB: settings.manager_interval}
+
+
+def _failed(latest: Mapping[str, jobs.JobRun]) -> dict[str, str]:
+    return {name: str(run.detail.get("error", "")) for name, run in latest.items() if run.outcome == "failed"}
+
+
+def _sweep_endpoint(case: Case) -> Outcome:
+    """Whether the worker's endpoint is there and takes the worker's token. GET asks that, and sweeps nothing."""
+    settings = case.site.settings
+    if not settings.worker_token:
+        return Outcome("skipped", "No worker token is set, so nobody calls the sweep's endpoint from outside.")
+    with case.site.read() as session:
+        anchor = certificates.own_ca(session).cert_pem
+    connection = Connection((case.site.url,), (anchor,), None)
+    headers = {"X-Worker-Token": settings.worker_token}
+    code = ""
+    try:
+        client.call(connection, SWEEP_PATH, None, timeout=FAR_LIMIT, method="GET", headers=headers)
+    except RemoteFailed as failure:
+        code, said = failure.code, f"{failure.problem} {failure.cause}".strip()
+    else:
+        said = "The endpoint answers, and takes this node's worker token."
+    status = {"remote_rejecting_auth": "unauthorized", "remote_failing": "failing", "remote_rejecting": "missing"}
+    found = "ok" if not code else status.get(code, "failing")
+    evidence = (case.seen(f"GET {SWEEP_PATH}", said, case.site.url),)
+    return Outcome("ok" if found == "ok" else "bad", said, evidence, {"sweep_endpoint": found, "sweep_said": said})
+
+
+def _manager(case: Case) -> Outcome:
+    """Whether the SDWAN Manager is paused, and when it ticked last."""
+    with case.site.read() as session:
+        status = manager_state.status(session)
+        last = jobs.last_finished(session, job_acts.MANAGER_JOB)
+        waiting = [one.id for one in approvals.listing(session, status="approved")]
+    evidence = (
+        case.seen("manager status", status, "agents"),
+        case.seen("last tick", last.finished_at if last else None, "job_runs"),
+        case.seen("approved and waiting", len(waiting), "approvals"),
+    )
+    paused = status == manager_state.PAUSED
+    facts = {"manager_paused": paused, "approved_waiting": waiting, "last_tick_at": last.finished_at if last else None}
+    return Outcome("bad" if paused else "ok", f"The SDWAN Manager is {status}.", evidence, facts)
+
+
+def _policies(case: Case) -> Outcome:
+    """Policies lowered for an emergency."""
+    with case.site.read() as session:
+        found = [lowering.shape(session, one) for one in policies.lowered(session, case.now)]
+    words = ", ".join(f"{one['action']} until {one['until']:%H:%M} UTC" for one in found)
+    evidence = tuple(case.seen("lowered", one["action"], "policy_lowerings") for one in found)
+    return Outcome("bad" if found else "ok", f"Lowered: {words}." if found else "No policy is lowered.", evidence,
+                   {"lowered": found})  # fmt: skip
+
+
+CHECKS: tuple[Check, ...] = (
+    Check("daemon", "node", "A daemon of this node runs and holds the lease", _daemon),
+    Check("schedule", "node", "The heartbeat job and the manager run when they should", _schedule, ("daemon",)),
+    Check("sweep_endpoint", "node", "The sweep's endpoint answers", _sweep_endpoint, ("daemon",)),
+    Check("manager", "node", "The SDWAN Manager is not paused", _manager),
+    Check("policies", "node", "No policy is lowered", _policies),
+)

@@ -1,0 +1,142 @@
+"""What can be done with an incident besides its next step: notes, handing it up, ending it, its transcript."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fedtui.screens import wizard_words
+from fedtui.screens.dialogs.ask import Answers, Ask, Question
+from fedtui.screens.dialogs.field import Field, required
+from fedtui.screens.dialogs.tell import Shown, Told
+from fedtui.screens.frame import Frame
+from fedtui.screens.handle import Shared
+from fedtui.screens.records import ORIGIN
+from fedtui.screens.trouble import trouble
+
+OUTCOMES = ("explained", "escalated", "abandoned", "fixed")
+
+
+class WizardActs(Frame):
+    """A screen about an incident. Subclasses read where it stands."""
+
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
+        self._incident: str | None = None
+        self._title = ""
+
+    async def _read(self) -> None:
+        """Where the incident stands now."""
+        raise NotImplementedError
+
+    def do_note(self) -> None:
+        """Write something into the incident."""
+        self.app.run_worker(self._note(), group="act", exit_on_error=False)
+
+    async def _note(self) -> None:
+        node, incident = self.shared.opened_node(), self._incident
+        question = Question("A note for the transcript", (), "Write it down",
+                            fields=(Field("text", "Note", check=required, limit=2000),))  # fmt: skip
+        answers: Answers | None = await self.app.push_screen_wait(Ask(question))
+        if answers is None or incident is None:
+            return
+        await self._act(lambda: node.note_incident(node.actor(ORIGIN), incident, answers["text"]), "Noted.")
+
+    def do_escalate(self) -> None:
+        """Hand the incident up to the federation's owner."""
+        self.app.run_worker(self._escalate(), group="act", exit_on_error=False)
+
+    async def _escalate(self) -> None:
+        node, incident = self.shared.opened_node(), self._incident
+        question = Question(
+            "Hand it up",
+            ("A change request to the federation's owner, with this incident's transcript. It closes the incident.",),
+            "Hand it up",
+            fields=(
+                Field("title", "Title", self._title[:200], check=required, limit=200),
+                Field("body", "What is missing, and why", check=required, limit=4000),
+            ),
+        )
+        answers: Answers | None = await self.app.push_screen_wait(Ask(question))
+        if answers is None or incident is None:
+            return
+        await self._act(
+            lambda: node.escalate(node.actor(ORIGIN), incident, title=answers["title"], body=answers["body"]),
+            "Handed up: fedtui escalate --list",
+        )
+
+    def do_pause_manager(self) -> None:
+        """Pause the SDWAN Manager."""
+        self.app.run_worker(self._pause(), group="act", exit_on_error=False)
+
+    async def _pause(self) -> None:
+        node = self.shared.opened_node()
+        told = "It carries out nothing and reconciles nothing, until it is resumed: fedtui manager resume"
+        question = Question("Pause the SDWAN Manager", (told,), "Pause it",
+                            fields=(Field("reason", "Reason, for the record", check=required),))  # fmt: skip
+        answers: Answers | None = await self.app.push_screen_wait(Ask(question))
+        if answers is not None:
+            asked = {"reason": answers["reason"]}
+            await self._act(
+                lambda: node.request(node.actor(ORIGIN), "system.manager_pause", asked, reason=answers["reason"]),
+                "The SDWAN Manager is paused.",
+            )
+
+    async def _act(self, work: Callable[[], object], done: str) -> None:
+        """Do something beside the event loop, say what came of it, and read the incident again."""
+        try:
+            await self.shared.acting.run(work)
+        except Exception as error:
+            await self.app.push_screen_wait(Told(trouble(error)))
+        else:
+            self.say(done)
+        await self._read()
+        self.update()
+
+    def do_background(self) -> None:
+        """Show the events and findings around the incident."""
+        self.app.run_worker(self._background(), group="act", exit_on_error=False)
+
+    async def _background(self) -> None:
+        node, incident = self.shared.opened_node(), self._incident
+        if incident is None:
+            return
+        try:
+            found = await self.shared.aside.run(lambda: node.surroundings(incident))
+        except Exception as error:
+            await self.app.push_screen_wait(Told(trouble(error)))
+            return
+        await self.app.push_screen_wait(Shown("What went on around it", wizard_words.around(found)))
+
+    def do_end_incident(self) -> None:
+        """Close the incident without a proof."""
+        self.app.run_worker(self._end(), group="act", exit_on_error=False)
+
+    async def _end(self) -> None:
+        node, incident = self.shared.opened_node(), self._incident
+        question = Question("End the incident", ("It is closed, and its transcript kept.",), "End it", fields=(
+            Field("outcome", "As (Left, Right)", choices=OUTCOMES, value=OUTCOMES[0]), Field("reason", "Why"),
+        ))  # fmt: skip
+        answers: Answers | None = await self.app.push_screen_wait(Ask(question))
+        if answers is None or incident is None:
+            return
+        await self._act(
+            lambda: node.close_incident(node.actor(ORIGIN), incident, answers["outcome"], answers["reason"]),
+            "The incident is closed.",
+        )
+
+    def do_export_incident(self) -> None:
+        """Show the transcript as Markdown, to copy."""
+        self.app.run_worker(self._export(), group="act", exit_on_error=False)
+
+    async def _export(self) -> None:
+        node, incident = self.shared.opened_node(), self._incident
+        if incident is None:
+            return
+
+        def written() -> str:
+            from fedtui.core.playbook import incidents
+
+            return incidents.markdown(node.incident(incident))
+
+        text = await self.shared.aside.run(written)
+        await self.app.push_screen_wait(Shown(f"Incident {incident[:13]}", text))
