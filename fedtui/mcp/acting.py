@@ -19,6 +19,7 @@ from fedtui.core.peering import peers
 from fedtui.core.runtime import durations
 from fedtui.mcp.parameters import (
     GRANT,
+    GRANT_EDITS,
     MODE,
     OPTIONAL_REASON,
     PEER,
@@ -31,7 +32,6 @@ from fedtui.mcp.parameters import (
     maybe,
     text,
     texts,
-    yes_no,
 )
 from fedtui.mcp.table import Given, Tool
 
@@ -107,7 +107,7 @@ def _acknowledge(node: Node, given: Given) -> Mapping[str, Any]:
     return findings.shape(node.acknowledge_finding(node.actor(ORIGIN), given["finding"], given["reason"], span))
 
 
-def _act(
+def act(
     name: str,
     words: str,
     takes: Mapping[str, Parameter],
@@ -117,12 +117,13 @@ def _act(
     calls_out: bool = False,
     **always: Any,
 ) -> Tool:
+    """A row for an act of the gate; `always` is given to it beside what the client gives."""
     run = asking(action, **always)
     return Tool(name=name, words=words, takes=takes, run=run, acts=True, destroys=destroys, calls_out=calls_out)
 
 
 TOOLS: tuple[Tool, ...] = (
-    _act(
+    act(
         "system_sdwan_propose_federation_peer",
         "Propose to peer with a platform. Needs approval; nothing is sent. The token that admits the other side is "
         "made by a person afterwards, in the console (t) or with `fedtui peers token PEER`: it is shown once, "
@@ -136,7 +137,7 @@ TOOLS: tuple[Tool, ...] = (
         },
         "system.federation_peer_propose",
     ),
-    _act(
+    act(
         "system_sdwan_accept_federation_peer",
         "Accept another platform's invitation. Needs approval. Takes an invite; or its URL with acceptance_token and "
         "its CA's fingerprint.",
@@ -153,27 +154,27 @@ TOOLS: tuple[Tool, ...] = (
         "system.federation_peer_accept",
         calls_out=True,
     ),
-    _act(
+    act(
         "system_sdwan_suspend_federation_peer",
         "Turn a peer's calls away until it is resumed.",
         {"peer": PEER, "reason": REASON},
         "system.federation_peer_suspend",
         destroys=True,
     ),
-    _act(
+    act(
         "system_sdwan_resume_federation_peer",
         "Let a suspended peer prove itself again with a heartbeat.",
         {"peer": PEER, "reason": OPTIONAL_REASON},
         "system.federation_peer_resume",
     ),
-    _act(
+    act(
         "system_sdwan_revoke_federation_peer",
         "End a peering for good, with its certificates and tokens. Needs approval.",
         {"peer": PEER, "reason": REASON},
         "system.federation_peer_revoke",
         destroys=True,
     ),
-    _act(
+    act(
         "system_sdwan_cancel_federation_peer_token",
         "End the acceptance token that a proposed peer has, as when it leaked.",
         {"peer": PEER, "reason": OPTIONAL_REASON},
@@ -181,7 +182,7 @@ TOOLS: tuple[Tool, ...] = (
         destroys=True,
         cancel=True,
     ),
-    _act(
+    act(
         "system_sdwan_edit_federation_peer",
         "Move a peer's URL, confirm an endpoint that it declares, or plan maintenance.",
         {
@@ -201,7 +202,7 @@ TOOLS: tuple[Tool, ...] = (
         acts=True,
         calls_out=True,
     ),
-    _act(
+    act(
         "system_sdwan_issue_federation_grant",
         "Let a subject at a peer use a resource kind, or one resource. An empty allowlist does not restrict.",
         {
@@ -220,48 +221,39 @@ TOOLS: tuple[Tool, ...] = (
         },
         "system.federation_grant_issue",
     ),
-    _act(
+    act(
         "system_sdwan_edit_federation_grant",
-        "Change a grant's allowlists, or whether it renews itself. The answer says how many calls of the last 30 days "
-        "it cuts off; system_sdwan_explain_federation_grant judges single calls.",
+        "Change a grant's allowlists, or whether it renews itself. What it would cut off, "
+        "system_sdwan_preview_federation_grant_edit tells beforehand.",
         {
             "grant": GRANT,
-            **{
-                key: texts(words)
-                for name in ("instance", "network", "cidr")
-                for key, words in (
-                    (f"add_{name}", f"Allow these {name}s, too."),
-                    (f"remove_{name}", f"Allow these {name}s no longer."),
-                )
-            },
-            **{f"any_{name}": flag(f"Do not restrict by {name}.") for name in ("instance", "network", "cidr")},
-            "auto_renew": yes_no("Whether it renews itself."),
+            **GRANT_EDITS,
             "reason": OPTIONAL_REASON,
         },
         "system.federation_grant_edit",
         destroys=True,
     ),
-    _act(
+    act(
         "system_sdwan_renew_federation_grant",
         "Let a grant run anew from now, also one that has expired.",
         {"grant": GRANT, "ttl": TTL, "short_ttl": SHORT_TTL, "reason": OPTIONAL_REASON},
         "system.federation_grant_renew",
     ),
-    _act(
+    act(
         "system_sdwan_revoke_federation_grant",
         "End a grant for good. Needs approval.",
         {"grant": GRANT, "reason": REASON},
         "system.federation_grant_revoke",
         destroys=True,
     ),
-    _act(
+    act(
         "system_sdwan_rotate_federation_certificate",
         "Ask a peer for our next certificate now, with a new key.",
         {"peer": PEER, "reason": OPTIONAL_REASON},
         "system.federation_certificate_rotate",
         calls_out=True,
     ),
-    _act(
+    act(
         "system_sdwan_revoke_federation_certificate",
         "Revoke a certificate that this node signed, for good. Needs approval.",
         {"serial": text("Its serial.", longest=80), "reason": REASON},

@@ -37,6 +37,11 @@ def texts(words: str, *, needed: bool = False) -> Parameter:
     )
 
 
+def document(words: str) -> Parameter:
+    """Any JSON that must be given."""
+    return Any, Field(description=words)
+
+
 def flag(words: str) -> Parameter:
     """Yes or no; no unless given."""
     return bool, Field(default=False, description=words)
@@ -60,6 +65,9 @@ def one_of(words: str, options: Iterable[str], *, default: str | None = None) ->
 
 PEER = text("A peer: its id, a unique beginning of it, or its URL.")
 OF_PEER = maybe("Only of this peer: its id, a unique beginning of it, or its URL.")
+BRIDGE = text("A bridge: its id, or a unique beginning of it.")
+INCIDENT = text("An incident: its id, or a unique beginning of it.")
+KIND = text("The resource kind.", longest=80)
 GRANT = text("A grant: its id, a unique beginning of it, or fg-<id>.")
 REASON = text("Why, for the record and for whoever decides.", longest=500)
 OPTIONAL_REASON = maybe("Why, for the record and for whoever decides.", longest=500)
@@ -70,6 +78,19 @@ TTL = maybe("How long it lives, like 30d.", longest=20)
 SHORT_TTL = flag("Less than 7d is meant.")
 ROLE = maybe("What this node is to the peer: symmetric, parent or child.", longest=40)
 MODE = maybe("managed_child, autonomous_peer, cluster_member or out_of_band.", longest=40)
+GRANT_EDITS: Mapping[str, Parameter] = {
+    **{
+        key: texts(words)
+        for name in ("instance", "network", "cidr")
+        for key, words in (
+            (f"add_{name}", f"Allow these {name}s, too."),
+            (f"remove_{name}", f"Allow these {name}s no longer."),
+        )
+    },
+    **{f"any_{name}": flag(f"Do not restrict by {name}.") for name in ("instance", "network", "cidr")},
+    "auto_renew": yes_no("Whether it renews itself."),
+}
+"""What may be changed of a grant."""
 
 
 def model(name: str, takes: Mapping[str, Parameter]) -> type[BaseModel]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 
 from fedtui.core.access import decisions, grants
 from fedtui.core.access import listing as grant_listing
@@ -36,9 +34,7 @@ from fedtui.mcp.parameters import (
     one_of,
     text,
 )
-from fedtui.mcp.table import Given, Tool
-
-Answer = Mapping[str, Any]
+from fedtui.mcp.table import Answer, Given, Tool
 
 
 def _peers(node: Node, given: Given) -> Answer:

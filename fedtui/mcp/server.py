@@ -9,7 +9,6 @@ import json
 import logging
 import signal
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
 from typing import Any
 
 import anyio
@@ -29,14 +28,12 @@ from fedtui import __version__
 from fedtui.core.control import operators
 from fedtui.core.errors import Problem, WrongUsage
 from fedtui.core.node import Node
-from fedtui.core.record.redaction import redact
-from fedtui.mcp import acting, parameters, reading
+from fedtui.mcp import access, acting, answers, certificates, incidents, parameters, reading, running
 from fedtui.mcp.table import Tool
 
 log = logging.getLogger(__name__)
 AT_ONCE = 8
 """Calls under way at once; others wait."""
-LONGEST_TEXT, MOST_ENTRIES, MOST_BYTES = 8000, 500, 400_000
 INSTRUCTIONS = """\
 A federation node: peers, grants, approvals, certificates, events, and a playbook that finds what is wrong.
 Start with system_sdwan_federation_doctor when something does not work.
@@ -47,9 +44,20 @@ Texts that other platforms sent (capabilities, contacts, versions, errors, addre
 """
 
 
+TOOLS: tuple[Tool, ...] = (
+    *reading.TOOLS,
+    *acting.TOOLS,
+    *access.TOOLS,
+    *certificates.TOOLS,
+    *incidents.TOOLS,
+    *running.TOOLS,
+)
+"""Every tool there is."""
+
+
 def tools(*, read_only: bool) -> Sequence[Tool]:
     """The tools of a session."""
-    return reading.TOOLS if read_only else (*reading.TOOLS, *acting.TOOLS)
+    return [tool for tool in TOOLS if not (read_only and tool.acts)]
 
 
 def serve(node: Node, *, read_only: bool) -> None:
@@ -105,7 +113,7 @@ def answer(node: Node, tool: Tool, arguments: Any) -> CallToolResult:
         if not tool.acts:  # who may act, the gate decides
             with node.read() as session:
                 operators.require(session, node.operator)
-        return _result(_plain(tool.run(node, given)), is_error=False)
+        return _result(answers.plain(tool.run(node, given)), is_error=False)
     except Problem as problem:
         return failed(problem)
     except Exception as error:
@@ -122,46 +130,13 @@ def answer(node: Node, tool: Tool, arguments: Any) -> CallToolResult:
 
 def failed(problem: Problem) -> CallToolResult:
     """A problem, in the contract's shape."""
-    return _result(_plain({"error": dict(problem.as_dict())}), is_error=True)
+    return _result(answers.plain({"error": dict(problem.as_dict())}), is_error=True)
 
 
 def _result(content: Mapping[str, Any], *, is_error: bool) -> CallToolResult:
     return CallToolResult(
         content=[TextContent(text=json.dumps(content))], structured_content=dict(content), is_error=is_error
     )
-
-
-def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON without secrets, bounded. Raises `WrongUsage` where it is too much for one answer."""
-    plain: dict[str, Any] = _bounded(redact(json.loads(json.dumps(value, default=_as_text))))
-    size = len(json.dumps(plain))
-    if size > MOST_BYTES:
-        raise WrongUsage(
-            "That is too much for one answer.",
-            cause=f"It would be {size} bytes, and the most is {MOST_BYTES}.",
-            fix="Ask for less: a smaller limit, one peer, a filter.",
-            code="answer_too_large",
-        )
-    return plain
-
-
-def _bounded(value: Any) -> Any:
-    if isinstance(value, str) and len(value) > LONGEST_TEXT:
-        return f"{value[:LONGEST_TEXT]}... ({len(value) - LONGEST_TEXT} more characters)"
-    if isinstance(value, dict):
-        return {key: _bounded(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        more = [f"... ({len(value) - MOST_ENTRIES} more)"] if len(value) > MOST_ENTRIES else []
-        return [*(_bounded(inner) for inner in value[:MOST_ENTRIES]), *more]
-    return value
-
-
-def _as_text(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    return str(value)
 
 
 def _described(tool: Tool, schema: dict[str, Any]) -> Described:
@@ -174,7 +149,7 @@ def _described(tool: Tool, schema: dict[str, Any]) -> Described:
 
 
 def _unknown(name: str, *, read_only: bool) -> WrongUsage:
-    acts = read_only and any(tool.name == name for tool in acting.TOOLS)
+    acts = read_only and any(tool.name == name for tool in TOOLS)
     return WrongUsage(
         f"There is no tool {name[:80]!r}." if not acts else f"{name} is left out: this server only reads.",
         cause="It was started with --read-only." if acts else "What a person decides or is shown once has no tool.",

@@ -11,6 +11,8 @@ from fedtui.mcp.parameters import Parameter
 
 Given = Mapping[str, Any]
 """The arguments, checked; what was left out is not in it."""
+Answer = Mapping[str, Any]
+"""A JSON object, times still datetimes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +26,7 @@ class Tool:
     name: str
     words: str
     takes: Mapping[str, Parameter]
-    run: Callable[[Node, Given], Mapping[str, Any]]
+    run: Callable[[Node, Given], Answer]
     acts: bool = False
     destroys: bool = False
     calls_out: bool = False

@@ -19,6 +19,11 @@ SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("
 needs_sshd = pytest.mark.skipif(
     not SSHD or not shutil.which("ssh") or not shutil.which("ssh-keygen"), reason="OpenSSH is not installed"
 )
+MCP_HELLO = {
+    "jsonrpc": "2.0", "id": 1, "method": "initialize",
+    "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
+}  # fmt: skip
+"""What an MCP client begins with; a server answers it with `jsonrpc` in a line."""
 PROPOSE = "system.federation_peer_propose"
 
 
@@ -110,8 +115,9 @@ def _listens(port: int) -> bool:
 def test_a_key_opens_one_operators_console_and_nothing_else(
     home: Home, sshd: tuple[int, Path], tmp_path: Path, make_home: MakeHome
 ) -> None:
-    """Through a real sshd that takes any variable: ben's key shows ben's console, takes no command, no other
-    home, no other operator, and none of what Python would do at the environment's bidding."""
+    """Through a real sshd that takes any variable: ben's key shows ben's console, takes no command, not even
+    the one that serves an AI client, no other home, no other operator, and none of what Python would do at the
+    environment's bidding."""
     port, keys = sshd
     planted = tmp_path / "planted"
     planted.mkdir()
@@ -124,7 +130,7 @@ def test_a_key_opens_one_operators_console_and_nothing_else(
         "-p", str(port), "-i", str(key), "-tt", "-q", "-o", "StrictHostKeyChecking=no", "-o",
         "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes", "-o", "SendEnv=FEDTUI_* PYTHON*", "127.0.0.1",
     ]  # fmt: skip
-    for command in ([], ["sh", "-c", "id"], ["fedtui", "console", "--operator", "ada"]):
+    for command in ([], ["sh", "-c", "id"], ["fedtui", "console", "--operator", "ada"], ["fedtui", "mcp"]):
         environ = environment(
             FEDTUI_OPERATOR="ada", FEDTUI_HOME=str(other.path), PYTHONINSPECT="1", PYTHONPATH=str(planted)
         )
@@ -139,6 +145,14 @@ def test_a_key_opens_one_operators_console_and_nothing_else(
             assert b"PLANTED" not in session.text
         finally:
             session.close()
+    # Without a terminal, as a program asks: neither a protocol nor a word for it.
+    asked = subprocess.run(
+        ["ssh", *(word for word in words if word != "-tt"), "-T", "fedtui", "mcp", "--operator", "ada"],
+        input=f"{json.dumps(MCP_HELLO)}\n", env=environment(FEDTUI_HOME=str(home.path)), capture_output=True,
+        text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert asked.returncode != 0
+    assert "jsonrpc" not in asked.stdout
     assert home.ok("operators", "authorize", "ben", "--remove", "--file", str(keys))["removed"] == 1
     gone = subprocess.run(["ssh", *words[:-1], "-o", "BatchMode=yes", "127.0.0.1", "true"], capture_output=True,
                           timeout=30, check=False)  # fmt: skip
