@@ -12,7 +12,8 @@ from fedtui.core.access import decisions
 from fedtui.core.faults.model import HERE, THERE, Node, Range
 from fedtui.core.peering import heartbeats, peers
 from fedtui.core.peering.peers import Peer
-from fedtui.core.runtime import jobs
+from fedtui.core.runtime.jobs import JobRun
+from fedtui.core.runtime.types import new_id
 
 WHY = "for practice"
 STRANGER = "https://newcomer.example.org"
@@ -73,13 +74,13 @@ def quiet(stand: Range) -> None:
     """Beta answers and sends no heartbeats: it takes alpha for a peer of the network only, whom none are sent to."""
     with stand.opened(THERE) as node:
         _kind_there(node, "sdwan_only")
-        since = node.clock.now()
+        since = new_id()  # by the machine's clock: the node's own may have been off before
+        runs = select(JobRun.id).where(JobRun.job == heartbeats.JOB, JobRun.id > since, JobRun.finished_at.is_not(None))
 
         def gone_by() -> bool | None:
             """What was on its way when it became quiet has arrived."""
             with node.read() as session:
-                last = jobs.last_finished(session, heartbeats.JOB)
-            return (last is not None and last.started_at > since) or None
+                return session.scalars(runs.limit(1)).first() is not None or None
 
         stand.until("the peer's job has gone by without a heartbeat", gone_by)
 
