@@ -11,7 +11,7 @@ from typing import Any
 import click
 import pytest
 import typer
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from fedtui.app import Console
 from fedtui.cli.program import app
@@ -88,13 +88,25 @@ def pass_time(node: Node, clock: ManualClock, **span: float) -> None:
     alive(node)
 
 
-def certify(node: Node, peer_id: str, lifetime: timedelta) -> None:
+def certify(node: Node, peer_id: str, lifetime: timedelta, *, left: timedelta | None = None, **values: Any) -> None:
+    """A certificate of the peer, so old that this much is `left` of it; `values` as it stands on record."""
     with node.unit(JOB) as unit:
         authority = signing.open_authority(unit.session, node.vault)
-        signing.issue_for_peer(
+        row = signing.issue_for_peer(
             unit, authority, peer_id=peer_id, instance_id=peers.get(unit.session, peer_id).node_instance_id,
             key=signing.new_key().public_key(), lifetime=lifetime,
         )  # fmt: skip
+        ends = unit.now + (lifetime if left is None else left)
+        values = {"not_before": ends - lifetime, "not_after": ends, **values}
+        unit.session.execute(update(Certificate).where(Certificate.id == row.id).values(**values))
+
+
+CYCLE = timedelta(days=90)
+"""How long certificates live; what renews itself does so with 22 to 18 days left."""
+
+
+def days(number: float) -> timedelta:
+    return timedelta(days=number)
 
 
 def grant(node: Node, peer_id: str, **terms: Any) -> str:
@@ -170,7 +182,15 @@ CASES: Mapping[str, tuple[str, str, Callable[[Stage], object]]] = {
     "stale": ("peer_heartbeat_stale", "medium", _go_stale),
     "stale and swept": ("peer_heartbeat_stale", "medium", lambda s: (_go_stale(s), s.set(status="degraded"))),
     "extensions only": ("peer_capability_drift", "medium", lambda s: s.set(extension_slugs=["sdwan"])),
-    "certificate ends": ("peer_cert_expiring", "medium", lambda s: certify(s.node, s.peer_id, timedelta(days=29))),
+    "theirs not renewed": ("peer_cert_expiring", "medium",
+                           lambda s: certify(s.node, s.peer_id, CYCLE, left=days(16))),
+    "theirs, suspended": ("peer_cert_expiring", "medium",
+                          lambda s: (certify(s.node, s.peer_id, CYCLE, left=days(29)), s.set(status="suspended"))),
+    "ours renewed by hand": ("peer_cert_expiring", "medium",
+                             lambda s: certify(s.node, s.peer_id, CYCLE, left=days(29), direction="outbound")),
+    "ours, its renewal late": ("peer_cert_expiring", "medium",
+                               lambda s: certify(s.node, s.peer_id, CYCLE, left=days(20), direction="outbound",
+                                                 renew_at=s.at(hours=-3))),
     "certificate ended": ("peer_cert_expired", "high",
                           lambda s: (certify(s.node, s.peer_id, timedelta(hours=1)), s.clock.advance(hours=2))),
     "server ends": ("own_cert_expiring", "high", lambda s: change_own(s.node, "server", not_after=s.at(days=13))),
@@ -267,6 +287,14 @@ def test_every_rule_has_a_case() -> None:
         ("a grant that renews itself", lambda s: grant(s.node, s.peer_id, ttl=timedelta(days=7), auto_renew=True)),
         ("a certificate that another has replaced",
          lambda s: (certify(s.node, s.peer_id, timedelta(days=5)), certify(s.node, s.peer_id, timedelta(days=90)))),
+        ("their certificate, to be renewed by them about now",
+         lambda s: certify(s.node, s.peer_id, CYCLE, left=days(17))),
+        ("a certificate of theirs that is new and does not live long",
+         lambda s: certify(s.node, s.peer_id, days(29))),
+        ("our certificate, to be renewed in days",
+         lambda s: certify(s.node, s.peer_id, CYCLE, left=days(25), direction="outbound", renew_at=s.at(days=3))),
+        ("our certificate, its renewal under way",
+         lambda s: certify(s.node, s.peer_id, CYCLE, left=days(20), direction="outbound", renew_at=s.at(hours=-1))),
         ("drill-mode row on a node that is not in drill mode",
          lambda s: new_peer(s.node, "https://anyone.example", drill_mode=True)),
         ("grants of a revoked peer",
@@ -608,6 +636,8 @@ def test_pages_walk_the_whole_list_both_ways(stage: Stage, sort: str) -> None:
         for text in ("", "contact", "gone", "HIGH", "p2.example"):
             for invert in (False, True):
                 _walk(session, stage.clock.now(), sort, {"text": text, "invert": invert})
+        for state in (OPEN, ACKNOWLEDGED, GONE):
+            _walk(session, stage.clock.now(), sort, {"state": state})
 
 
 def _walk(session: Any, now: Any, sort: str, narrowed: dict[str, Any]) -> None:
@@ -636,6 +666,29 @@ def test_what_needs_somebody_stands_on_top(stage: Stage) -> None:
         lines = listing.page(session, now=stage.clock.now(), limit=100)
     assert [line.state for line in lines] == [OPEN] * 7 + [ACKNOWLEDGED] + [GONE] * 2
     assert [line.severity for line in lines][:2] == ["critical", "high"]
+
+
+@pytest.mark.sqlite
+def test_a_page_of_what_is_open_is_read_from_an_index(stage: Stage) -> None:
+    """The first page, the next one, and the gravest of all: in order from the index, without sorting."""
+    _several(stage)
+    now, seen = stage.clock.now(), []
+    with stage.node.read() as session:
+        connection = session.connection()
+
+        def note(_conn: object, _cursor: object, statement: str, parameters: Any, *_rest: object) -> None:
+            plan = connection.connection.driver_connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            seen.append([row[3] for row in plan])
+
+        event.listen(connection, "before_cursor_execute", note)
+        first = listing.page(session, now=now, state=OPEN, limit=2)
+        listing.page(session, now=now, state=OPEN, after=listing.key(first[-1], "urgency"), limit=2)
+        listing.rows(session, now=now, limit=2)
+        listing.gravest(session, now=now, limit=2)
+    assert len(seen) == 4
+    for steps in seen:
+        assert any("ix_governance_findings_standing" in step for step in steps), steps
+        assert not any("TEMP B-TREE" in step for step in steps), steps
 
 
 def test_the_report_names_everything_and_fails_by_severity(stage: Stage) -> None:

@@ -73,15 +73,25 @@ _IN_STATE: Mapping[str, Callable[[datetime], ColumnElement[bool]]] = {
 }
 
 
-def _order(sort: str, now: datetime) -> Sequence[Any]:
-    state = case(*((findings.state_at(now) == one, place) for place, one in enumerate(STATES)))
-    orders: dict[str, Sequence[Any]] = {
-        "urgency": (state, Finding.rank, Finding.kind, Finding.id),
-        "kind": (state, Finding.kind, Finding.id),
-        "peer": (state, _URL, Finding.rank, Finding.id),
-        "newest": (Finding.id,),
-    }
-    return orders[sort]
+_WITHIN: Mapping[str, Sequence[Any]] = {
+    "urgency": (Finding.rank, Finding.kind, Finding.id),
+    "kind": (Finding.kind, Finding.id),
+    "peer": (_URL, Finding.rank, Finding.id),
+}
+"""The orders of findings in one state: of the gravest first, an index serves what stands."""
+
+
+def _order(sort: str, now: datetime, state: str = "") -> Sequence[Any]:
+    """An order; where all are in one `state`, the state is no part of it: no index could serve it with that."""
+    if sort == "newest":
+        return (Finding.id,)
+    place = case(*((findings.state_at(now) == one, place) for place, one in enumerate(STATES)))
+    return _WITHIN[sort] if state else (place, *_WITHIN[sort])
+
+
+def _within(key: Key | None, sort: str, state: str) -> Key | None:
+    """A line's key in that order."""
+    return key[1:] if key is not None and state and sort != "newest" else key
 
 
 def key(line: FindingLine, sort: str) -> Key:
@@ -110,8 +120,8 @@ def page(
     """Up to `limit` lines in display order: from the top, after a key, or just before one (`keyset.page`)."""
     query = _lines(now).where(_matches(text, invert, now, state))
     found = keyset.page(
-        session, query, _order(sort, now), after=after, before=before, limit=limit, offset=offset,
-        descending=sort == "newest",
+        session, query, _order(sort, now, state), after=_within(after, sort, state),
+        before=_within(before, sort, state), limit=limit, offset=offset, descending=sort == "newest",
     )  # fmt: skip
     return [_line(*row) for row in found]
 
@@ -120,9 +130,9 @@ def rank(
     session: Session, key: Key, *, now: datetime, sort: str, text: str = "", invert: bool = False, state: str = ""
 ) -> int:
     """How many lines stand before `key`."""
-    return keyset.rank(
-        session, _counting(text, invert, now, state), _order(sort, now), key, descending=sort == "newest"
-    )
+    counting, descending = _counting(text, invert, now, state), sort == "newest"
+    within = _within(key, sort, state) or key
+    return keyset.rank(session, counting, _order(sort, now, state), within, descending=descending)
 
 
 def count(session: Session, *, now: datetime, text: str = "", invert: bool = False, state: str = "") -> int:
@@ -158,10 +168,11 @@ def rows(
 
     Raises `WrongUsage` for a kind or severity that there is not.
     """
-    query = _lines(now).order_by(*_order("urgency", now)).limit(limit)
+    only = states[0] if len(states) == 1 else ""
+    query = _lines(now).order_by(*_order("urgency", now, only)).limit(limit)
     if GONE not in states:
-        query = query.where(Finding.gone_at.is_(None))
-    query = query.where(findings.state_at(now).in_(states))
+        query = query.where(findings.stands())
+    query = query.where(_IN_STATE[only](now) if only else findings.state_at(now).in_(states))
     if peer_id is not None:
         query = query.where(findings.about(peer_id))
     if kind is not None:
@@ -173,7 +184,7 @@ def rows(
 
 def gravest(session: Session, *, now: datetime, limit: int) -> list[FindingLine]:
     """The first of what is open, in an order that an index serves."""
-    query = _lines(now).where(findings.is_open(now)).order_by(Finding.rank, Finding.id).limit(limit)
+    query = _lines(now).where(findings.is_open(now)).order_by(*_WITHIN["urgency"]).limit(limit)
     return [_line(*row) for row in session.execute(query)]
 
 

@@ -10,7 +10,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, and_, case, cast, false, func, literal, null, or_, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    String,
+    and_,
+    case,
+    cast,
+    extract,
+    false,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.orm import Session, aliased
 
 from fedtui.core.access.grants import Grant
@@ -20,14 +34,16 @@ from fedtui.core.peering import heartbeats, prefixes
 from fedtui.core.peering.peers import MAY_HEARTBEAT, Peer
 from fedtui.core.runtime import daemons
 from fedtui.core.runtime.types import UtcTime
-from fedtui.core.trust.certificates import Certificate
+from fedtui.core.trust.certificates import JITTER, ROTATE_AT, Certificate
 from fedtui.core.trust.site import Site
 
 PEER_CERTIFICATE, SERVER_CERTIFICATE, OWN_CA = timedelta(days=30), timedelta(days=14), timedelta(days=365)
 """How long before its end a certificate is a finding."""
 GRANT_END, GRANT_REVIEW = timedelta(days=7), timedelta(days=90)
 RENEWAL_LATE = timedelta(hours=2)
-"""A grant that renews itself is a finding only when its renewal is so late."""
+"""What renews itself is a finding only when its renewal is so late."""
+LATEST_RENEWAL = ROTATE_AT + JITTER + 0.02
+"""Fraction of its lifetime at which a peer's certificate should have been renewed, some failures allowed for."""
 HEARTBEAT_GRACE = 3
 """Stale windows that a peer must be heard of again before it no longer counts as stale."""
 IN_SERVICE = ("active", "degraded")
@@ -212,8 +228,17 @@ def expired(scan: Scan) -> Any:
 
 
 def peer_certificate_ends(scan: Scan) -> Any:
-    """Within 30 days."""
-    return and_(Certificate.not_after > scan.now, Certificate.not_after <= scan.now + PEER_CERTIFICATE)
+    """Within 30 days, unless it renews itself and is not late: one that does is near its end in every cycle.
+
+    Ours says when it is due. A peer's is held to what this node does with its own; whether it is renewed by
+    itself at all, nobody but the peer knows, so that it counts once it should have been.
+    """
+    soon = and_(Certificate.not_after > scan.now, Certificate.not_after <= scan.now + PEER_CERTIFICATE)
+    begins, ends = extract("epoch", Certificate.not_before), extract("epoch", Certificate.not_after)
+    theirs_late = scan.now.timestamp() > begins + (ends - begins) * LATEST_RENEWAL
+    ours_late = or_(Certificate.renew_at.is_(None), Certificate.renew_at < scan.now - RENEWAL_LATE)
+    late = case((Certificate.direction == "outbound", ours_late), else_=theirs_late)
+    return and_(soon, or_(Peer.status.not_in(("enrolled", *IN_SERVICE)), late))
 
 
 def own_certificate_ends(scan: Scan) -> Any:

@@ -85,7 +85,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         kind="peer_cert_expiring", severity="medium", query=queries.peer_certificates(queries.peer_certificate_ends),
         said="The certificate that {which} {url} ends on {not_after:%F %H:%M} UTC.",
-        advice="It is renewed by itself when due; renew it by hand if that has failed.",
+        advice="Its renewal is late, or it is not renewed by itself: renew it by hand.",
         leads_to="certs/{certificate_id}", fix="fedtui certs {renewal} {peer_id}",
     ),
     Rule(
