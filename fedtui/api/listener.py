@@ -11,6 +11,7 @@ import asyncio
 import logging
 import socket
 import ssl
+from asyncio import sslproto
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
@@ -24,19 +25,34 @@ from fedtui.core.trust.tls import presented_to_us
 log = logging.getLogger(__name__)
 HANDSHAKE_SECONDS = 10
 IDLE_SECONDS = 15
+LINGER_SECONDS = 5
+"""How long a connection that we end waits for its client to notice; asyncio's own is 30."""
+WRITE_SECONDS = 20
+"""How long a client may leave unread what it asked for."""
+UNSENT_BYTES = 64 * 1024
+"""So much of it waits in memory at most, before nothing more is answered."""
 BACKLOG = 512
+sslproto.SSLProtocol.max_size = 32 * 1024  # of two buffers that each connection has: the default is 256 KiB
 Refused = Callable[[str, str, x509.Certificate | None], Awaitable[None]]
 """Told of a handshake that failed: the client's address, the reason, and the certificate where TLS gave it."""
 
 
 class _Counted(asyncio.Protocol):
-    """Passes everything on to aiohttp's protocol, and says when the connection is over."""
+    """Passes everything on to aiohttp's protocol, and says when the connection is over.
+
+    Ends it where the client does not read what it is sent: aiohttp would wait for ever.
+    """
 
     def __init__(self, inner: asyncio.Protocol, ended: Callable[[], None]) -> None:
         self._inner = inner
         self._ended = ended
+        self._transport: asyncio.Transport | None = None
+        self._unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a socket, what else
+        self._transport = transport
+        transport.set_write_buffer_limits(high=UNSENT_BYTES)
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -47,12 +63,24 @@ class _Counted(asyncio.Protocol):
         return ended
 
     def pause_writing(self) -> None:
+        self._unread = asyncio.get_running_loop().call_later(WRITE_SECONDS, self._give_up)
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
+        self._read_on()
         self._inner.resume_writing()
 
+    def _read_on(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+
+    def _give_up(self) -> None:
+        if self._transport is not None:
+            log.info("[FederationApi] %s does not read what it is sent", self._transport.get_extra_info("peername"))
+            self._transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._read_on()
         self._ended()
         self._inner.connection_lost(exc)
 
@@ -71,7 +99,13 @@ class Listener:
     ) -> None:
         self.context = context
         self._refused = refused
-        self._runner = web.AppRunner(app, keepalive_timeout=IDLE_SECONDS, access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(
+            app,
+            keepalive_timeout=IDLE_SECONDS,
+            lingering_time=LINGER_SECONDS,
+            access_log=None,
+            handle_signals=False,
+        )
         self._per_address = per_address
         self._most = most
         self._open: Counter[str] = Counter()
@@ -134,6 +168,7 @@ class Listener:
                 connection,
                 ssl=self.context,
                 ssl_handshake_timeout=HANDSHAKE_SECONDS if self.context else None,
+                ssl_shutdown_timeout=LINGER_SECONDS if self.context else None,
             )
         except (OSError, asyncio.CancelledError) as error:
             # asyncio sends no TLS alert: the remote sees a disconnect, and this line is the reason.

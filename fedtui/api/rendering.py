@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
@@ -74,7 +75,10 @@ async def _rendered(request: web.Request, handler: Handler) -> web.StreamRespons
         )
         return failure(503, "temporarily unavailable", "unavailable")
     except web.HTTPException as known:
-        return failure(known.status, known.reason.lower(), known.reason.lower().replace(" ", "_"))
+        response = failure(known.status, known.reason.lower(), known.reason.lower().replace(" ", "_"))
+        if known.status == HTTPStatus.REQUEST_TIMEOUT:
+            response.force_close()  # after the answer: what is left of the body is not waited for
+        return response
     except (ConnectionError, asyncio.CancelledError):
         raise
     except Exception:
@@ -88,7 +92,6 @@ async def read_body(request: web.Request) -> bytes:
         async with asyncio.timeout(BODY_SECONDS):
             return await request.read()
     except TimeoutError as error:
-        request.protocol.force_close()
         raise web.HTTPRequestTimeout from error
 
 
