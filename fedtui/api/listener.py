@@ -31,6 +31,7 @@ WRITE_SECONDS = 20
 """How long a client may leave unread what it asked for."""
 UNSENT_BYTES = 64 * 1024
 """So much of it waits in memory at most, before nothing more is answered."""
+SUMMARY_SECONDS = 1
 BACKLOG = 512
 sslproto.SSLProtocol.max_size = 32 * 1024  # of two buffers that each connection has: the default is 256 KiB
 Refused = Callable[[str, str, x509.Certificate | None], Awaitable[None]]
@@ -109,6 +110,7 @@ class Listener:
         self._per_address = per_address
         self._most = most
         self._open: Counter[str] = Counter()
+        self._surplus = 0
         self._handshakes: set[asyncio.Task[None]] = set()
         self._loop_task: asyncio.Task[None] | None = None
         self._socket: socket.socket | None = None
@@ -151,13 +153,23 @@ class Listener:
                 continue
             key = address_key(address[0])
             if self._open[key] >= self._per_address or self._open.total() >= self._most:
-                log.warning("[FederationApi] too many connections, one from %s was closed", address[0])
                 connection.close()
+                self._turned_away(address[0])
                 continue
             self._open[key] += 1
             task = asyncio.create_task(self._admit(connection, address[0], key))
             self._handshakes.add(task)
             task.add_done_callback(self._handshakes.discard)
+
+    def _turned_away(self, address: str) -> None:
+        """Say so, once in a while: a line for each would fill the disk of who is flooded."""
+        self._surplus += 1
+        if self._surplus == 1:
+            asyncio.get_running_loop().call_later(SUMMARY_SECONDS, self._say_turned_away, address)
+
+    def _say_turned_away(self, address: str) -> None:
+        log.warning("[FederationApi] too many connections: %d were closed, the first from %s", self._surplus, address)
+        self._surplus = 0
 
     async def _admit(self, connection: socket.socket, address: str, key: str) -> None:
         loop = asyncio.get_running_loop()
