@@ -308,9 +308,15 @@ class Node(Site):
         with self.unit(_daemon()) as unit:
             daemons.register(unit.session, self.holder, url=url, operations_url=operations_url, now=unit.now)
             emit(unit, "system.daemon.started", source=DAEMON, url=url, holder=self.holder)
-        scheduler = Scheduler(self.database, self.settings, self.clock, self.holder, self.jobs())
+        scheduler = Scheduler(
+            self.database, self.settings, self.clock, self.holder, self.jobs(), taken=self._lease_taken
+        )
         scheduler.start()
         return scheduler
+
+    def _lease_taken(self, held: Held) -> None:
+        with self.unit(_daemon()) as unit:
+            emit(unit, "system.lease.taken", source=DAEMON, holder=held.holder, epoch=held.epoch)
 
     def stop_schedule(self, scheduler: Scheduler) -> None:
         """Wait for the jobs that run, let go of the lease, and record that this process has stopped."""

@@ -429,6 +429,29 @@ def test_a_peers_crl_is_honoured(federated: Federated) -> None:
     assert heartbeats.send(a, federated.at_a) is None
 
 
+def test_a_crl_that_names_another_is_told(federated: Federated) -> None:
+    """One serial in the place of another is a change, though the list is as long; the same list again is none."""
+    a, b = federated.a.node, federated.b.node
+    with b.read() as session:
+        authority = signing.open_authority(session, b.vault)
+
+    def naming(serial: int) -> bytes:
+        now = b.clock.now().replace(microsecond=0)
+        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
+        made = x509.CertificateRevocationListBuilder().issuer_name(authority.certificate.subject).last_update(now)
+        made = made.next_update(now + timedelta(days=1)).add_revoked_certificate(entry)
+        return made.sign(authority.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+    def told() -> int:
+        with a.read() as session:
+            return len(events.recent(session, kind="federation.peer.crl_changed"))
+
+    for serial, times in ((7, 1), (7, 1), (8, 2)):
+        with a.unit(ADA) as unit:
+            assert crls.keep(unit, federated.at_a, crls.Fetched(naming(serial), None)) is None
+        assert told() == times
+
+
 def test_an_overdue_crl_is_not_held_against_a_peer(federated: Federated) -> None:
     """Past its next update it is shown as old, and calls go on."""
     a = federated.a.node

@@ -55,8 +55,12 @@ def test_another_daemon_takes_over_from_a_killed_one(make_home: MakeHome) -> Non
     )
     assert taken["lease_holder"].split(":")[1] == str(home.daemons[1].pid)
     until(lambda: "Starting heartbeat sweep" in home.logs[1].read_text(), "the second sweeps")
-    known = {"federation_heartbeat", "sdwan_manager", "notices", "maintenance"}
+    known = {"federation_heartbeat", "sdwan_manager", "notices", "sealing", "maintenance"}
     assert {job["job"] for job in taken["jobs"]} == known
+    told = until(
+        lambda: len(found := home.ok("events", "--kind", "system.lease.taken")) == 2 and found, "both takings are told"
+    )
+    assert [one["payload"]["holder"] for one in told] == [taken["lease_holder"], holder]
 
 
 def test_each_run_of_a_job_leaves_a_row(make_home: MakeHome) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
 
-from fedtui.core.acts.measures import QUESTIONS, Samples
+from fedtui.core.acts.measures import AGES, QUESTIONS, Look, Samples
 from fedtui.core.governance import measures as governance
 from fedtui.core.node import Node
 from fedtui.core.peering.peers import Peer
@@ -48,6 +49,27 @@ def test_peers_are_counted_by_state_and_by_how_long_they_were_silent(node: Node,
     ages = found["fedtui_peers_by_heartbeat_age"]
     assert [ages[le,] for le in ("60", "120", "3600", "21600", "+Inf")] == [1, 2, 2, 3, 3]
     assert found["fedtui_oldest_heartbeat_age_seconds"] == {(): 7000}
+
+
+@pytest.mark.sqlite
+def test_ages_of_active_peers_are_read_from_the_sweeps_index(node: Node) -> None:
+    """Every count of them, and the oldest, by a range of it and not by a walk over the peers."""
+    seen: list[str] = []
+    with node.read() as session:
+        connection = session.connection()
+
+        def note(_conn: object, _cursor: object, statement: str, parameters: Any, *_rest: object) -> None:
+            plan = connection.connection.driver_connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            if "status = 'active'" in statement:
+                seen.append(" ".join(row[3] for row in plan))
+
+        event.listen(connection, "before_cursor_execute", note)
+        look = Look(session, node, node.clock.now(), node.jobs())
+        for question in QUESTIONS:
+            if question.name in ("fedtui_peers_by_heartbeat_age", "fedtui_oldest_heartbeat_age_seconds"):
+                question.ask(look)
+    assert len(seen) == len(AGES) + 2
+    assert all("INDEX ix_peers_active_heartbeat (status=?" in plan for plan in seen), seen
 
 
 def test_an_empty_node_answers_every_question(node: Node) -> None:

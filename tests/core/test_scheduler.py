@@ -73,8 +73,8 @@ def start(database: Database, tmp_path: Path) -> Iterator[Start]:
     running: list[Scheduler] = []
     quick = replace(settings.load({"FEDTUI_HOME": str(tmp_path)}), lease_ttl=timedelta(milliseconds=150))
 
-    def begin(holder: str, *table: Job, clock: ManualClock | None = None) -> Scheduler:
-        scheduler = Scheduler(database, quick, clock or stopped_clock(), holder, table)
+    def begin(holder: str, *table: Job, clock: ManualClock | None = None, **more: Any) -> Scheduler:
+        scheduler = Scheduler(database, quick, clock or stopped_clock(), holder, table, **more)
         scheduler.start()
         running.append(scheduler)
         return scheduler
@@ -136,6 +136,22 @@ def test_a_standby_does_nothing_until_the_holder_stops(database: Database, start
     assert second.runs[0].epoch > first.runs[-1].epoch
     holders = [row.holder for row in runs(database)]
     assert holders == sorted(holders), "no run of the old holder after the first of the new"
+
+
+def test_taking_the_lease_is_told_once(database: Database, start: Start) -> None:
+    """Whoever takes the lease tells so, once and not at each renewal; that telling fails stops no job."""
+    told: list[Held] = []
+    work, clock = Recorder(), CountingClock(datetime.now(UTC))
+
+    def tell(held: Held) -> None:
+        told.append(held)
+        raise RuntimeError("the record's own trouble")
+
+    scheduler = start("a", Job("work", timedelta(milliseconds=20), work), clock=clock, taken=tell)
+    work.wait_for(3)
+    clock.wait_for(20)
+    scheduler.stop()
+    assert told == work.runs[:1]
 
 
 def test_a_job_whose_lease_was_taken_says_so(database: Database, start: Start) -> None:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from itertools import accumulate, pairwise
 from typing import Any
 
-from sqlalchemy import Integer, case, func, literal_column, select
+from sqlalchemy import Integer, case, func, literal_column, select, text
 from sqlalchemy.orm import Session
 
 from fedtui.core.access.decisions import id_at
@@ -87,23 +87,27 @@ def _peers(look: Look) -> Samples:
     return {(status,): count for status, count in listing.counts(look.session).items()}
 
 
-_HEARD = (Peer.peer_kind == "platform", Peer.status.in_(("enrolled", "active", "degraded")))
-"""Peers that should be heard of."""
+_ACTIVE = text("peer_kind = 'platform' AND status = 'active'")
+"""Nearly all that should be heard of, in the words of the sweep's index: its planner takes it for no others."""
+_OTHERS = (Peer.peer_kind == "platform", Peer.status.in_(("enrolled", "degraded")))
+"""The rest of them."""
 
 
 def _ages(look: Look) -> Samples:
-    # One pass over the peers, and not a count for each edge: each of those would be a pass, too.
-    within = [
-        func.coalesce(func.sum(case((Peer.last_heartbeat_at >= look.now - timedelta(seconds=age), 1), else_=0)), 0)
-        for age in AGES
-    ]
-    row = look.session.execute(select(*within, func.count()).select_from(Peer).where(*_HEARD)).one()
-    return {(str(edge),): count for edge, count in zip((*AGES, EVERYTHING), row, strict=True)}
+    since = [look.now - timedelta(seconds=age) for age in AGES]
+    heard = Peer.last_heartbeat_at
+    # What lies between the edges is counted, each peer once; "since each edge" would be as many passes.
+    bands = ((heard >= since[0],), *((heard >= two, heard < one) for one, two in pairwise(since)), (heard < since[-1],))
+    active = accumulate(_count(look, Peer, _ACTIVE, *band) for band in bands)
+    within = [func.coalesce(func.sum(case((heard >= edge, 1), else_=0)), 0) for edge in since]
+    others = look.session.execute(select(*within, func.count()).select_from(Peer).where(*_OTHERS)).one()
+    return {(str(edge),): one + two for edge, one, two in zip((*AGES, EVERYTHING), active, others, strict=True)}
 
 
 def _oldest(look: Look) -> Samples:
-    oldest = look.session.scalar(select(func.min(Peer.last_heartbeat_at)).where(*_HEARD))
-    return {(): _seconds(look.now - oldest)} if oldest else {}
+    asked = (select(func.min(Peer.last_heartbeat_at)).where(*those) for those in ((_ACTIVE,), _OTHERS))
+    found = [oldest for one in asked if (oldest := look.session.scalar(one)) is not None]
+    return {(): _seconds(look.now - min(found))} if found else {}
 
 
 def _outbound_failing(look: Look) -> Samples:

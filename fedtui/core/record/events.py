@@ -93,6 +93,7 @@ KINDS: Mapping[str, str] = {
     "system.node.quarantine_ended": "high",
     "system.daemon.started": "low",
     "system.daemon.stopped": "low",
+    "system.lease.taken": "low",
     "system.operator.added": "medium",
     "system.operator.removed": "medium",
     "system.settings.changed": "medium",

@@ -7,7 +7,7 @@ on purpose: a shared one runs jobs many times over.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -41,8 +41,19 @@ class _PoolExecutor(BasePoolExecutor):  # type: ignore[misc]
 class Scheduler:
     """Runs `table` under the lease, from `start` to `stop`."""
 
-    def __init__(self, database: Database, settings: Settings, clock: Clock, holder: str, table: Sequence[Job]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        clock: Clock,
+        holder: str,
+        table: Sequence[Job],
+        *,
+        taken: Callable[[lease.Held], object] = lambda _held: None,
+    ) -> None:
+        """`taken` is told when the lease has come to this process."""
         self._database = database
+        self._taken = taken
         self._clock = clock
         self._ttl = settings.lease_ttl
         self._table = table
@@ -93,11 +104,18 @@ class Scheduler:
             log.exception("[Scheduler] the lease could not be renewed")
             self._held = None
             return
-        newly = held is not None and held != self._held
-        self._held = held
-        if newly:
-            log.info("[Scheduler] this daemon holds the lease (epoch %d)", held.epoch if held else 0)
+        newly, self._held = held != self._held, held
+        if held is not None and newly:
+            log.info("[Scheduler] this daemon holds the lease (epoch %d)", held.epoch)
             self._run_all_now()
+            self._tell(held)
+
+    def _tell(self, held: lease.Held) -> None:
+        try:
+            self._taken(held)
+        except Exception:
+            # That it is not told is no reason to leave the jobs undone.
+            log.exception("[Scheduler] that the lease was taken could not be recorded")
 
     def _run_all_now(self) -> None:
         try:

@@ -63,15 +63,20 @@ def keep(unit: Unit, peer_id: str, fetched: Fetched | None, *, error: str | None
     if row is None:
         row = PeerCrl(peer_id=peer_id, revoked=0, covers=False, tried_at=unit.now)
         unit.session.add(row)
-    before, failed = row.revoked, row.error is not None
+    before, named, failed = row.revoked, _named(row), row.error is not None
     row.tried_at = unit.now
     row.error = error if fetched is None else _take(unit, row, fetched)
     unit.session.flush()
     if row.error is not None and not failed:
         emit(unit, "federation.peer.crl_failed", source=SOURCE, peer_id=peer_id, error=row.error)
-    elif row.error is None and (failed or row.revoked != before):
+    elif row.error is None and (failed or _named(row) != named):
         emit(unit, "federation.peer.crl_changed", source=SOURCE, peer_id=peer_id, before=before, revoked=row.revoked)
     return row.error
+
+
+def _named(row: PeerCrl) -> frozenset[int]:
+    """The serials that it names: one may have come as another went."""
+    return frozenset(one.serial_number for one in x509.load_der_x509_crl(row.der)) if row.der else frozenset()
 
 
 def _take(unit: Unit, row: PeerCrl, fetched: Fetched) -> str | None:
