@@ -117,8 +117,12 @@ def _in_words(shape: dict[str, Any]) -> str:
         if one["undecided"]:
             lines.append(f"  it cannot be told from here; it could be any of: {', '.join(one['undecided'])}")
         lines += [f"  it could also be: {one['could_be']}", f"  see {one['hint_url']}"]
+    if shape["failed_beside"]:
+        lines += ["", "No cause of this symptom was found, and not all is well:"]
+        lines += [f"  {one['subject']}: {one['said']}" for one in shape["failed_beside"]]
+        lines += ["  To look at everything: fedtui doctor"]
     count = len(shape["findings"])
     if shape["not_looked_at"]:
         lines += ["", f"{shape['not_looked_at']} more peers are not as they should be; the most urgent were looked at."]
-    end = f"{count} found" if count else "Nothing is wrong"
+    end = f"{count} found" if count else "Nothing of it" if shape["failed_beside"] else "Nothing is wrong"
     return "\n".join([*lines, "", f"{end}, in {shape['duration_ms']} ms."]).strip()

@@ -40,7 +40,7 @@ def guided(wanted: Wanted, token: str | None, resumed: str | None = None) -> int
             _say("Looking.")
             found = node.look(actor, incident, _tell, token=token, proving=standing.step == "prove")
             if not found.findings:
-                return _over(node, incident)
+                return _over(node, incident, found)
             outcome = _offer(node, actor, incident, found)
             if outcome != AGAIN:
                 return STILL_WRONG if outcome == ENDED else _left(again)
@@ -149,16 +149,17 @@ def _became(outcome: Any) -> str:
     return f"It failed: {problem['problem']} {problem['cause']} {problem['fix']}"
 
 
-def _over(node: Node, incident: str) -> int:
+def _over(node: Node, incident: str, found: Diagnosis) -> int:
     shape = node.incident(incident)
     if shape["state"] == "closed":
-        _say(
-            f"Every check passes. The incident is closed as {shape['outcome']}, after {shape['seconds_to_fix']:.0f} s."
-        )
+        proof = "It is found no more." if found.beside else "Every check passes."
+        _say(f"{proof} The incident is closed as {shape['outcome']}, after {shape['seconds_to_fix']:.0f} s.")
         return 0
-    _say("Nothing is wrong.")
-    node.close_incident(node.actor("cli"), incident, "explained", "nothing was found")
-    return 0
+    for one in found.beside:
+        _say(f"No cause of this symptom was found, and not all is well. {one.subject.label}: {one.outcome.said}")
+    _say("To look at everything: fedtui doctor --guided" if found.beside else "Nothing is wrong.")
+    node.close_incident(node.actor("cli"), incident, "explained", "nothing of this symptom was found")
+    return STILL_WRONG if found.beside else 0
 
 
 def _ask(question: str, *, lower: bool = True) -> str:

@@ -255,9 +255,16 @@ class WizardScreen(WizardActs):
             return wizard_words.NEXT["prove"]
         if self._step == "cause" and self.shared.read_only:
             return "This console is read-only: it looks, and changes nothing."
+        if self._something_else:
+            return "Enter looks at everything; Esc leads back."
         if self._step == "look" and self._found is not None:
             return "Nothing is wrong. Enter looks again; Esc leads back."
         return wizard_words.NEXT.get(self._step, "")
+
+    @property
+    def _something_else(self) -> bool:
+        """Whether something is wrong, and not what was asked about."""
+        return self._step == "look" and self._found is not None and bool(self._found.beside)
 
     # --- what the keys do --------------------------------------------------------------------
 
@@ -272,7 +279,9 @@ class WizardScreen(WizardActs):
         """The next act."""
         if self._busy or self._failed is not None or self._over is not None:
             return
-        if self._step == "cause" and self._outcome is None and not self.shared.read_only:
+        if self._something_else:
+            self.go("playbook/everything")
+        elif self._step == "cause" and self._outcome is None and not self.shared.read_only:
             self.app.run_worker(self._mend(), group="act", exit_on_error=False)
         elif self._step != "wait":
             self.run_worker(self._again(), group="look", exclusive=True, exit_on_error=False)

@@ -71,7 +71,7 @@ def looking(seen: Sequence[Seen]) -> Iterator[Paragraph]:
 def causes(found: Diagnosis, place: int) -> Iterator[Paragraph]:
     """Every finding, the root first, with its fixes; the one at `place` among all fixes is marked."""
     if not found.findings:
-        yield Paragraph("", "✓ Nothing is wrong.", "good")
+        yield from _nothing(found)
         return
     number = 0
     for rank, one in enumerate(found.findings):
@@ -89,6 +89,17 @@ def causes(found: Diagnosis, place: int) -> Iterator[Paragraph]:
     for seen in found.seen:
         if seen.outcome.state == "bad" or any(seen.subject == one.subject for one in found.findings):
             yield from _evidence(seen)
+
+
+def _nothing(found: Diagnosis) -> Iterator[Paragraph]:
+    """No cause: either all is well, or something else than what was asked about is wrong."""
+    if not found.beside:
+        yield Paragraph("", "✓ Nothing is wrong.", "good")
+        return
+    yield Paragraph("", "No cause of this symptom was found, and not all is well:", "strong")
+    yield Paragraph("", "")
+    for seen in found.beside:
+        yield from _evidence(seen)
 
 
 def _finding(one: Finding, rank: int) -> Iterator[Paragraph]:
@@ -167,7 +178,7 @@ def around(found: Mapping[str, Any]) -> str:
 
 def over(shape: Mapping[str, Any]) -> Iterator[Paragraph]:
     """A closed incident: how it ended, and its transcript in short."""
-    ended = {"fixed": "✓ Fixed: every check passes.", "explained": "Explained.", "escalated": "Handed on.",
+    ended = {"fixed": "✓ Fixed: the checks find it no more.", "explained": "Explained.", "escalated": "Handed on.",
              "abandoned": "Given up."}  # fmt: skip
     yield Paragraph(
         "", ended.get(str(shape["outcome"]), "Closed."), "good" if shape["outcome"] == "fixed" else "strong"

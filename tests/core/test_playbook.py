@@ -458,6 +458,18 @@ def test_a_peer_that_is_about_to_be_silent_is_one_way_already(node: Node) -> Non
     assert cause.holds(case(node, Subject("peer", "p"), **{**facts, **heard})) is None
 
 
+def test_what_is_wrong_beside_the_symptom_is_told(node: Node) -> None:
+    """Asked about another symptom, the doctor finds no cause of it, and does not say that all is well."""
+    alive(node)
+    node.request(ADA, "system.manager_pause", {"reason": "test"})
+    diagnosis = node.diagnose(Wanted("degraded"))
+    assert diagnosis.findings == ()
+    assert [one.check.name for one in diagnosis.beside] == ["manager"]
+    [told] = engine.shape(diagnosis)["failed_beside"]
+    assert told["check"] == "manager"
+    assert engine.shape(node.diagnose(Wanted("approval_blocked")))["failed_beside"] == []
+
+
 def test_whoever_has_no_symptom_looks_at_everything(paused: Node) -> None:
     """`escalation` has no causes of its own: all are looked for, and the incident has its events around it."""
     assert found(paused, "escalation") == found(paused) == ["manager_paused"]

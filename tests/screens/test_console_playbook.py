@@ -153,7 +153,7 @@ async def test_a_whole_run_by_enter_alone(make_node: MakeNode) -> None:
         await at(pilot, "manager_paused")
         await type_in(pilot, "enter")
         await confirm(pilot)
-        await at(pilot, "Fixed: every check passes")
+        await at(pilot, "Fixed: the checks find it")
     [shape] = node.incidents()
     assert (shape["outcome"], shape["causes"], shape["owner"]) == ("fixed", ["manager_paused"], "ada")
 
@@ -237,6 +237,19 @@ async def test_a_fix_that_did_not_help_says_so_and_another_is_offered() -> None:
         await confirm(pilot)
         await at(pilot, "the checks still find it")
         assert app.screen._fix == 0  # type: ignore[attr-defined]
+
+
+@in_loop
+async def test_the_wrong_symptom_leads_to_everything(make_node: MakeNode) -> None:
+    """A paused manager, sought as a degraded peer: it is said that not all is well, and Enter looks at everything."""
+    node = make_node()
+    alive(node)
+    node.request(ADA, "system.manager_pause", {"reason": "test"})
+    app = real(node, "playbook/degraded")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at(pilot, "No cause of this symptom")
+        await type_in(pilot, "enter")
+        await at(pilot, "manager_paused")
 
 
 @in_loop

@@ -45,6 +45,11 @@ class Diagnosis:
     findings: tuple[Finding, ...]
     left_out: int = 0
 
+    @property
+    def beside(self) -> tuple[Seen, ...]:
+        """Checks that failed though no cause was found: something is wrong, and not what was asked about."""
+        return () if self.findings else tuple(one for one in self.seen if one.outcome.state == "bad")
+
 
 Tell = Callable[[Seen], object]
 
@@ -165,6 +170,9 @@ def shape(found: Diagnosis, *, fail_on: str = "low") -> dict[str, Any]:
         "checked_at": found.checked_at,
         "duration_ms": round(found.seconds * 1000),
         "findings": [finding_shape(one, found) for one in found.findings],
+        "failed_beside": [
+            {"check": one.check.name, "subject": one.subject.label, "said": one.outcome.said} for one in found.beside
+        ],
         "not_looked_at": found.left_out,
     }
 

@@ -86,7 +86,10 @@ def look(
         })  # fmt: skip
         if not found.findings and row.causes:
             row.fixed_at = unit.now
-            incidents.close(unit, row.id, "fixed", "every check passes")
+            beside = "; ".join(one.outcome.said for one in found.beside)
+            incidents.close(
+                unit, row.id, "fixed", f"found no more; beside it: {beside}" if beside else "every check passes"
+            )
     return found
 
 
