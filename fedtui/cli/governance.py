@@ -8,12 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from fedtui.cli.common import MOST, group, opened, viewing
-from fedtui.cli.output import MODE, fields, narrate, show, table, to_json, visible
-from fedtui.core.errors import WrongUsage
+from fedtui.cli.output import FORMATS, MODE, fields, give, narrate, one_of, show, table, to_json, visible
 
 app = group("Governance: what is drifting, seen before it hurts.")
 FOUND = 1
-FORMATS = ("md", "json")
 SEVERITIES = ("low", "medium", "high", "critical")
 ANY = "all"
 FailOn = Annotated[str, typer.Option(help="Exit 1 from this severity on: low, medium, high, critical.")]
@@ -29,7 +27,7 @@ def scan(fail_on: FailOn = "low") -> None:
     """Look for every kind of finding now. Exit 1 if something is open."""
     from fedtui.core.governance import findings, reporting
 
-    _one_of("--fail-on", fail_on, SEVERITIES)
+    one_of("--fail-on", fail_on, SEVERITIES)
     with opened() as node:
         outcome = node.scan_governance(node.actor("cli"))
         with node.read() as session:
@@ -55,7 +53,7 @@ def list_(
     from fedtui.core.governance import findings
     from fedtui.core.peering import peers
 
-    _one_of("--state", state, (*findings.STATES, ANY))
+    one_of("--state", state, (*findings.STATES, ANY))
     with viewing() as (node, session):
         peer_id = peers.find(session, peer).id if peer is not None else None
         states = findings.STATES if state == ANY else (state,)
@@ -85,8 +83,8 @@ def report(
     from fedtui.core.control import operators
     from fedtui.core.governance import reporting
 
-    _one_of("--format", format_, FORMATS)
-    _one_of("--fail-on", fail_on, SEVERITIES)
+    one_of("--format", format_, FORMATS)
+    one_of("--fail-on", fail_on, SEVERITIES)
     with opened() as node:
         with node.read() as session:
             operators.require(session, node.operator)
@@ -95,10 +93,7 @@ def report(
     data = {"ok": not failed, **data}
     as_json = format_ == "json" or MODE.json
     text = to_json(data) if as_json else "\n".join(map(visible, reporting.markdown(data).splitlines()))
-    if to is None:
-        print(text)
-    else:
-        _write(to, text)
+    give(text, to)
     if failed:
         raise typer.Exit(FOUND)
 
@@ -134,20 +129,3 @@ def _in_words(data: dict[str, Any]) -> str:
     changed = f"{data['appeared']} new, {data['gone']} gone"
     end = f"{total} open" if total else "Nothing is open"
     return "\n".join([*lines, f"{end}; {changed}, in {data['duration_ms']} ms."])
-
-
-def _one_of(option: str, given: str, allowed: tuple[str, ...]) -> None:
-    if given not in allowed:
-        raise WrongUsage(
-            f"{option} cannot be {given[:40]!r}.",
-            cause=f"It is one of: {', '.join(allowed)}.",
-            fix="Leave it out for the usual.",
-        )
-
-
-def _write(to: Path, text: str) -> None:
-    try:
-        to.write_text(text + "\n")
-    except OSError as error:
-        raise WrongUsage(f"{to} cannot be written.", cause=str(error), fix="Name another file with --to.") from error
-    narrate(f"Written to {to}.")

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedtui.cli.common import MOST, group, opened, piped
-from fedtui.cli.output import narrate, show, table, to_json, visible
-from fedtui.core.errors import WrongUsage
+from fedtui.cli.output import FORMATS, give, narrate, one_of, show, table, to_json, visible
 
 if TYPE_CHECKING:
     from fedtui.core.node import Node
 
 app = group("Incidents: runs of the playbook, with their transcripts.")
-FORMATS = ("md", "json")
 
 
 @app.command("list")
@@ -54,24 +52,11 @@ def export(
     """An incident as Markdown or JSON, without secrets."""
     from fedtui.core.playbook import incidents
 
-    if format_ not in FORMATS:
-        raise WrongUsage(
-            f"--format cannot be {format_[:40]!r}.",
-            cause=f"It is one of: {', '.join(FORMATS)}.",
-            fix="Write --format md.",
-        )
+    one_of("--format", format_, FORMATS)
     with opened() as node:
         _require(node)
         shape = node.incident(incident)
-    text = incidents.markdown(shape) if format_ == "md" else to_json(shape)
-    if to is None:
-        print(text if format_ == "json" else "\n".join(map(visible, text.splitlines())))
-        return
-    try:
-        to.write_text(text + "\n")
-    except OSError as error:
-        raise WrongUsage(f"{to} cannot be written.", cause=str(error), fix="Name another file with --to.") from error
-    narrate(f"Written to {to}.")
+    give(to_json(shape) if format_ == "json" else "\n".join(map(visible, incidents.markdown(shape).splitlines())), to)
 
 
 @app.command()

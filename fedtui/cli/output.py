@@ -10,9 +10,10 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-from fedtui.core.errors import Problem
+from fedtui.core.errors import Problem, WrongUsage
 
 
 @dataclass
@@ -24,6 +25,8 @@ class Mode:
 
 
 MODE = Mode()
+FORMATS = ("md", "json")
+"""Of documents."""
 LABEL_WIDTH = 16
 """Of the labels beside several lines: as wide as a request's longest."""
 
@@ -114,3 +117,25 @@ def _plain(value: Any) -> Any:
     if isinstance(value, timedelta):
         return value.total_seconds()
     return str(value)
+
+
+def one_of(option: str, given: str, allowed: Sequence[str]) -> None:
+    """Raise `WrongUsage` unless an option has one of its words."""
+    if given not in allowed:
+        raise WrongUsage(
+            f"{option} cannot be {given[:40]!r}.",
+            cause=f"It is one of: {', '.join(allowed)}.",
+            fix=f"Write {option} {allowed[0]}.",
+        )
+
+
+def give(text: str, to: Path | None) -> None:
+    """Print a document, or write it to a file. Raises `WrongUsage` for a file that cannot be written."""
+    if to is None:
+        print(text)
+        return
+    try:
+        to.write_text(text + "\n")
+    except OSError as error:
+        raise WrongUsage(f"{to} cannot be written.", cause=str(error), fix="Name another file with --to.") from error
+    narrate(f"Written to {to}.")

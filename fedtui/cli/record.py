@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedtui.cli.common import MOST, group, opened, viewing
-from fedtui.cli.output import MODE, fields, narrate, show, table, text, to_json, to_json_line, visible
+from fedtui.cli.output import FORMATS, MODE, fields, narrate, one_of, show, table, text, to_json, to_json_line, visible
 from fedtui.core.errors import Refused, WrongUsage
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 events_app = group("What happened: list, follow, export, verify.")
 POLL_MS = 200
 FOUND_BAD = 1
-FORMATS = ("md", "json")
 TOLD_EVERY = 100_000
 
 Source = Annotated[str | None, typer.Option(help="Only from this source, like federation_heartbeat_sweep.")]
@@ -150,12 +149,7 @@ def audit(
     from fedtui.core.acts import auditing
     from fedtui.core.peering import peers
 
-    if format_ not in FORMATS:
-        raise WrongUsage(
-            f"--format cannot be {format_[:40]!r}.",
-            cause=f"It is one of: {', '.join(FORMATS)}.",
-            fix="Write --format md.",
-        )
+    one_of("--format", format_, FORMATS)
     with viewing() as (node, session):
         peer_id = peers.find_any(session, peer).id
         now = node.clock.now()
