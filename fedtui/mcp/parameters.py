@@ -114,7 +114,8 @@ def read(checked: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
     """
     try:
         found = checked.model_validate(dict(given)).model_dump(exclude_none=True)
-        return {name: value for name, value in found.items() if value != ""}
+        anything = {name for name, field in checked.model_fields.items() if field.annotation is Any}
+        return {name: value for name, value in found.items() if value != "" or name in anything}
     except ValidationError as error:
         said = [
             f"{'.'.join(str(part) for part in one['loc'])[:80] or 'arguments'}: {one['msg']}"
