@@ -5,7 +5,6 @@ Unknown fields are ignored; a blank text counts as absent.
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
@@ -15,6 +14,7 @@ from pydantic_core import from_json
 from fedtui.core.acts.admitting import AcceptRequest
 from fedtui.core.errors import WrongUsage
 from fedtui.core.peering.heartbeats import Declared
+from fedtui.core.runtime.foreign import storable
 from fedtui.core.trust.x509_reading import PEM_LIMIT
 
 LONGEST_TEXT = 2048
@@ -39,22 +39,6 @@ def _blank_is_absent(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
 
 
-def _storable(value: Any) -> Any:
-    """JSON that every database keeps: no NUL in texts, no number that is not one."""
-    if isinstance(value, str) and ("\x00" in value or any("\ud800" <= one <= "\udfff" for one in value)):
-        raise ValueError("a text must not hold NUL or half a surrogate pair")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("a number must be finite")
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            _storable(key)
-            _storable(inner)
-    if isinstance(value, list):
-        for inner in value:
-            _storable(inner)
-    return value
-
-
 Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
 OptionalText = Annotated[Text | None, BeforeValidator(_blank_is_absent)]
 Pem = Annotated[Annotated[str, Field(max_length=PEM_LIMIT)] | None, BeforeValidator(_blank_is_absent)]
@@ -66,7 +50,7 @@ class _Body(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _keepable(cls, value: Any) -> Any:
-        return _storable(value)
+        return storable(value)
 
 
 class DeclaredBody(_Body):
@@ -161,7 +145,7 @@ def parse(model: type[Body], content: bytes) -> Body:
 def document(content: bytes) -> Any:
     """A bare JSON document. Raises `InvalidBody` for none, null, and what no database keeps."""
     try:
-        found = _storable(from_json(content))
+        found = storable(from_json(content))
     except ValueError as error:
         raise InvalidBody([{"field": "body", "message": str(error)}]) from None
     if found is None:

@@ -324,6 +324,7 @@ def test_anchors_of_an_abandoned_invitation_are_forgotten(serve: Serve) -> None:
     [
         {"contract_version_agreed": {"a": 1}},
         {"contract_version_agreed": 99},
+        {"contract_version_agreed": True},
         {"contract_version_agreed": 2**70},
         {"certificate": None},
         {"certificate": "x"},

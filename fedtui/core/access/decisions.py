@@ -23,6 +23,7 @@ from fedtui.core.access.chain import Asked, Judgement
 from fedtui.core.errors import NotFound
 from fedtui.core.peering.peers import Peer
 from fedtui.core.runtime.database import Base
+from fedtui.core.runtime.foreign import words
 from fedtui.core.runtime.limits import Buckets, address_key
 from fedtui.core.runtime.lookup import by_beginning
 from fedtui.core.runtime.types import Id, Json, JsonObject, Text_, Time, new_id
@@ -300,7 +301,7 @@ def _context(asked: Asked) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, str):
-        return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in value[:LONGEST_TEXT])
+        return words(value, LONGEST_TEXT)
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     return list(value) if isinstance(value, tuple) else value

@@ -206,7 +206,7 @@ def _keep_answer(site: Site, call: Call, peer_id: str, answer: Mapping[str, Any]
         cert_pem, chain_pem = str(signed.get("cert_pem") or ""), str(signed.get("ca_chain_pem") or "")
         bundle = read_certificates(str(answer.get("ca_bundle_pem") or chain_pem), field="ca_bundle_pem")
         csr = credentials.request_key_fingerprint(str(answer["csr_pem"]))[0] if answer.get("csr_pem") else None
-        if version not in SUPPORTED_CONTRACTS:
+        if isinstance(version, bool) or version not in SUPPORTED_CONTRACTS:
             raise WrongUsage(f"It agrees on contract version {str(version)[:40]}, which this node does not support.")
         with site.unit(call.actor, correlation_id=call.correlation_id) as unit:
             peer = peers.lock(unit, peer_id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from fedtui.core.errors import RemoteFailed, WrongUsage
 from fedtui.core.peering.peers import Peer
 from fedtui.core.runtime import urls
 from fedtui.core.runtime.deadline import within
+from fedtui.core.runtime.foreign import storable, words
 from fedtui.core.trust import anchors, credentials, crls, tls
 from fedtui.core.trust.crls import Fetched
 from fedtui.core.trust.vault import Vault
@@ -34,6 +36,7 @@ log = logging.getLogger(__name__)
 PREFIX = "/api/v1/system/federation_api"
 CRL_PATH = "/crl"
 ANSWER_LIMIT = 1024 * 1024
+LONGEST_REASON = 500
 HTTP_OK, HTTP_REDIRECTS = 200, 300
 OWN_PRIORITY = 100
 """Where `remote_instance_url` stands among endpoints that declare no priority."""
@@ -215,7 +218,7 @@ def _own_pair_unusable(error: ssl.SSLError) -> RemoteFailed:
 
 def _answer(answer: Answer) -> Mapping[str, Any]:
     try:
-        document = json.loads(answer.content) if answer.content else {}
+        document = storable(json.loads(answer.content)) if answer.content else {}
     except (ValueError, RecursionError):
         document = {}
     if not isinstance(document, dict):
@@ -225,15 +228,17 @@ def _answer(answer: Answer) -> Mapping[str, Any]:
         if isinstance(data, dict):
             return data
         raise _unusable(f"HTTP {answer.status} without the JSON of a federation API.")
-    raise _rejected(answer.status, str(document.get("error") or "")[:500], answer.retry_after)
+    raise _rejected(answer.status, words(str(document.get("error") or ""), LONGEST_REASON), answer.retry_after)
 
 
+_SECONDS = re.compile("[0-9]{1,6}")
+"""A `Retry-After` worth repeating; it may also be a date, or anything else."""
 _BY_STATUS = {401: "remote_rejecting_auth", 403: "remote_rejecting_auth", 429: "remote_rate_limited"}
 
 
 def _rejected(status: int, said: str, retry_after: str | None) -> RemoteFailed:
     code = _BY_STATUS.get(status, "remote_failing" if status >= 500 else "remote_rejecting")
-    wait = f" It says to try again in {retry_after} s." if retry_after else ""
+    wait = f" It says to try again in {retry_after} s." if retry_after and _SECONDS.fullmatch(retry_after) else ""
     return RemoteFailed(
         f"The peer answered HTTP {status}: {said or '(no reason given)'}",
         cause=f"The call arrived and was turned down there.{wait}",

@@ -1,0 +1,32 @@
+"""What comes from elsewhere, before it is kept: JSON that every database takes, and words that only say something."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+DEEPEST = 200
+"""Levels of lists and objects in one document."""
+BLOT = "\N{REPLACEMENT CHARACTER}"
+
+
+def storable(value: Any, *, levels: int = DEEPEST) -> Any:
+    """`value`, unless no database keeps it: NUL, half a surrogate pair, a number that is none, nested without end.
+
+    Raises `ValueError`.
+    """
+    if isinstance(value, str) and ("\x00" in value or any("\ud800" <= one <= "\udfff" for one in value)):
+        raise ValueError("a text must not hold NUL or half a surrogate pair")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a number must be finite")
+    if isinstance(value, dict | list):
+        if not levels:
+            raise ValueError(f"it must not be nested deeper than {DEEPEST} levels")
+        for inner in (*value, *value.values()) if isinstance(value, dict) else value:
+            storable(inner, levels=levels - 1)
+    return value
+
+
+def words(text: str, most: int) -> str:
+    """A remote's words as they may stand in a record: what cannot be printed blotted out, the rest cut off."""
+    return "".join(one if one.isprintable() else BLOT for one in text[:most])
