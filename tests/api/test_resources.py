@@ -134,6 +134,22 @@ def test_what_no_database_keeps_is_refused(place: Place, body: bytes) -> None:
     assert answer.json()["fields"][0]["field"] == "body"
 
 
+def test_names_that_cannot_be(place: Place) -> None:
+    """An id that no resource can have, and a kind that is none, are refused as such on every database, and recorded.
+    What is no UTF-8 in a path is taken as it is spelled there."""
+    grant_id = place.grant()
+    for method in ("GET", "PUT", "DELETE"):
+        for name in ("%00", "a%00b", "%2F", "a%20b", "%0A", "x" * 4000, "%FF", "%ED%A0%80"):
+            as_id = place.call(method, grant_id, path=f"{PREFIX}/resources/doc/{name}", content=b"{}")
+            as_kind = place.call(method, grant_id, path=f"{PREFIX}/resources/{name}/one", content=b"{}")
+            if name in ("%FF", "%ED%A0%80"):
+                assert as_id.json()["data"]["id"] == name
+            else:
+                assert (as_id.status_code, as_id.json()["code"]) == (422, "resource_id_invalid"), (method, name)
+            assert (as_kind.status_code, as_kind.json()["code"]) == (403, "kind_mismatch"), (method, name)
+            assert place.decision(as_kind).code == "kind_mismatch"
+
+
 def test_who_may_not_write_is_not_told_about_the_body(place: Place) -> None:
     """A refusal comes before anything is said of the document."""
     answer = place.call("PUT", place.grant(scopes=["read"]), content=b"{")

@@ -69,7 +69,7 @@ def admit(session: Session, asked: Asked, now: datetime) -> tuple[str, str | Non
 
 
 def get(session: Session, asked: Asked, now: datetime) -> Answer:
-    """Read a resource. Raises `Turned`."""
+    """Read a resource. Raises `Turned`; `WrongUsage` for an id that no resource can have, as the others do."""
     judgement, instance = _judged(session, asked, now)
     return _answer(judgement, instance, PROVIDER.get(session, asked.kind, asked.resource_id), now)
 
@@ -80,7 +80,6 @@ def put(unit: Unit, asked: Asked, read: Callable[[], Any], expected: Expected) -
     `read` gives the document, and is not called for who may not write it.
     """
     judgement, instance = _judged(unit.session, asked, unit.now)
-    resources.check_id(asked.resource_id)
     content = read()
     unit.actor = Actor("peer", str(judgement.peer_id), origin=f"api {asked.caller.source_ip}")
     written = _expecting(lambda: PROVIDER.put(unit, asked.kind, asked.resource_id, content, expected=expected))
@@ -101,6 +100,7 @@ def _judged(session: Session, asked: Asked, now: datetime) -> tuple[Judgement, s
     judgement = chain.judge(session, asked, now=now)
     if not judgement.allowed:
         raise Turned(judgement)
+    resources.check_id(asked.resource_id)  # before a database is asked for it: not each takes any text
     return judgement, Seen(session, asked, now).instance
 
 
