@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,13 +73,15 @@ class Home:
         assert ran.code == code, (words, ran)
         return ran.json
 
-    def serve(self, *words: str, stdin: int | None = subprocess.DEVNULL) -> subprocess.Popen[str]:
+    def serve(
+        self, *words: str, stdin: int | None = subprocess.DEVNULL, program: Sequence[str] = ("-m", "fedtui")
+    ) -> subprocess.Popen[str]:
         """Start a daemon and wait until it says that it listens."""
         log = self.path.parent / f"{self.path.name}-{len(self.logs)}.log"
         self.logs.append(log)
         with log.open("w") as errors:
             daemon = subprocess.Popen(
-                [sys.executable, "-m", "fedtui", "serve", *words],
+                [sys.executable, *program, "serve", *words],
                 env=self.environment(),
                 stdin=stdin,
                 stdout=subprocess.PIPE,

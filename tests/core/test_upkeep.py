@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import threading
@@ -97,6 +98,30 @@ def test_a_backup_is_private_and_leaves_nothing_beside_it(node: Node, tmp_path: 
         os.umask(before)
     assert (target / "b.db").stat().st_mode & 0o777 == 0o600
     assert [file.name for file in target.iterdir()] == ["b.db"]
+
+
+def test_what_a_killed_backup_left_goes_with_the_next(node: Node, tmp_path: Path) -> None:
+    """An unfinished copy whose process has died is removed by the next backup there; that of a backup at work, a file
+    of the same name, and what a link of that name leads to, are left alone."""
+    target, elsewhere = tmp_path / "backups", tmp_path / "elsewhere"
+    names = ("dead", "working", "link")
+    dead, working, link = (target / f"{upkeep.UNFINISHED}{name}" for name in names)
+    for folder in (target, elsewhere, dead, working):
+        folder.mkdir()
+    (dead / "partial.db").write_text("half")
+    (elsewhere / "mine").write_text("mine")
+    link.symlink_to(elsewhere)
+    (target / f"{upkeep.UNFINISHED}file").write_text("mine")
+    at_work = os.open(working, os.O_RDONLY)
+    try:
+        fcntl.flock(at_work, fcntl.LOCK_EX)
+        upkeep.backup(node.database, target / "b.db")
+    finally:
+        os.close(at_work)
+    assert (elsewhere / "mine").read_text() == "mine"
+    assert sorted(one.name.removeprefix(upkeep.UNFINISHED) for one in target.iterdir()) == [
+        "b.db", "file", "link", "working",
+    ]  # fmt: skip
 
 
 def test_a_backup_never_writes_over_a_file(node: Node, tmp_path: Path) -> None:

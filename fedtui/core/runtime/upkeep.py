@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import sqlite3
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -15,6 +19,7 @@ from fedtui.core.runtime import home, migrate
 from fedtui.core.runtime.database import Database
 
 STAGED = "fedtui.db.restoring"
+UNFINISHED = ".fedtui-backup-"
 
 
 def backup(database: Database, destination: Path) -> int:
@@ -26,8 +31,8 @@ def backup(database: Database, destination: Path) -> int:
     try:
         if destination.exists():
             raise FileExistsError(destination)
-        with tempfile.TemporaryDirectory(prefix=".fedtui-backup-", dir=destination.parent) as directory:
-            partial = Path(directory) / "partial.db"
+        with _workshop(destination.parent) as directory:
+            partial = directory / "partial.db"
             home.write_private(partial, b"")
             _copy(source, partial)
             os.link(partial, destination)  # never over a file that came meanwhile
@@ -46,6 +51,36 @@ def backup(database: Database, destination: Path) -> int:
             code="backup_failed",
         ) from error
     return destination.stat().st_size
+
+
+@contextmanager
+def _workshop(parent: Path) -> Iterator[Path]:
+    """A directory in `parent` for a copy that is not finished. Those that a killed backup left there are removed."""
+    with _locked(parent):
+        for left in parent.glob(f"{UNFINISHED}*"):
+            if left.is_symlink():
+                continue
+            with suppress(OSError), _locked(left, wait=False):  # what is locked is another backup's, at work now
+                shutil.rmtree(left)
+        directory = tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=parent)
+        mine = os.open(directory.name, os.O_RDONLY)
+        fcntl.flock(mine, fcntl.LOCK_EX)
+    with directory:
+        try:
+            yield Path(directory.name)
+        finally:
+            os.close(mine)
+
+
+@contextmanager
+def _locked(directory: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold a directory's lock, which its holder's death ends. Without `wait`, raises `OSError` if another has it."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def stage(backup_file: Path, home_directory: Path) -> Path:
