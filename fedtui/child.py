@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -108,10 +109,14 @@ class ChildDaemon:
             return f"Its log cannot be read: {error}"
         starts = [place for place, line in enumerate(lines) if line.startswith("fedtui: ")]
         if not starts:
-            return lines[-1].strip() if lines else "It ended without a word."
+            return lines[-1].strip() if lines else self._silence()
         told = [lines[starts[-1]].removeprefix("fedtui: ")]
         told += [line.strip().removeprefix("why: ") for line in lines[starts[-1] + 1 :] if line.startswith("  why: ")]
         return " ".join(told)
+
+    def _silence(self) -> str:
+        full = shutil.disk_usage(self.log.parent).free == 0
+        return "There is no room left on its disk (df -h)." if full else "It ended without a word."
 
     def _open_log(self) -> int:
         with contextlib.suppress(FileNotFoundError):

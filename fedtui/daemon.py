@@ -19,6 +19,7 @@ from fedtui.core.acts import jobs
 from fedtui.core.node import Node
 from fedtui.core.runtime import urls
 from fedtui.core.runtime.actor import Actor
+from fedtui.core.runtime.complaint import tell
 from fedtui.core.trust import certificates, signing, tls
 
 log = logging.getLogger(__name__)
@@ -125,9 +126,9 @@ async def _watch_certificate(node: Node, api: Listener, certificate_id: str, rel
             reload.clear()
             certificate_id, api.context = await asyncio.to_thread(server_context, node)
             log.info("[Daemon] certificates reloaded")
-        except Exception:
+        except Exception as error:
             # The context in use stays; the next look is seconds away.
-            log.exception("[Daemon] the server certificate could not be reloaded")
+            tell(log, "[Daemon] the server certificate could not be reloaded", error)
 
 
 def _current_id(node: Node) -> str | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
 from collections.abc import Callable
 
 from fedtui.cli.output import show_problem
-from fedtui.core.errors import Problem
+from fedtui.core.errors import Problem, Unusable
 from fedtui.core.record.redaction import redact_text
 
 BUG = 70
@@ -27,8 +28,35 @@ def guarded(work: Callable[[], int]) -> int:
     except BrokenPipeError:
         nobody_reads()
         return 0
+    except OSError as error:
+        lack = _of_the_machine(error)
+        if lack is None:
+            return _own_bug()
+        show_problem(lack)
+        return lack.exit_code
     except Exception:
         return _own_bug()
+
+
+_MACHINE = {
+    errno.ENOSPC: ("There is no room left on the disk.", "Make room (df -h shows where), then do the same again."),
+    errno.EDQUOT: ("This account's share of the disk is used up.", "Make room (quota -s), then do the same again."),
+    errno.EROFS: (
+        "The file system is read-only.",
+        "Mount it for writing (findmnt -T FILE), or choose another place with FEDTUI_HOME=DIR.",
+    ),
+    errno.EIO: ("The disk fails.", "See what the system says of it: dmesg"),
+    errno.EMFILE: ("Too many files are open.", "Raise the limit (ulimit -n), then do the same again."),
+    errno.ENFILE: ("Too many files are open on this machine.", "See what holds them: lsof"),
+}
+"""What is no bug of ours wherever it is met: problem and fix."""
+
+
+def _of_the_machine(error: OSError) -> Problem | None:
+    if error.errno not in _MACHINE:
+        return None
+    problem, fix = _MACHINE[error.errno]
+    return Unusable(problem, cause=str(error), fix=fix, code="machine_unusable")
 
 
 def nobody_reads() -> None:

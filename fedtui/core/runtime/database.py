@@ -6,6 +6,7 @@ instead of failing half-way, and readers begin deferred.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,36 @@ READ_ONLY = "fedtui_read_only"
 WRITERS_LOCK = 7_034_663_082
 CHANNEL = "fedtui_changes"
 """Every commit on PostgreSQL notifies it, so that consoles need not ask."""
+
+PRIMARY = 0xFF
+"""The bits of SQLite's extended result codes that are the code itself."""
+NO_ANSWER = (
+    "The node's database did not answer.",
+    "See that its file or server is there and writable, and that no other program locks it.",
+)
+_LOCKED = (
+    "Another program holds the node's database.",
+    "See which one (fuser FILE, lsof FILE) and let it finish, or stop it; then try again.",
+)
+_NOT_WRITABLE = (
+    "The node's database cannot be written.",
+    "See that its file system is mounted for writing (findmnt -T FILE), and file and directory are this account's.",
+)
+_SQLITE_SAYS = {
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
+    sqlite3.SQLITE_READONLY: _NOT_WRITABLE,
+    sqlite3.SQLITE_CANTOPEN: _NOT_WRITABLE,
+    sqlite3.SQLITE_FULL: (
+        "There is no room left for the node's database.",
+        "Make room on its disk (df -h): the node goes on by itself then.",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        "The disk with the node's database fails.",
+        "See what the system says of the disk (df -h, dmesg); a backup can be restored elsewhere (fedtui db restore).",
+    ),
+}
+"""What is wrong and what to do, by what SQLite answers."""
 
 
 class Base(DeclarativeBase):
@@ -108,12 +139,9 @@ class Database:
         except (OperationalError, InternalError) as error:
             if isinstance(error, InternalError) and getattr(error.orig, "sqlstate", None) != PUT_ASIDE:
                 raise
-            raise Unusable(
-                "The node's database did not answer.",
-                cause=str(error.orig),
-                fix="See that its file or server is there and writable, and that no other program locks it.",
-                code="database_unavailable",
-            ) from error
+            problem, fix = _SQLITE_SAYS.get(getattr(error.orig, "sqlite_errorcode", 0) & PRIMARY, NO_ANSWER)
+            cause = f"{error.orig} ({self.file})" if self.file else str(error.orig)
+            raise Unusable(problem, cause=cause, fix=fix, code="database_unavailable") from error
         except DatabaseError as error:
             if type(error) is not DatabaseError:  # its children are bugs of ours; it alone is a broken file
                 raise

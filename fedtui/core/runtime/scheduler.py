@@ -7,6 +7,8 @@ on purpose: a shared one runs jobs many times over.
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -17,6 +19,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from fedtui.core.runtime import daemons, jobs, lease
 from fedtui.core.runtime.clock import Clock
+from fedtui.core.runtime.complaint import tell
 from fedtui.core.runtime.correlation import correlated
 from fedtui.core.runtime.database import Database
 from fedtui.core.runtime.jobs import Job
@@ -24,11 +27,19 @@ from fedtui.core.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
 LEASE_JOB = "lease"
+CLOCK_LOOK_SECONDS = 1.0
+CLOCK_STEP_SECONDS = 0.5
+"""A clock that falls back by more between two looks was set; less is how clocks are kept right."""
 
 
 def _machine_now() -> datetime:
     """APScheduler goes by the machine's clock, whatever the node's says."""
     return datetime.now(UTC)
+
+
+def _clock_lead() -> float:
+    """Seconds by which the machine's clock is ahead of the one that is never set."""
+    return _machine_now().timestamp() - time.monotonic()
 
 
 class _PoolExecutor(BasePoolExecutor):  # type: ignore[misc]
@@ -66,6 +77,9 @@ class Scheduler:
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
 
+        self._over = threading.Event()
+        self._clock_watch = threading.Thread(target=self._watch_clock, name="clock-watch", daemon=True)
+
     @property
     def holds_lease(self) -> bool:
         """Whether this process did the jobs when it last looked."""
@@ -83,9 +97,12 @@ class Scheduler:
             next_run_time=_machine_now(),
         )
         self._scheduler.start()
+        self._clock_watch.start()
 
     def stop(self) -> None:
         """Wait for what runs, then let go of the lease."""
+        self._over.set()
+        self._clock_watch.join()
         # Not shutdown(wait=True): it waits for the jobs while it holds the locks that they may need.
         self._scheduler.shutdown(wait=False)
         self._pool.shutdown(wait=True)
@@ -93,41 +110,58 @@ class Scheduler:
             lease.release(session, self.holder, now=self._clock.now())
             daemons.forget(session, self.holder)
 
+    def _watch_clock(self) -> None:
+        # APScheduler keeps the time of each job's next run by the machine's clock: set back by an hour, nothing
+        # would run for an hour, not even the lease. Set forward, everything is due at once, which is right.
+        lead = _clock_lead()
+        while not self._over.wait(CLOCK_LOOK_SECONDS):
+            before, lead = lead, _clock_lead()
+            if lead < before - CLOCK_STEP_SECONDS:
+                log.warning("[Scheduler] the clock was set back by %.0f s; the jobs go on from here", before - lead)
+                self._run_now([LEASE_JOB, *(job.name for job in self._table)])
+
     def _renew(self) -> None:
         try:
             with self._database.writing() as session:
                 now = self._clock.now()
                 held = lease.take(session, self.holder, now=now, ttl=self._ttl)
                 daemons.seen(session, self.holder, now=now, ttl=self._ttl)
-        except Exception:
+        except Exception as error:
             # Whatever it was, the next attempt is seconds away, and another daemon may do better.
-            log.exception("[Scheduler] the lease could not be renewed")
+            tell(log, "[Scheduler] the lease could not be renewed", error)
             self._held = None
             return
         newly, self._held = held != self._held, held
         if held is not None and newly:
             log.info("[Scheduler] this daemon holds the lease (epoch %d)", held.epoch)
-            self._run_all_now()
+            self._run_now([job.name for job in self._table])
             self._tell(held)
 
     def _tell(self, held: lease.Held) -> None:
         try:
             self._taken(held)
-        except Exception:
+        except Exception as error:
             # That it is not told is no reason to leave the jobs undone.
-            log.exception("[Scheduler] that the lease was taken could not be recorded")
+            tell(log, "[Scheduler] that the lease was taken could not be recorded", error)
 
-    def _run_all_now(self) -> None:
+    def _run_now(self, names: Sequence[str]) -> None:
         try:
-            for job in self._table:
-                self._scheduler.modify_job(job.name, next_run_time=_machine_now())
+            for name in names:
+                self._scheduler.modify_job(name, next_run_time=_machine_now())
         except JobLookupError:
-            log.debug("[Scheduler] stopped while taking the lease")
+            log.debug("[Scheduler] stopped meanwhile")
 
     def _run(self, job: Job) -> None:
         held = self._held
         if held is None:
             return
+        try:
+            self._run_under(job, held)
+        except Exception as error:
+            # Without its row the run did not begin, or what came of it is not known: the next one comes all the same.
+            tell(log, f"[{job.name}] the run could not be recorded", error)
+
+    def _run_under(self, job: Job, held: lease.Held) -> None:
         try:
             with self._database.writing() as session:
                 lease.fence(session, held, now=self._clock.now(), ttl=self._ttl)
@@ -148,5 +182,5 @@ class Scheduler:
             return "lease_lost", {"error": lost.problem}
         except Exception as error:
             # A job that fails is a row the playbook reads; the schedule goes on.
-            log.exception("[%s] the run failed", job.name)
+            tell(log, f"[{job.name}] the run failed", error)
             return "failed", {"error": f"{type(error).__name__}: {error}"}
