@@ -107,7 +107,7 @@ def running(make_node: MakeNode) -> Iterator[Callable[..., Scheduler]]:
     started: list[Scheduler] = []
 
     def start(node: Node, *table: Job) -> Scheduler:
-        started.append(Scheduler(node.database, node.settings, SystemClock(), node.holder, table, lambda _held: None))
+        started.append(Scheduler(node.database, node.settings, SystemClock(), node.holder, table))
         started[-1].start()
         return started[-1]
 
