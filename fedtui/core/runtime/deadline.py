@@ -12,6 +12,8 @@ from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from fedtui.core.runtime.resolving import Loop
+
 Result = TypeVar("Result")
 CLOSING_TURNS = 10
 
@@ -19,9 +21,9 @@ CLOSING_TURNS = 10
 def within(limit: timedelta, work: Coroutine[Any, Any, Result]) -> Result:
     """Run `work` to its end in this thread. Raises `TimeoutError` once `limit` has passed.
 
-    Not `asyncio.run`: that would wait for a name look-up which hangs in a thread.
+    Not `asyncio.run`, and not its loop: both would wait for a name look-up that hangs (`resolving.py`).
     """
-    loop = asyncio.new_event_loop()
+    loop = Loop()
     try:
         return loop.run_until_complete(asyncio.wait_for(work, max(limit.total_seconds(), 0.0)))
     finally:
