@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fedtui.core.acts.measures import QUESTIONS
+from fedtui.core.governance import measures as governance
+
 ROOT = Path(__file__).parent.parent
 TEST_COMMAND = (
     "python3 -m venv .venv && .venv/bin/python -m pip install --quiet -e '.[test]' && .venv/bin/python -m pytest"
@@ -23,3 +26,10 @@ def test_the_readme_opens_with_the_demo_and_a_picture_that_exists() -> None:
     assert DEMO_COMMAND in opening
     picture = opening.partition("](snapshots/")[2].partition(")")[0]
     assert (ROOT / "snapshots" / picture).is_file()
+
+
+def test_the_readme_names_every_metric() -> None:
+    """What can be asked of a node stands in the table of metrics."""
+    told = (ROOT / "README.md").read_text()
+    names = {question.name for question in (*QUESTIONS, *governance.QUESTIONS)}
+    assert {name for name in names if f"`{name}" not in told} == set()

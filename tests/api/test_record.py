@@ -9,25 +9,29 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import event
 
 from fedtui.core.access import inventory
-from fedtui.core.acts import auditing, jobs
+from fedtui.core.acts import auditing, certificate_acts, jobs
 from fedtui.core.acts.gate import Done
+from fedtui.core.governance import listing
 from fedtui.core.node import Node
 from fedtui.core.peering import heartbeats
+from fedtui.core.playbook.survey import Wanted
 from fedtui.core.record import events
 from fedtui.core.record.events import Event
 from fedtui.core.record.logs import JsonFormatter
 from fedtui.core.record.redaction import HIDDEN
 from fedtui.core.runtime import correlation
 from fedtui.core.runtime.repeats import MOST, Repeats
-from fedtui.core.trust import signing
+from fedtui.core.trust import certificates, signing
 from tests.api.conftest import ADA, Federated, Serve, Served, accept_body, act, federate, proposed_with_token
 from tests.conftest import START, ManualClock
+from tests.core.world import NETWORK
 
 # --- one id ------------------------------------------------------------------------------
 
@@ -194,6 +198,48 @@ def test_everything_that_changes_state_emits(serve: Serve, clock: ManualClock) -
     # The helper adds a peer without an event, on purpose: that is the only one.
     assert silent_a == ["peers"]
     assert silent_b == []
+
+
+def test_every_act_and_what_is_done_beside_the_gate_emits(federated: Federated, clock: ManualClock) -> None:
+    """What the other acts change, and what operators write without the gate: nothing of it is silent."""
+    node, peer = federated.a.node, federated.at_a
+    with federated.b.node.read() as session:
+        authority = certificates.own_ca(session)
+    with watching(node) as silent:
+        bridge = act(node, "federation_bridge_propose", {"peer": peer, "network": NETWORK})["id"]
+        for verb in ("activate", "suspend", "revoke"):
+            act(node, f"federation_bridge_{verb}", {"bridge": bridge})
+        for served in (True, False):
+            act(node, "inventory_change", {"kind": "docs", "served": served})
+        act(node, "federation_resource_put", {"kind": "docs", "id": "one", "document": {"a": 1}})
+        act(node, "federation_resource_delete", {"kind": "docs", "id": "one"})
+        grant = act(node, "federation_grant_issue",
+                    {"peer": peer, "subject": "s", "kind": "docs", "scopes": ["read"]})["id"]  # fmt: skip
+        act(node, "federation_grant_edit", {"grant": grant, "add_cidr": ["10.0.0.0/8"]})
+        act(node, "federation_certificate_mint", {"peer": peer})
+        act(node, "federation_certificate_anchor", {"peer": peer, "ca_fingerprint": authority.fingerprint})
+        act(node, "policy_set", {"policy_action": "system.inventory_change", "policy": "require_approval"})
+        act(node, "policy_lower", {"policy_action": "system.inventory_change", "policy": "notify_and_proceed",
+                                   "span": "1h", "reason": "r"})  # fmt: skip
+        act(node, "policy_restore", {"policy_action": "system.inventory_change"})
+        act(node, "settings_change", {"key": "own_prefix", "value": "fd12:3456:789a::/48"})
+        for verb in ("pause", "resume"):
+            act(node, f"manager_{verb}", {})
+        act(node, "operator_add", {"name": "eve"})
+        act(node, "operator_remove", {"name": "eve"})
+        certificate_acts.request_for(node, ADA, peer)
+        incident = node.begin_incident(ADA, Wanted("degraded", peer))
+        node.look(ADA, incident)
+        node.note_incident(ADA, incident, "a note")
+        filed = node.escalate(ADA, incident, title="t", body="b")
+        node.settle_request(ADA, filed["id"], "done", "r")
+        node.scan_governance(ADA)
+        with node.read() as session:
+            [finding, *_] = listing.rows(session, now=clock.now())
+        node.acknowledge_finding(ADA, finding.id, "known", timedelta(days=1))
+        clock.advance(days=2)
+        node.scan_governance(ADA)
+    assert silent == []
 
 
 def test_what_a_peer_declares_is_told_when_it_changes(federated: Federated) -> None:
