@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from fedtui.core.governance import change_requests
 from fedtui.core.node import Node
-from fedtui.core.playbook import incidents
+from fedtui.core.playbook import engine, incidents
+from fedtui.core.playbook.survey import Wanted
 from fedtui.mcp.acting import ORIGIN
-from fedtui.mcp.parameters import INCIDENT, LIMIT, flag, maybe, one_of, text
+from fedtui.mcp.parameters import DOCTOR, INCIDENT, LIMIT, REASON, flag, maybe, one_of, text
 from fedtui.mcp.table import Answer, Given, Tool
+
+CHANGE_REQUEST = text("A change request: its id, or a unique beginning of it.")
 
 
 def _list(node: Node, given: Given) -> Answer:
@@ -22,6 +25,22 @@ def _export(node: Node, given: Given) -> Answer:
     shape = node.incident(given["incident"])
     # In lines: a transcript is longer than what one text of an answer may be.
     return {"id": shape["id"], "markdown_lines": incidents.markdown(shape).splitlines()}
+
+
+def _open(node: Node, given: Given) -> Answer:
+    actor = node.actor(ORIGIN)
+    incident = node.begin_incident(actor, Wanted(**given))
+    return {"incident_id": incident, "doctor": engine.shape(node.look(actor, incident))}
+
+
+def _look(node: Node, given: Given) -> Answer:
+    incident = node.incident(given["incident"])["id"]
+    found = node.look(node.actor(ORIGIN), incident, proving=True)
+    return {"incident_id": incident, "state": node.incident(incident)["state"], "doctor": engine.shape(found)}
+
+
+def _settle(node: Node, given: Given) -> Answer:
+    return node.settle_request(node.actor(ORIGIN), given["change_request"], given["status"], given["reason"])
 
 
 def _note(node: Node, given: Given) -> Answer:
@@ -68,6 +87,22 @@ TOOLS: tuple[Tool, ...] = (
         run=_export,
     ),
     Tool(
+        name="system_sdwan_open_federation_incident",
+        words="Open an incident and run its checks: what the doctor finds is written down, for people to go on with.",
+        takes=DOCTOR,
+        run=_open,
+        acts=True,
+        calls_out=True,
+    ),
+    Tool(
+        name="system_sdwan_check_federation_incident",
+        words="Run an incident's checks again, and write down what they find; once nothing is found, it ends as fixed.",
+        takes={"incident": INCIDENT},
+        run=_look,
+        acts=True,
+        calls_out=True,
+    ),
+    Tool(
         name="system_sdwan_note_federation_incident",
         words="Write a note into an incident that is open.",
         takes={"incident": INCIDENT, "text": text("The note.", longest=incidents.NOTE_LIMIT)},
@@ -94,7 +129,18 @@ TOOLS: tuple[Tool, ...] = (
     Tool(
         name="system_sdwan_get_change_request",
         words="One change request with its evidence; its incident has the transcript.",
-        takes={"change_request": text("A change request: its id, or a unique beginning of it.")},
+        takes={"change_request": CHANGE_REQUEST},
         run=_request,
+    ),
+    Tool(
+        name="system_sdwan_settle_change_request",
+        words="Say what became of a change request.",
+        takes={
+            "change_request": CHANGE_REQUEST,
+            "status": one_of("What became of it; open: it is open again.", change_requests.STATUSES, default="done"),
+            "reason": REASON,
+        },
+        run=_settle,
+        acts=True,
     ),
 )

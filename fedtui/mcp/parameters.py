@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from fedtui.core.errors import WrongUsage
+from fedtui.core.playbook import causes
 
 Parameter = tuple[Any, Any]
 """A type, and pydantic's field with words, default and bounds."""
@@ -91,6 +92,14 @@ GRANT_EDITS: Mapping[str, Parameter] = {
     "auto_renew": yes_no("Whether it renews itself."),
 }
 """What may be changed of a grant."""
+DOCTOR: Mapping[str, Parameter] = {
+    "symptom": one_of("Only this symptom. Default: everything.", causes.BY_SYMPTOM),
+    "peer": OF_PEER,
+    "grant": maybe("Why calls with this grant are turned away: its id."),
+    "decision": maybe("Why this call was turned away: a decision's id."),
+    "approval": maybe("Why this request is stuck: its id."),
+}
+"""What the playbook is asked about."""
 
 
 def model(name: str, takes: Mapping[str, Parameter]) -> type[BaseModel]:

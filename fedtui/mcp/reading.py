@@ -17,13 +17,14 @@ from fedtui.core.governance import listing as finding_listing
 from fedtui.core.governance.rules import BY_KIND
 from fedtui.core.node import Node
 from fedtui.core.peering import certificate_listing, listing, peers
-from fedtui.core.playbook import causes, engine
+from fedtui.core.playbook import engine
 from fedtui.core.playbook.survey import Wanted
 from fedtui.core.record import events
 from fedtui.core.runtime import durations
 from fedtui.core.trust import certificates
 from fedtui.mcp.parameters import (
     CONTAINING,
+    DOCTOR,
     GRANT,
     LIMIT,
     OF_PEER,
@@ -150,8 +151,7 @@ def _moment(node: Node, given: Given, name: str) -> datetime | None:
 
 
 def _doctor(node: Node, given: Given) -> Answer:
-    wanted = Wanted(given.get("symptom"), given.get("peer"), given.get("decision"), given.get("approval"))
-    return engine.shape(node.diagnose(wanted))
+    return engine.shape(node.diagnose(Wanted(**given)))
 
 
 def _recognise(node: Node, given: Given) -> Answer:
@@ -164,7 +164,7 @@ def _recognise(node: Node, given: Given) -> Answer:
             code="text_not_recognised",
         )
     wanted = found.wanted
-    points = {"symptom": wanted.symptom, "peer": wanted.peer, "decision": wanted.decision, "approval": wanted.approval}
+    points = {name: getattr(wanted, name) for name in DOCTOR}
     return {"means": found.means, "said": found.said, "about": found.about, "doctor": points}
 
 
@@ -300,12 +300,7 @@ TOOLS: tuple[Tool, ...] = (
         name="system_sdwan_federation_doctor",
         words="Run the playbook's checks: the causes with the root first, the evidence, and the smallest fix of each. "
         "It looks and changes nothing; it may call the peers concerned.",
-        takes={
-            "symptom": one_of("Only this symptom. Default: everything.", causes.BY_SYMPTOM),
-            "peer": OF_PEER,
-            "decision": maybe("Why this call was turned away: a decision's id."),
-            "approval": maybe("Why this request is stuck: its id."),
-        },
+        takes=DOCTOR,
         run=_doctor,
         calls_out=True,
     ),

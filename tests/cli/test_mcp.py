@@ -169,6 +169,9 @@ def test_every_tool_works_and_none_tells_a_secret(world: World) -> None:
         assert (await call("get_federation_certificate", serial=world.serial))["shape"]["serial"] == world.serial
         assert (await call("manager_status"))["status"] == "active"
         assert {"ok", "findings", "checked_at"} <= set(await call("federation_doctor", peer=URL))
+        for asked in ({"decision": kept}, {"grant": grant}):
+            named = (await call("federation_doctor", **asked))["findings"]
+            assert "source_ip_not_allowed" in {one["cause"] for one in named}
         known = await call("recognise_text", text="acceptance_token does not match stored digest")
         assert known["doctor"]["symptom"] == "token_mismatch"
         assert (await session.call("recent_events", source="operator"))["events"]

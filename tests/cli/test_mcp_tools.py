@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from fedtui.core.playbook.survey import Wanted
 from fedtui.core.trust import anchors
 from fedtui.core.trust.certificates import own_ca
 from fedtui.core.trust.x509_reading import read_certificates, read_csr
@@ -162,11 +161,14 @@ def test_certificates_are_minted_stored_and_probed(world: World) -> None:
 
 
 def test_incidents_and_change_requests(world: World) -> None:
-    """One that a person opened is listed, shown, noted, exported and closed; what was handed up is found."""
-    incident = world.node.begin_incident(ADA, Wanted("degraded", URL))
+    """One is opened with its checks, listed, shown, noted, exported, checked again and closed; what was handed up is
+    found and settled."""
 
     async def act(session: Session) -> None:
         call = Tools(session)
+        opened = await call("open_federation_incident", symptom="degraded", peer=URL)
+        incident = opened["incident_id"]
+        assert opened["doctor"]["findings"], "nobody has listened here, and the peer is not there"
         assert [one["id"] for one in (await call("list_federation_incidents", open_only=True))["incidents"]] == [
             incident
         ]
@@ -176,12 +178,17 @@ def test_incidents_and_change_requests(world: World) -> None:
         assert [(one["actor"], one["origin"]) for one in noted] == [("ada", "mcp")]
         exported = await call("export_federation_incident", incident=incident)
         assert any("sent" in line for line in exported["markdown_lines"])
+        assert (await call("check_federation_incident", incident=incident))["state"] == "open"
+        kinds = {one["kind"] for one in (await call("get_federation_incident", incident=incident))["transcript"]}
+        assert {"opened", "check", "finding", "looked", "note", "verified"} <= kinds
         ended = await call("close_federation_incident", incident=incident, outcome="explained", reason="planned")
         assert (ended["state"], ended["outcome"]) == ("closed", "explained")
         assert await call.refused("note_federation_incident", incident=incident, text="late") == "incident_closed"
         filed = (await call("open_change_request", title="Renewal", body="Missing."))["id"]
         assert [one["id"] for one in (await call("list_change_requests"))["change_requests"]] == [filed]
         assert (await call("get_change_request", change_request=filed))["body"] == "Missing."
+        settled = await call("settle_change_request", change_request=filed, status="declined", reason="not now")
+        assert settled["status"] == "declined"
         call.complete(incidents.TOOLS)
         assert INVITE not in "".join(session.told)
 
