@@ -15,9 +15,10 @@ from textual.screen import Screen
 
 from fedtui.screens.commands import ALWAYS, bindings
 from fedtui.screens.frame import Frame, Go
-from fedtui.screens.handle import NodeHandle, Shared, utc_now
+from fedtui.screens.handle import Shared, utc_now
 from fedtui.screens.help import HelpScreen
 from fedtui.screens.home import HomeScreen
+from fedtui.screens.node_handle import NodeHandle
 from fedtui.screens.terminal import Leaving, over_ssh
 from fedtui.screens.terminal_app import TerminalApp
 from fedtui.screens.widgets.clean import clean

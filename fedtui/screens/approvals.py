@@ -23,7 +23,8 @@ from fedtui.screens.widgets.window import Empty, Window
 if TYPE_CHECKING:
     from fedtui.core.acts.overview import ApprovalRecord
     from fedtui.core.control.queue import ApprovalLine
-    from fedtui.screens.handle import NodeHandle, Shared
+    from fedtui.screens.handle import Shared
+    from fedtui.screens.node_handle import NodeHandle
 
 FOR_ME = "for me"
 VIEWS = ("open", FOR_ME, "mine", "history")

@@ -12,7 +12,7 @@ from fedtui.screens.records import ORIGIN, RecordAct
 
 if TYPE_CHECKING:
     from fedtui.core.peering.certificate_listing import CertificateLine
-    from fedtui.screens.handle import NodeHandle
+    from fedtui.screens.node_handle import NodeHandle
 
 REASON = Field("reason", "Reason, for the record and the approver", check=required)
 WHY = Field("reason", "Reason (may be empty)")

@@ -18,7 +18,7 @@ from fedtui.screens.widgets.window import Empty
 
 if TYPE_CHECKING:
     from fedtui.core.governance.listing import FindingLine
-    from fedtui.screens.handle import NodeHandle
+    from fedtui.screens.node_handle import NodeHandle
 
 VIEWS = ("open", "acknowledged", "gone", "all")
 SPANS = ("1d", "7d", "30d", "90d")

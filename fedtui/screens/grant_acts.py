@@ -17,7 +17,7 @@ from fedtui.screens.records import RecordAct
 if TYPE_CHECKING:
     from fedtui.core.access.listing import GrantLine
     from fedtui.core.acts.overview import GrantRecord
-    from fedtui.screens.handle import NodeHandle
+    from fedtui.screens.node_handle import NodeHandle
 
 YES_NO = ("no", "yes")
 REASON = Field("reason", "Reason, for the record and the approver", check=required)

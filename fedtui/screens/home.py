@@ -20,7 +20,7 @@ from fedtui.screens.widgets.paint import BLANK, Line, Lines, Part, drawable, par
 
 if TYPE_CHECKING:
     from fedtui.core.playbook.glance import Glance
-    from fedtui.screens.handle import Changes
+    from fedtui.screens.node_handle import Changes
 
 READER = "home"
 READ_SECONDS, OLD_SECONDS = 1.0, 5.0

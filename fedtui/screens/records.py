@@ -17,7 +17,8 @@ from fedtui.screens.widgets.window import Empty
 from fedtui.screens.words import Paragraph
 
 if TYPE_CHECKING:
-    from fedtui.screens.handle import NodeHandle, Shared
+    from fedtui.screens.handle import Shared
+    from fedtui.screens.node_handle import NodeHandle
 
 L = TypeVar("L", bound=HasId)
 NOT_PARAMS = ("name", "reason")

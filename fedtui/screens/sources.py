@@ -18,7 +18,7 @@ from fedtui.core.governance import listing as findings
 from fedtui.core.peering import certificate_listing as certificates
 from fedtui.core.peering import listing as peers
 from fedtui.core.record import listing as events
-from fedtui.screens.handle import NodeHandle
+from fedtui.screens.node_handle import NodeHandle
 from fedtui.screens.widgets.reading import Key, Query, Reading
 
 Options = Callable[[Any, Query | None], Mapping[str, Any]]

@@ -26,7 +26,7 @@ from fedtui.core.peering.certificate_listing import Urgent
 from fedtui.core.peering.listing import SORTS, PeerLine, key
 from fedtui.core.playbook.glance import BUCKETS, Denials, Glance
 from fedtui.screens.frame import Frame
-from fedtui.screens.handle import NodeHandle
+from fedtui.screens.node_handle import NodeHandle
 from fedtui.screens.widgets.reading import Key, Query
 from fedtui.screens.widgets.window import Window
 
