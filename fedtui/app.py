@@ -13,15 +13,18 @@ from typing import ClassVar, NamedTuple
 from textual.binding import BindingType
 from textual.screen import Screen
 
-from fedtui.screens.commands import ALWAYS, bindings
-from fedtui.screens.frame import Frame, Go
+from fedtui.screens.commands import ALWAYS, REBOUND, bindings
+from fedtui.screens.console_file import ConsoleFile
+from fedtui.screens.frame import Frame, Go, Wear
 from fedtui.screens.handle import Shared, utc_now
 from fedtui.screens.help import HelpScreen
 from fedtui.screens.home import HomeScreen
 from fedtui.screens.node_handle import NodeHandle
 from fedtui.screens.terminal import Leaving, over_ssh
 from fedtui.screens.terminal_app import TerminalApp
+from fedtui.screens.views import THEME
 from fedtui.screens.widgets.clean import clean
+from fedtui.screens.widgets.palettes import FIRST, PALETTES
 
 MOST_REMEMBERED = 10
 WRONG_USAGE = 2
@@ -78,6 +81,7 @@ class Console(TerminalApp[None], inherit_bindings=False):
         read_only: bool = False,
         restricted: bool = False,
         place: str = "",
+        file: ConsoleFile | None = None,
     ) -> None:
         super().__init__()
         self.shared = Shared(mode=mode, notice=notice or str, now=now, read_only=read_only, restricted=restricted)
@@ -85,6 +89,12 @@ class Console(TerminalApp[None], inherit_bindings=False):
         self.ahead = self.shared.ahead
         for name, place_ in self.PLACES.items():
             self.add_mode(name, partial(place_.records, self.shared))
+        file = file or ConsoleFile()
+        REBOUND.clear()
+        REBOUND.update(file.keys)
+        self.set_keymap(dict(file.keys))
+        self.shared.rest = file.rest
+        self.wear(file.theme or FIRST)
         self._open_node = open_node
         self._opening = False
         self._first_place = place
@@ -104,9 +114,15 @@ class Console(TerminalApp[None], inherit_bindings=False):
     async def _open(self) -> None:
         await self.shared.open(self._open_node)
         self._opening = False
+        if (theme := str(self.shared.preferences.get(THEME))) in PALETTES:
+            self.wear(theme)
         if self._first_place and self.shared.opened.is_set():
             place, self._first_place = self._first_place, ""
             await self._go(place)
+
+    def on_wear(self, message: Wear) -> None:
+        """Take another theme."""
+        self.wear(message.theme)
 
     async def on_go(self, message: Go) -> None:
         """Go to a place, or to the one before (`-`); remember where a step out led (`..`)."""
@@ -153,11 +169,12 @@ def run_console(
     read_only: bool = False,
     restricted: bool = False,
     place: str = "",
+    file: ConsoleFile | None = None,
 ) -> int:
     """Run the console on this terminal until it is left; returns the exit code.
 
     `read_only` refuses every act; `restricted` says in the band that the session is one
-    operator's; `place` is where to begin (`peers/ID`).
+    operator's; `place` is where to begin (`peers/ID`); `file` is what console.toml says.
 
     The mouse is off over SSH unless `mouse` says otherwise. The console ends, with the
     terminal as it was, on SIGTERM, SIGHUP, SIGINT and when the terminal is gone.
@@ -165,7 +182,7 @@ def run_console(
     if not (sys.__stdin__ and sys.__stdin__.isatty() and sys.__stderr__ and sys.__stderr__.isatty()):
         sys.stderr.write("The console needs a terminal for its input and output.\n")
         return WRONG_USAGE
-    app = Console(open_node, mode, notice, read_only=read_only, restricted=restricted, place=place)
+    app = Console(open_node, mode, notice, read_only=read_only, restricted=restricted, place=place, file=file)
     try:
         with Leaving(app):
             app.run(mouse=not over_ssh(os.environ) if mouse is None else mouse)

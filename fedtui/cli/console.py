@@ -136,7 +136,9 @@ def _first_run(settings: Settings) -> int | None:
 def _console(settings: Settings, *, read_only: bool, place: str, restricted: bool) -> int:
     """The console, with a daemon as its child while no other runs; a read-only console starts none."""
     from fedtui.app import run_console
+    from fedtui.screens import console_file
 
+    file = console_file.load(settings.home)
     standby: list[Standby] = []
 
     def open_here() -> Node:
@@ -156,6 +158,7 @@ def _console(settings: Settings, *, read_only: bool, place: str, restricted: boo
     try:
         return run_console(
             open_here,
+            file=file,
             notice=lambda: standby[0].notice() if standby else "",
             read_only=read_only,
             restricted=restricted,

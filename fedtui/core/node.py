@@ -37,7 +37,7 @@ from fedtui.core.acts.measures import Measure
 from fedtui.core.acts.overview import ApprovalRecord, CertificateRecord, EventRecord, GrantRecord, Overview, PeerRecord
 from fedtui.core.acts.table import ActTable, join
 from fedtui.core.acts.what_if import Described
-from fedtui.core.control import node_settings, operators, queue
+from fedtui.core.control import node_settings, operators, preferences, queue
 from fedtui.core.control.approvals import Approval
 from fedtui.core.errors import Refused, Unusable, WrongUsage
 from fedtui.core.governance import change_requests, findings, reporting, scanning
@@ -114,6 +114,16 @@ class Node(Site):
         """Whether anything is wrong, and what needs the operator (`playbook/glance.py`)."""
         with self.read() as session:
             return glances.glance(session, self, self.operator)
+
+    def preferences(self) -> dict[str, Any]:
+        """What the operator prefers to see (`control/preferences.py`)."""
+        with self.read() as session:
+            return preferences.of(session, self.operator)
+
+    def prefer(self, actor: Actor, given: Mapping[str, Any]) -> None:
+        """Keep these preferences of the operator; None forgets one."""
+        with self.unit(actor) as unit:
+            preferences.put(unit, self.operator, given)
 
     def peer_record(self, peer_id: str) -> PeerRecord | None:
         """One peer in full, or None."""

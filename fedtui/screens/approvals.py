@@ -15,9 +15,10 @@ from fedtui.screens.approval_words import (
 from fedtui.screens.commands import APPROVAL, APPROVALS, DETAIL, EVERYWHERE, TABLE, Command
 from fedtui.screens.dialogs.ask import Answers, Question
 from fedtui.screens.dialogs.field import Field, required
+from fedtui.screens.handle import ORIGIN
 from fedtui.screens.list_screen import ListScreen
 from fedtui.screens.record_screen import RecordScreen
-from fedtui.screens.records import ORIGIN, Kind, RecordAct
+from fedtui.screens.records import Kind, RecordAct
 from fedtui.screens.widgets.window import Empty, Window
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ APPROVALS_KIND: Kind[ApprovalLine] = Kind(
     noun="request",
     acts=APPROVAL_ACTS,
     first_sort="deadline",
-    empty=Empty("No requests here.", ("v   Look at the next part: open, for me, mine, history",)),
+    empty=Empty("No requests here.", ("{part}   Look at the next part: open, for me, mine, history",)),
     columns=columns,
     name=approval_name,
     label=approval_label,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from fedtui.screens.cert_words import cert_label
 from fedtui.screens.dialogs.ask import Answers, Question
 from fedtui.screens.dialogs.field import Field, required
-from fedtui.screens.records import ORIGIN, RecordAct
+from fedtui.screens.handle import ORIGIN
+from fedtui.screens.records import RecordAct
 
 if TYPE_CHECKING:
     from fedtui.core.peering.certificate_listing import CertificateLine

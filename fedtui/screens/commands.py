@@ -6,6 +6,7 @@ of them can say something else. A key is defined here and nowhere else.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -24,6 +25,16 @@ HOME, EVENTS, EVENT, FINDINGS, FINDING = "home", "events", "event", "findings", 
 ASK, TOLD, SECRET, WAITING, PROMPT, CHOICE, PRESS = "ask", "told", "secret", "waiting", "prompt", "choice", "press"
 CHECKS, PROBING, TEXT = "checks", "probing", "text"
 """Places in dialogs: the kinds of dialog, and what stands in one."""
+DIALOGS = frozenset((ALWAYS, ASK, TOLD, SECRET, WAITING, PROMPT, CHOICE, PRESS, CHECKS, PROBING, TEXT))
+"""Where keys are the same for everybody: console.toml cannot change them."""
+TOGETHER: tuple[tuple[str, ...], ...] = (
+    (HOME, EVERYWHERE),
+    *((place, TABLE, EVERYWHERE) for place in (PEERS, GRANTS, APPROVALS, CERTS, EVENTS, FINDINGS)),
+    *((place, DETAIL, EVERYWHERE) for place in (PEER, GRANT, APPROVAL, CERT, EVENT, FINDING, WIZARD)),
+    (PLAYBOOK, PICK, EVERYWHERE),
+    (EVERYWHERE, DETAIL),
+)
+"""The places of each screen: in one of these, a key has one meaning."""
 MANAGE_PEERS, MANAGE_GRANTS = "system.federation_peers.manage", "system.federation_grants.manage"
 CONTROL = "system.infra_tasks.control"
 
@@ -34,6 +45,7 @@ class Command:
 
     `keys` are Textual's names, separated by commas, or empty where only `:` reaches it.
     `danger`: `changes` is asked about, `dangerous` also locks when the data are stale.
+    `takes` names what may be typed behind it; its key asks for that.
     `target`: whether it acts on the row under the cursor, or on the marked rows where there
     are any. `footer` puts it into the line of keys. `action` is Textual's; by default the
     screen's `do_NAME`. `place` is where it leads.
@@ -49,6 +61,7 @@ class Command:
     footer: str = ""
     action: str = ""
     place: str = ""
+    takes: str = ""
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -68,8 +81,6 @@ COMMANDS: tuple[Command, ...] = (
     Command("escalate", "U", "Hand it up: a change request to the federation's owner", (WIZARD,),
             "system.federation_peers.view", "changes", footer="hand up"),
     Command("background", "B", "Background: events and findings around it", (WIZARD,), footer="background"),
-    Command("pause-manager", "", "Pause the SDWAN Manager, where its reconciling makes things worse", (WIZARD,),
-            CONTROL, "changes"),
     Command("end-incident", "", "End the incident: explained, escalated, abandoned", (WIZARD,),
             "system.federation_peers.view", "changes"),
     Command("export-incident", "x", "Show the transcript, to copy", (WIZARD,), footer="export"),
@@ -79,7 +90,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("pause", "z", "Pause: let nothing new in, and count it; again, and it goes on", (EVENTS,), footer="pause"),
     Command("go-to", "o", "Go to what it is about: peer, grant, request, certificate, incident, finding",
             (EVENTS, EVENT), target="row", footer="go to"),
-    Command("same-act", "c", "Show all that the same act caused (its correlation)", (EVENTS, EVENT), target="row",
+    Command("same-act", "C", "Show all that the same act caused (its correlation)", (EVENTS, EVENT), target="row",
             footer="same act"),
     Command("same-peer", "b", "Show all about the same peer", (EVENTS,), target="row", footer="same peer"),
     Command("severity", "v", "Show only what is so grave or graver: all, medium, high, critical", (EVENTS,),
@@ -133,7 +144,7 @@ COMMANDS: tuple[Command, ...] = (
             "system.federation_peers.view", "changes", "row"),
     Command("retry", "", "Let the manager try a failed request again", (APPROVALS, APPROVAL), CONTROL, "changes",
             "row"),
-    Command("view", "v", "Look at the next part: for me, mine, open, history", (APPROVALS,), footer="view"),
+    Command("part", "v", "Look at the next part: for me, mine, open, history", (APPROVALS,), footer="view"),
     Command("next-one", "right_square_bracket", "The next request", (APPROVAL,), footer="next"),
     Command("one-before", "left_square_bracket", "The request before", (APPROVAL,), footer="previous"),
     Command("filter", "slash", "Show only rows with a text; !text: only those without", (TABLE,), footer="filter"),
@@ -141,6 +152,10 @@ COMMANDS: tuple[Command, ...] = (
     Command("mark", "space", "Mark or unmark; acts then apply to the marks", (TABLE,), target="row", footer="mark",
             action="mark"),
     Command("unmark", "u", "Take away every mark", (TABLE,), action="unmark"),
+    Command("view", "V", "Look through a saved view; without a name, as it comes", (TABLE,), takes="NAME"),
+    Command("save", "", "Save filter, order, part and columns as a view", (TABLE,), takes="NAME"),
+    Command("forget", "", "Forget a saved view", (TABLE,), takes="NAME"),
+    Command("columns", "", "Show only these columns; without any, all that fit", (TABLE,), takes="COLUMN ..."),
     Command("down", "j,down", "Next line", (TABLE,), action="move(1)"),
     Command("up", "k,up", "Previous line", (TABLE,), action="move(-1)"),
     Command("page-down", "pagedown", "Next page", (TABLE,), action="page(1)"),
@@ -163,6 +178,14 @@ COMMANDS: tuple[Command, ...] = (
             place="playbook"),
     Command("events", "6", "What happened, as it happens; with an id, that event", (EVERYWHERE,), place="events"),
     Command("governance", "7", "What governance found; with an id, that finding", (EVERYWHERE,), place="governance"),
+    Command("theme", "", "Take another theme, also a high-contrast one", (EVERYWHERE,), takes="NAME"),
+    Command("remember", "", "Begin with the last saved view of each table, or not", (EVERYWHERE,), takes="on|off"),
+    Command("pause-manager", "", "Pause the SDWAN Manager, where its reconciling makes things worse", (EVERYWHERE,),
+            CONTROL, "dangerous"),
+    Command("resume-manager", "", "Let the SDWAN Manager work again", (EVERYWHERE,), CONTROL, "changes"),
+    Command("lower-policy", "", "EMERGENCY: let an action run without approval, for a while", (EVERYWHERE,), CONTROL,
+            "dangerous"),
+    Command("restore-policy", "", "Put a lowered policy back before its time", (EVERYWHERE,), CONTROL, "changes"),
     Command("refresh", "r", "Read again now; open the node again", (EVERYWHERE,)),
     Command("leave", "ctrl+q,ctrl+c", "Quit, also from a dialog", (ALWAYS,), action="quit"),
 
@@ -196,6 +219,9 @@ COMMANDS: tuple[Command, ...] = (
 
 BY_NAME = {command.name: command for command in COMMANDS}
 
+REBOUND: dict[str, str] = {}
+"""Keys that console.toml gives to commands, by name. One console, so one value for all screens."""
+
 KEYS = {
     "right_square_bracket": "]", "left_square_bracket": "[",
     "question_mark": "?", "colon": ":", "slash": "/", "minus": "-", "enter": "Enter", "escape": "Esc",
@@ -204,6 +230,9 @@ KEYS = {
     "ctrl+q": "Ctrl+Q", "ctrl+c": "Ctrl+C",
 }  # fmt: skip
 """Keys whose names in Textual are not what people call them."""
+
+
+_NAMED = re.compile(r"\{([a-z-]+)\}")
 
 
 def at(*places: str) -> list[Command]:
@@ -220,6 +249,7 @@ def bindings(*places: str) -> list[BindingType]:
             command.help,
             show=bool(command.footer),
             priority=ALWAYS in command.where,
+            id=command.name,
         )
         for command in at(*places)
         if command.keys
@@ -228,7 +258,17 @@ def bindings(*places: str) -> list[BindingType]:
 
 def key_names(command: Command) -> list[str]:
     """The command's keys as people write them: `Enter`, `?`, `S`."""
-    return [KEYS.get(key, key) for key in command.keys.split(",") if key]
+    return [KEYS.get(key, key) for key in REBOUND.get(command.name, command.keys).split(",") if key]
+
+
+def key_of(name: str) -> str:
+    """The first key of a command as people write it; what to type where it has none."""
+    return next(iter(key_names(BY_NAME[name])), f":{name}")
+
+
+def with_keys(text: str) -> str:
+    """A text with the keys of commands put in: `{sort} takes the next order`."""
+    return _NAMED.sub(lambda found: key_of(found[1]) if found[1] in BY_NAME else found[0], text)
 
 
 def completions(typed: str, available: Iterable[Command]) -> list[Command]:

@@ -43,7 +43,7 @@ EVENTS_KIND = _Events(
     noun="event",
     acts={},
     first_sort="newest",
-    empty=Empty("No events here.", ("v   Show those of every severity",)),
+    empty=Empty("No events here.", ("{severity}   Show those of every severity",)),
     columns=columns,
     name=event_name,
     label=event_name,
@@ -119,7 +119,7 @@ class EventsScreen(ListScreen["EventLine"]):
 
     def do_severity(self) -> None:
         """Show only the graver ones."""
-        self.do_view()
+        self.do_part()
 
     def do_go_to(self) -> None:
         """Go to what it is about."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from fedtui.screens.commands import key_of
 from fedtui.screens.severities import severity
 from fedtui.screens.widgets.columns import Cell, Column
 from fedtui.screens.words import Paragraph, address, ago
@@ -79,7 +80,7 @@ def describe(line: FindingLine, now: datetime, _shared: Shared) -> Iterator[Para
     if line.advice:
         yield Paragraph("What to do", line.advice)
     if line.leads_to:
-        yield Paragraph("o leads to", line.leads_to)
+        yield Paragraph(f"{key_of('settle')} leads to", line.leads_to)
     if line.fix:
         yield Paragraph("By command", line.fix)
     for number, (key, value) in enumerate(line.detail.items()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -13,9 +13,13 @@ from textual.widget import Widget
 
 from fedtui.screens.band import band, key_lines, trail_line
 from fedtui.screens.commands import BY_NAME, EVERYWHERE, Command, at, bindings, completions
+from fedtui.screens.emergencies import EMERGENCIES, begin
 from fedtui.screens.handle import Shared
 from fedtui.screens.prompt import CommandPrompt
+from fedtui.screens.trouble import trouble
+from fedtui.screens.views import REMEMBER, THEME
 from fedtui.screens.widgets.paint import BLANK, Lines, Painted, paragraphs
+from fedtui.screens.widgets.palettes import PALETTES
 
 TICK_SECONDS = 0.5
 FRAME = "frame"
@@ -149,7 +153,13 @@ class Frame(Screen[None], inherit_bindings=False):
         if command.place:
             self.go(command.place)
             return
-        run: Callable[[], None] | None = getattr(self, "do_" + name.replace("-", "_"), None)
+        if command.takes:
+            self._prompt(f"{name} ")
+            return
+        if name in EMERGENCIES:
+            begin(self, command)
+            return
+        run: Callable[[], None] | None = getattr(self, _method(name), None)
         if run is None:
             self.say(f"{name} does not work here.")
         else:
@@ -174,7 +184,16 @@ class Frame(Screen[None], inherit_bindings=False):
 
     def do_command(self) -> None:
         """Ask for a command."""
-        self.app.push_screen(CommandPrompt(self.commands(), self.refusal), self._run_typed)
+        self._prompt("")
+
+    def _prompt(self, typed: str) -> None:
+        self.app.push_screen(CommandPrompt(self.commands(), self.refusal, self.arguments, typed), self._run_typed)
+
+    def arguments(self, command: Command) -> Sequence[tuple[str, str]]:
+        """What may be typed behind a command, each with a few words on what it is."""
+        if command.name == "theme":
+            return [(name, palette.told) for name, palette in PALETTES.items()]
+        return [("on", ""), ("off", "")] if command.name == "remember" else []
 
     def _run_typed(self, typed: str | None) -> None:
         words = (typed or "").split()
@@ -185,6 +204,8 @@ class Frame(Screen[None], inherit_bindings=False):
         found = [one for one in known if one.name == name] or known
         if len(found) == 1 and found[0].place and rest:
             self.go(f"{found[0].place}/{rest[0]}")
+        elif len(found) == 1 and found[0].takes:
+            getattr(self, _method(found[0].name))(" ".join(rest))
         elif len(found) == 1:
             self.run_command(found[0])
         else:
@@ -202,6 +223,39 @@ class Frame(Screen[None], inherit_bindings=False):
         """Run a Textual action where the keys are."""
         await self.app.run_action(action, default_namespace=self.focused or self)
 
+    def do_theme(self, name: str) -> None:
+        """Take another theme, and keep it for this operator."""
+        if name not in PALETTES:
+            unknown = f"There is no theme {name!r}. " if name else ""
+            self.say(f"{unknown}Themes: {', '.join(PALETTES)}.")
+            return
+        self.app.post_message(Wear(name))
+        without = " NO_COLOR is set, so it shows none." if self.app.no_color else ""
+        self.keep({THEME: name}, f"Theme {name}.{without}")
+
+    def do_remember(self, switch: str) -> None:
+        """Whether the last saved view of each table comes back at the next start."""
+        if switch not in ("on", "off"):
+            now = "on" if self.shared.preferences.get(REMEMBER) else "off"
+            self.say(f"It is {now}: the last saved view of each table comes back at the next start only if it is on.")
+            return
+        on = switch == "on"
+        self.keep({REMEMBER: on or None}, f"The next start begins with {'the last saved views' if on else 'no view'}.")
+
+    def keep(self, given: Mapping[str, Any], said: str) -> None:
+        """Keep preferences beside the event loop, and say so."""
+
+        async def keeping() -> None:
+            try:
+                lasts = await self.shared.prefer(given)
+            except Exception as error:
+                told = trouble(error, what="It could not be kept.")
+                self.say(f"{told.problem} {told.fix}")
+            else:
+                self.say(said if lasts else f"{said} This console is read-only: it holds until you leave.")
+
+        self.app.run_worker(keeping(), group="keep", exit_on_error=False)
+
     def do_previous(self) -> None:
         """The view before this one."""
         self.go("-")
@@ -217,6 +271,20 @@ class Frame(Screen[None], inherit_bindings=False):
     def do_quit(self) -> None:
         """Leave."""
         self.app.exit()
+
+
+def _method(name: str) -> str:
+    return "do_" + name.replace("-", "_")
+
+
+class Wear(Message):
+    """Take a theme; the app has it."""
+
+    bubble = True
+
+    def __init__(self, theme: str) -> None:
+        super().__init__()
+        self.theme = theme
 
 
 class Go(Message):

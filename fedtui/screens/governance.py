@@ -11,9 +11,10 @@ from fedtui.screens.dialogs.ask import Answers, Question
 from fedtui.screens.dialogs.field import Field, required
 from fedtui.screens.dialogs.tell import Shown
 from fedtui.screens.finding_words import columns, describe, finding_label, finding_name
+from fedtui.screens.handle import ORIGIN
 from fedtui.screens.list_screen import ListScreen
 from fedtui.screens.record_screen import RecordScreen
-from fedtui.screens.records import ORIGIN, Kind, RecordAct
+from fedtui.screens.records import Kind, RecordAct
 from fedtui.screens.widgets.window import Empty
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ FINDINGS_KIND = _Findings(
     noun="finding",
     acts=FINDING_ACTS,
     first_sort="urgency",
-    empty=Empty("No findings here.", ("v   Look at those acknowledged, gone, or all", "n   Scan now")),
+    empty=Empty("No findings here.", ("{state}   Look at those acknowledged, gone, or all", "{scan}   Scan now")),
     columns=columns,
     name=finding_name,
     label=finding_label,
@@ -108,7 +109,7 @@ class FindingsScreen(ListScreen["FindingLine"]):
 
     def do_state(self) -> None:
         """Look at the next part."""
-        self.do_view()
+        self.do_part()
 
     def do_scan(self) -> None:
         """Scan now."""

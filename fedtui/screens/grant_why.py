@@ -9,8 +9,8 @@ from fedtui.screens.commands import BY_NAME
 from fedtui.screens.dialogs.ask import Answers, Ask, Question
 from fedtui.screens.dialogs.checked import Checked
 from fedtui.screens.dialogs.field import Field
+from fedtui.screens.handle import ORIGIN
 from fedtui.screens.peer_acts import problem_of
-from fedtui.screens.records import ORIGIN
 
 if TYPE_CHECKING:
     from fedtui.core.access.explain import Explanation

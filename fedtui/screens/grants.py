@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from fedtui.screens.commands import BY_NAME, DETAIL, EVERYWHERE, GRANT, GRANTS, TABLE, key_names
+from fedtui.screens.commands import BY_NAME, DETAIL, EVERYWHERE, GRANT, GRANTS, TABLE
 from fedtui.screens.grant_acts import GRANT_ACTS
 from fedtui.screens.grant_why import ask_why
 from fedtui.screens.grant_words import columns, describe, describe_record, grant_label, grant_name
@@ -22,7 +22,7 @@ GRANTS_KIND: Kind[GrantLine] = Kind(
     noun="grant",
     acts=GRANT_ACTS,
     first_sort="expiry",
-    empty=Empty("No grants yet.", (f"{key_names(BY_NAME['issue'])[0]}   {BY_NAME['issue'].help}",)),
+    empty=Empty("No grants yet.", (f"{{issue}}   {BY_NAME['issue'].help}",)),
     columns=columns,
     name=grant_name,
     label=grant_label,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -25,6 +25,7 @@ WATCH_SECONDS = 1.0
 OVERVIEW_SECONDS = 5.0
 """How old the overview may become where nothing was committed: a daemon dies without a commit."""
 WATCH = "watch"
+ORIGIN = "console"
 
 
 class Records(Source[L], Protocol):
@@ -78,6 +79,10 @@ class Shared:
     """What a place is to be filtered by when it is next gone to."""
     source_of: Callable[[NodeHandle, str], Records[Any]] = source_of
     overview: Overview | None = None
+    preferences: dict[str, Any] = field(default_factory=dict)
+    """What the operator prefers to see, by key (`views.py`)."""
+    rest: float = 0.0
+    """Seconds that tables rest between two looks, where console.toml wants more than they take by themselves."""
     leave: Callable[[], object] = str
     """Ends the console: the operator of a restricted session was removed."""
     ring: Callable[[], object] = str
@@ -133,7 +138,9 @@ class Shared:
         """Open the node beside the event loop. A failure becomes the pulse's trouble."""
 
         def opening() -> None:
-            self.node = open_node()
+            node = open_node()
+            self.preferences = dict(node.preferences())
+            self.node = node
 
         try:
             await self.aside.run(opening)
@@ -142,6 +149,15 @@ class Shared:
         else:
             self.pulse.beat()
             self.opened.set()
+
+    async def prefer(self, given: Mapping[str, Any]) -> bool:
+        """Keep these preferences (None forgets one); whether they outlast this console. What fails is raised."""
+        if not self.read_only and self.opened.is_set():
+            node = self.opened_node()
+            await self.acting.run(lambda: node.prefer(node.actor(ORIGIN), given))
+        kept = {key: value for key, value in given.items() if value is not None}
+        self.preferences = {**{k: v for k, v in self.preferences.items() if k not in given}, **kept}
+        return not self.read_only
 
     async def watch(self) -> None:
         """Keep `overview` up to date, until cancelled: at once where something changed, and every few seconds."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedtui.screens import cert_words, finding_words
 from fedtui.screens.approval_words import SOON, span
+from fedtui.screens.commands import with_keys
 from fedtui.screens.severities import GRAVE, SEVERITIES, severity
 from fedtui.screens.widgets.columns import Cell
 from fedtui.screens.widgets.spark import spark
@@ -179,7 +180,7 @@ def _peers(found: Glance, now: datetime) -> Section:
         if found.peers.get(status)
         for glyph, _, word in [STATES[status].text.partition(" ")]
     )
-    none = (Cell("No peers yet: 1, then p proposes one, a accepts an invite", "dim"),)
+    none = (Cell(with_keys("No peers yet: {peers}, then {propose} proposes one, {accept} accepts an invite"), "dim"),)
     return Section(Spot("peers", counted or none, "Peers"), tuple(_troubled(line, now) for line in found.troubled))
 
 
@@ -279,10 +280,11 @@ def _activity(found: Glance) -> list[Section]:
         heard = Cell(f"{found.heard} of {expected} heard", "warn" if found.heard < expected else "")
     denials, count = found.denials, found.denials.count
     refused = Cell(f"{count} this hour" if count else "none this hour", "warn" if count else "")
-    newest = Spot(f"playbook/decision:{denials.newest}", (Cell("the newest:"), Cell(denials.newest_code or "unknown")))
+    wizard = f"playbook/decision:{denials.newest}" if denials.newest else "grants"
+    newest = Spot(wizard, (Cell("the newest:"), Cell(denials.newest_code or "unknown")))
     return [
         Section(_bars("Heartbeats", "peers", heard, spark(found.heartbeats, most=expected))),
-        Section(_bars("Denials", "grants", refused, spark(denials.buckets)), (newest,) if denials.newest else ()),
+        Section(_bars("Denials", wizard, refused, spark(denials.buckets)), (newest,) if denials.newest else ()),
     ]
 
 

@@ -10,11 +10,12 @@ from textual.containers import Horizontal
 from textual.widget import Widget
 
 from fedtui.screens.acting import Acting
-from fedtui.screens.commands import Command
+from fedtui.screens.commands import Command, key_of
 from fedtui.screens.frame import WIDE
 from fedtui.screens.handle import Records, Shared
 from fedtui.screens.prompt import FilterPrompt
 from fedtui.screens.records import L
+from fedtui.screens.views import REMEMBER, View, read
 from fedtui.screens.widgets.paint import Lines, paragraphs
 from fedtui.screens.widgets.reading import Query
 from fedtui.screens.widgets.window import Window
@@ -47,6 +48,7 @@ class ListScreen(Acting[L]):
             aside=shared.aside,
             pulse=shared.pulse,
             tail=self.kind.tail,
+            rest=lambda: shared.rest,
             id=self.kind.place,
         )
 
@@ -76,6 +78,7 @@ class ListScreen(Acting[L]):
             self.shared.pulse.miss(error)
             return
         self._sorts = source.sorts
+        self._begin_as_before()
         await self._table.follow(source)
 
     def hold(self, still: bool) -> None:
@@ -142,12 +145,90 @@ class ListScreen(Acting[L]):
         self._table.ask(replace(query, sort=self._sorts[place % len(self._sorts)]))
         self.update()
 
-    def do_view(self) -> None:
+    def do_part(self) -> None:
         """Look at the next part of the records."""
         query, views = self._table.asked, self.kind.views
         place = views.index(query.view) + 1
         self._table.ask(replace(query, view=views[place % len(views)]))
         self.update()
+
+    # Saved views
+
+    @property
+    def _first(self) -> View:
+        """The table as it comes."""
+        return View(Query(self.kind.first_sort, view=self.kind.views[0]))
+
+    def _kept(self) -> dict[str, View]:
+        """The operator's views of this table, by name."""
+        beneath = f"view/{self.kind.place}/"
+        columns = self._table.every_column
+        return {
+            key.removeprefix(beneath): read(
+                value, self._first, sorts=self._sorts, parts=self.kind.views, columns=columns
+            )
+            for key, value in sorted(self.shared.preferences.items())
+            if key.startswith(beneath)
+        }
+
+    def arguments(self, command: Command) -> Sequence[tuple[str, str]]:
+        """Views by their names, columns by theirs."""
+        if command.name == "columns":
+            return [(key, "shown" if key in self._table.shown_columns else "") for key in self._table.every_column]
+        if command.name in ("view", "save", "forget"):
+            return [(name, view.told()) for name, view in self._kept().items()]
+        return super().arguments(command)
+
+    def _begin_as_before(self) -> None:
+        """At the start: the view that was looked through last, where the operator wants that."""
+        name = self.shared.preferences.get(f"last/{self.kind.place}")
+        untouched = self._table.asked == self._first.query
+        if self.shared.preferences.get(REMEMBER) and untouched and (view := self._kept().get(str(name))):
+            self._look_through(view)
+            self.say(f"As you left it: the view {name}. {key_of('view')}, then Enter, shows all.")
+
+    def _look_through(self, view: View) -> None:
+        self._table.choose(view.columns)
+        self._ask(replace(view.query, until=self._table.asked.until))
+
+    def do_view(self, name: str) -> None:
+        """Look through a saved view; without a name, as the table comes."""
+        view = self._kept().get(name) if name else self._first
+        if view is None:
+            known = ", ".join(self._kept()) or f"none; {key_of('save')} NAME makes one"
+            self.say(f"There is no view {name!r} of {self.kind.title}. There is: {known}.")
+            return
+        self._look_through(view)
+        self.keep({f"last/{self.kind.place}": name or None}, f"The view {name}." if name else "The table as it comes.")
+
+    def do_save(self, name: str) -> None:
+        """Save how the table is looked at."""
+        if not name:
+            self.say("It needs a name: :save NAME")
+            return
+        place, view = self.kind.place, View(self._table.asked, self._table.chosen)
+        given = {f"view/{place}/{name}": view.kept(), f"last/{place}": name}
+        self.keep(given, f"Saved as {name}; {key_of('view')} takes you back to it.")
+
+    def do_forget(self, name: str) -> None:
+        """Forget a saved view."""
+        if name not in self._kept():
+            self.say(f"There is no view {name!r} of {self.kind.title}.")
+            return
+        place = self.kind.place
+        last = {f"last/{place}": None} if self.shared.preferences.get(f"last/{place}") == name else {}
+        self.keep({f"view/{place}/{name}": None, **last}, f"The view {name} is forgotten.")
+
+    def do_columns(self, typed: str) -> None:
+        """Show only these columns; none: all that fit."""
+        wanted, known = typed.replace(",", " ").split(), self._table.every_column
+        if unknown := [one for one in wanted if one not in known]:
+            self.say(f"There is no column {unknown[0]!r}. There is: {', '.join(known)}.")
+            return
+        self._table.choose(wanted)
+        hidden = [one for one in wanted if one not in self._table.shown_columns]
+        if hidden:
+            self.say(f"There is no room for {', '.join(hidden)} here.")
 
     def do_filter(self) -> None:
         """Ask for a filter, and show what it leaves while it is typed."""

@@ -59,6 +59,12 @@ class NodeHandle(Protocol):
     def home(self) -> Glance:
         """Whether anything is wrong, and what needs the operator."""
 
+    def preferences(self) -> Mapping[str, Any]:
+        """What the operator prefers to see."""
+
+    def prefer(self, actor: Any, given: Mapping[str, Any]) -> None:
+        """Keep these preferences of the operator; None forgets one."""
+
     def peer_record(self, peer_id: str) -> PeerRecord | None:
         """One peer in full."""
 

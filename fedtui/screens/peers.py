@@ -6,13 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
 from fedtui.screens.acting import Acting
-from fedtui.screens.commands import BY_NAME, DETAIL, EVERYWHERE, PEER, PEERS, TABLE, key_names
+from fedtui.screens.commands import BY_NAME, DETAIL, EVERYWHERE, PEER, PEERS, TABLE
+from fedtui.screens.handle import ORIGIN
 from fedtui.screens.list_screen import ListScreen
 from fedtui.screens.peer_acts import PEER_ACTS, peer_label, takes_heartbeats
 from fedtui.screens.peer_words import describe_record
 from fedtui.screens.probes import show_probe
 from fedtui.screens.record_screen import RecordScreen
-from fedtui.screens.records import ORIGIN, Kind
+from fedtui.screens.records import Kind
 from fedtui.screens.trouble import Trouble
 from fedtui.screens.widgets.window import Empty
 from fedtui.screens.words import address, columns, describe
@@ -37,7 +38,7 @@ PEERS_KIND = _Peers(
     first_sort="urgency",
     empty=Empty(
         "No peers yet.",
-        tuple(f"{key_names(BY_NAME[name])[0]}   {BY_NAME[name].help}" for name in ("propose", "accept")),
+        tuple(f"{{{name}}}   {BY_NAME[name].help}" for name in ("propose", "accept")),
     ),
     columns=lambda shared: columns(lambda: shared.stale_after),
     name=lambda line: address(line.remote_instance_url),

@@ -33,9 +33,9 @@ class Prompt(Dialog[str]):
 
     sign: ClassVar[str] = ":"
 
-    def __init__(self, value: str = "") -> None:
+    def __init__(self, value: str = "", *, append: bool = False) -> None:
         super().__init__()
-        self._text = Text(Field("prompt", "", value))
+        self._text = Text(Field("prompt", "", value, append=append))
 
     def compose(self) -> ComposeResult:
         yield Lines(id="matches")
@@ -72,26 +72,61 @@ class Prompt(Dialog[str]):
 
 
 class CommandPrompt(Prompt):
-    """Asks for a command, showing those whose name fits, with their keys and what they do."""
+    """Asks for a command, showing those whose name fits, with their keys and what they do.
 
-    def __init__(self, commands: Sequence[Command], refusal: Callable[[Command], str]) -> None:
-        super().__init__()
+    Behind a command that takes something, it shows what there is for it (`arguments`).
+    """
+
+    def __init__(
+        self,
+        commands: Sequence[Command],
+        refusal: Callable[[Command], str],
+        arguments: Callable[[Command], Sequence[tuple[str, str]]],
+        typed: str = "",
+    ) -> None:
+        super().__init__(typed, append=bool(typed))
         self._commands = commands
         self._refusal = refusal
+        self._arguments = arguments
 
     def _fitting(self) -> list[Command]:
         """The commands that fit the first word typed."""
         return completions((self._text.value.split() or [""])[0], self._commands)
 
+    def _taking(self) -> Command | None:
+        """The command that was typed in full, and takes what is being typed now."""
+        name, behind, _ = self._text.value.lstrip().partition(" ")
+        return next((one for one in self._commands if behind and one.takes and one.name == name), None)
+
+    def _offered(self, command: Command) -> list[tuple[str, str]]:
+        """What there is for a command, as far as it begins with the word that is being typed."""
+        begun = self._text.value.rpartition(" ")[2]
+        return [one for one in self._arguments(command) if one[0].startswith(begun)]
+
     def action_complete(self) -> None:
         """Take the first that fits."""
-        if found := self._fitting():
-            self._text.value = found[0].name
-            self._text.cursor_position = len(self._text.value)
+        command = self._taking()
+        if command is not None:
+            if offered := self._offered(command):
+                self._put(f"{self._text.value.rpartition(' ')[0]} {offered[0][0]}")
+        elif found := self._fitting():
+            self._put(found[0].name + (" " if found[0].takes else ""))
+
+    def _put(self, text: str) -> None:
+        self._text.value = text
+        self._text.cursor_position = len(text)
 
     def matches(self, width: int) -> list[Line]:
         """Those that fit, with their keys and what they do; dim where they cannot be used now."""
+        if (command := self._taking()) is not None:
+            offered = self._offered(command)[:MOST_SHOWN]
+            return [_offer(*one, width) for one in offered] or [_match(command, width, self._refusal(command))]
         return [_match(command, width, self._refusal(command)) for command in self._fitting()[:MOST_SHOWN]]
+
+
+def _offer(name: str, told: str, width: int) -> Line:
+    left = 2 + NAME_WIDTH
+    return Line((Part(2, NAME_WIDTH - 1, name, "strong"), Part(left, max(width - left - 1, 0), told)))
 
 
 def _match(command: Command, width: int, refusal: str) -> Line:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from fedtui.screens.dialogs.ask import Answers, Question
+from fedtui.screens.handle import ORIGIN
 from fedtui.screens.widgets.columns import Column
 from fedtui.screens.widgets.reading import HasId
 from fedtui.screens.widgets.window import Empty
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 L = TypeVar("L", bound=HasId)
 NOT_PARAMS = ("name", "reason")
 """Answers that are for the dialog, and the reason, which is asked for in an empty field, too."""
-ORIGIN = "console"
 
 
 def _fits(_line: Any) -> str:

@@ -17,9 +17,8 @@ from fedtui.screens.terminal import ascii_only, silence
 from fedtui.screens.trouble import crash_report
 from fedtui.screens.typeahead import TypeAhead
 from fedtui.screens.widgets.paint import Painted
+from fedtui.screens.widgets.palettes import FIRST, PALETTES
 
-THEME = "ansi-dark"
-"""The terminal's own sixteen colours: as its user chose them, and half the bytes of 24-bit ones."""
 OUR_BUG = 70
 R = TypeVar("R")
 
@@ -30,14 +29,32 @@ class TerminalApp(App[R], inherit_bindings=False):
     TITLE = "fedtui"
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
+    CSS = """
+    .-high-contrast Screen, .-high-contrast Screen * { background: ansi_black; color: ansi_bright_white; }
+    .-high-contrast Screen.-modal { background: ansi_black 0%; }
+    """
 
     def __init__(self) -> None:
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
-        self.theme = THEME
+        self.wear(FIRST)
         self.animation_level = "none"
         Painted.ascii_only = ascii_only(os.environ)
         self.ahead = TypeAhead()
         self._running_loop: asyncio.AbstractEventLoop | None = None
+
+    def wear(self, name: str) -> None:
+        """Take this palette. By default it is the terminal's own sixteen colours: as its user chose them, and
+        half the bytes of 24-bit ones."""
+        palette = PALETTES[name]
+        Painted.styles_by_name = palette.styles
+        self.theme = palette.theme
+        for one in PALETTES.values():
+            if one.ground:
+                self.set_class(one is palette and not self.no_color, one.ground)
+        for screen in self.screen_stack if self.is_running else ():
+            screen.refresh(layout=True)
+            for painted in screen.query(Painted):
+                painted.refresh()
 
     def on_mount(self) -> None:
         """From here on, others may ask to leave. (Textual calls a subclass's own `on_mount`, too.)"""

@@ -14,8 +14,7 @@ from fedtui.screens import wizard_words
 from fedtui.screens.commands import DETAIL, EVERYWHERE, WIZARD, Command
 from fedtui.screens.dialogs.ask import Answers, Ask, Question
 from fedtui.screens.dialogs.tell import Told
-from fedtui.screens.handle import Shared
-from fedtui.screens.records import ORIGIN
+from fedtui.screens.handle import ORIGIN, Shared
 from fedtui.screens.trouble import trouble
 from fedtui.screens.widgets.paint import Lines, paragraphs
 from fedtui.screens.wizard_acts import WizardActs

@@ -9,8 +9,7 @@ from fedtui.screens.dialogs.ask import Answers, Ask, Question
 from fedtui.screens.dialogs.field import Field, required
 from fedtui.screens.dialogs.tell import Shown, Told
 from fedtui.screens.frame import Frame
-from fedtui.screens.handle import Shared
-from fedtui.screens.records import ORIGIN
+from fedtui.screens.handle import ORIGIN, Shared
 from fedtui.screens.trouble import trouble
 
 OUTCOMES = ("explained", "escalated", "abandoned", "fixed")
@@ -63,23 +62,6 @@ class WizardActs(Frame):
             lambda: node.escalate(node.actor(ORIGIN), incident, title=answers["title"], body=answers["body"]),
             "Handed up: fedtui escalate --list",
         )
-
-    def do_pause_manager(self) -> None:
-        """Pause the SDWAN Manager."""
-        self.app.run_worker(self._pause(), group="act", exit_on_error=False)
-
-    async def _pause(self) -> None:
-        node = self.shared.opened_node()
-        told = "It carries out nothing and reconciles nothing, until it is resumed: fedtui manager resume"
-        question = Question("Pause the SDWAN Manager", (told,), "Pause it",
-                            fields=(Field("reason", "Reason, for the record", check=required),))  # fmt: skip
-        answers: Answers | None = await self.app.push_screen_wait(Ask(question))
-        if answers is not None:
-            asked = {"reason": answers["reason"]}
-            await self._act(
-                lambda: node.request(node.actor(ORIGIN), "system.manager_pause", asked, reason=answers["reason"]),
-                "The SDWAN Manager is paused.",
-            )
 
     async def _act(self, work: Callable[[], object], done: str) -> None:
         """Do something beside the event loop, say what came of it, and read the incident again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fedtui.screens.commands import key_of
 from fedtui.screens.words import Paragraph, address
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def waiting(shape: Mapping[str, Any]) -> Iterator[Paragraph]:
     for name, reason in waits["cannot_decide"].items():
         yield Paragraph("Cannot", f"{name}: {reason}", "dim")
     yield Paragraph("Until", f"{shape['expires_at']:%H:%M} UTC; then the clock rejects it")
-    yield Paragraph("Request", f"{shape['id'][:13]}, {shape['status']}; 3 leads to the queue")
+    yield Paragraph("Request", f"{shape['id'][:13]}, {shape['status']}; {key_of('approvals')} leads to the queue")
 
 
 def around(found: Mapping[str, Any]) -> str:

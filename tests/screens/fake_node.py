@@ -91,6 +91,7 @@ class FakeNode:
         """Records of other places than peers, by place and id."""
         self.records: dict[str, Any] = {}
         self.cut: list[Any] = []
+        self.preferred: dict[str, Any] = {}
         self.explained: Any = None
         self.probed: Any = None
         self.incident_shapes: list[dict[str, Any]] = []
@@ -126,6 +127,17 @@ class FakeNode:
         """What needs somebody, as the test has it."""
         with self.read():
             return self.glance
+
+    def preferences(self) -> dict[str, Any]:
+        """What was preferred before."""
+        return dict(self.preferred)
+
+    def prefer(self, actor: str, given: dict[str, Any]) -> None:
+        """Keep preferences."""
+        if self.refuses is not None:
+            raise self.refuses
+        self.preferred.update(given)
+        self.preferred = {key: value for key, value in self.preferred.items() if value is not None}
 
     def peer_record(self, peer_id: str) -> PeerRecord | None:
         """A peer in full."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fake_access import Ids, access_node, record_of, requests
+from fake_access import Ids, access_node, record_of, request, requests
 from fake_node import SEEN, console, in_loop, page, rows, settled, shown, table, trail, type_in, until
 from textual.pilot import Pilot
 from textual.screen import Screen
@@ -21,7 +21,6 @@ from fedtui.core.node import Node, open_node
 from fedtui.core.runtime import settings
 from fedtui.core.runtime.actor import Actor
 from fedtui.screens.approvals import ApprovalScreen, ApprovalsScreen
-from fedtui.screens.commands import at
 from fedtui.screens.dialogs.ask import Ask
 from fedtui.screens.dialogs.checked import Checked
 from fedtui.screens.grants import GrantScreen, GrantsScreen
@@ -88,15 +87,6 @@ async def ready(pilot: Pilot[None]) -> None:
     if isinstance(screen, Ask):
         await until(pilot, lambda: screen.ready and not screen._weighing)
     await pilot.pause(0.05)
-
-
-def test_every_command_can_be_run() -> None:
-    """Each row of the table of commands leads to an action or an act that its screen has."""
-    for screen in (GrantsScreen, GrantScreen, ApprovalsScreen, ApprovalScreen):
-        for command in at(*screen.places):
-            method = f"action_{command.action.partition('(')[0]}" if command.action else f"do_{command.name}"
-            has = any(hasattr(kind, method.replace("-", "_")) for kind in (screen, Window))
-            assert command.name in screen.kind.acts or command.place or has, command.name
 
 
 @in_loop
@@ -433,3 +423,28 @@ async def test_a_lowered_policy_counts_down_in_every_console(
         await until(pilot, lambda: "1:00" in shown(pilot)[0])
         clock.advance(minutes=1)
         await until(pilot, lambda: "LOWERED" not in shown(pilot)[0])
+
+
+@in_loop
+async def test_what_came_to_nothing_is_asked_for_again() -> None:
+    """`n` files a request that ended anew, by whoever asks, after a question; for one that waits it says why not."""
+    node = access_node()
+    ended = request(7, "Propose to peer with https://november.example.org.", status="expired", requested_by="bob")
+    node.others["approvals"] = {one.id: one for one in (requests()[1], ended)}
+    node.records[ended.id] = record_of(ended)
+    app = console(node, place="approvals")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at_place(pilot, "approvals")
+        await pilot.press("n")
+        await until(pilot, lambda: "This request is pending; this is for one that is expired" in page(pilot))
+        await pilot.press("j", "n")
+        await until(pilot, lambda: isinstance(app.screen, Ask) and app.screen.ready)
+        assert "It is filed anew by you" in page(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: not isinstance(app.screen, Ask))
+        assert node.asked == []
+        await pilot.press("n")
+        await until(pilot, lambda: isinstance(app.screen, Ask) and app.screen.ready)
+        await pilot.press("y")
+        await until(pilot, lambda: bool(node.asked))
+    assert node.asked == [(ended.action, {"again": ended.id}, ended.reason)]

@@ -304,6 +304,7 @@ def test_sections_say_what_is_theirs() -> None:
     assert told["Approvals"].spots[0].cells[0] == Cell("12 min", "bad")
     assert [spot.leads_to.partition("/")[0] for spot in told["mTLS"].spots] == ["certs"] * 5
     assert told["Denials"].spots[0].leads_to == f"playbook/decision:{DECISION}"
+    assert told["Denials"].head.leads_to == f"playbook/decision:{DECISION}"
     assert "last run 9 min ago" in str(told["Node"].spots)
     assert [cell.text for cell in told["Governance"].head.cells] == [
         "■ 1 critical",

@@ -107,18 +107,18 @@ async def test_ways_on_from_an_event() -> None:
 
 @in_loop
 async def test_the_same_act_is_shown_in_the_list() -> None:
-    """`c` filters by the correlation, from the list and from the detail; Esc takes the filter away."""
+    """`C` filters by the correlation, from the list and from the detail; Esc takes the filter away."""
     app = console(record_node(), place="events")
     async with app.run_test(size=(120, 30)) as pilot:
         await at(pilot, "events")
         wanted = f"/correlation:{events()[0].correlation_id}"
-        await pilot.press("c")
+        await pilot.press("C")
         await until(pilot, lambda: wanted in trail(pilot))
         await pilot.press("escape")
         await until(pilot, lambda: wanted not in trail(pilot))
         await pilot.press("enter")
         await at(pilot, "events/")
-        await pilot.press("c")
+        await pilot.press("C")
         await until(pilot, lambda: isinstance(app.screen, EventsScreen) and wanted in trail(pilot))
     app.shared.close()
 

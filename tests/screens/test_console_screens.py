@@ -30,26 +30,16 @@ from fake_node import (
 
 from fedtui.core.errors import Unusable
 from fedtui.screens.commands import (
-    ALWAYS,
-    ASK,
-    COMMANDS,
-    DETAIL,
     EVERYWHERE,
-    PEER,
     PEERS,
-    PROMPT,
-    SECRET,
     TABLE,
-    TOLD,
     at,
     key_names,
 )  # fmt: skip
 from fedtui.screens.help import HelpScreen
-from fedtui.screens.peer_acts import PEER_ACTS
 from fedtui.screens.peers import PeerScreen, PeersScreen
 from fedtui.screens.terminal_app import OUR_BUG
 from fedtui.screens.trouble import crash_report
-from fedtui.screens.widgets.window import Window
 
 
 @in_loop
@@ -154,25 +144,6 @@ async def test_help_tells_every_command_of_the_screen() -> None:
         assert "until it is resumed (This console is read-only)" in page(pilot)
         await pilot.press("question_mark")
         await until(pilot, lambda: isinstance(pilot.app.screen, PeersScreen))
-
-
-def test_no_key_means_two_things_in_one_place() -> None:
-    """In the table of commands no key is taken twice where both rows hold."""
-    places = ((PEERS, TABLE, EVERYWHERE), (PEER, DETAIL, EVERYWHERE), (ASK,), (TOLD,), (SECRET,), (PROMPT,))
-    for together in places:
-        keys = [key for command in at(*together, ALWAYS) for key in command.keys.split(",") if key]
-        assert len(keys) == len(set(keys)), together
-    assert len({command.name for command in COMMANDS}) == len(COMMANDS)
-
-
-def test_every_command_of_a_screen_can_be_run() -> None:
-    """Each row of the table leads to an action that its screen, its table or the program has."""
-    for screen in (PeersScreen, PeerScreen):
-        for command in at(*screen.places):
-            method = f"action_{command.action.partition('(')[0]}" if command.action else f"do_{command.name}"
-            known = command.name in PEER_ACTS or command.place
-            has = any(hasattr(kind, method.replace("-", "_")) for kind in (screen, Window))
-            assert known or has, command.name
 
 
 @in_loop

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from fedtui.core.control import preferences
 from fedtui.core.errors import NotFound, Refused, WrongUsage
 from fedtui.core.record.events import emit
 from fedtui.core.runtime.database import Base
@@ -85,6 +86,7 @@ def remove(unit: Unit, name: str) -> Operator:
             code="last_approver",
         )
     operator.removed_at = unit.now
+    preferences.forget(unit, name)
     unit.session.flush()
     emit(unit, "system.operator.removed", source="control", operator=name)
     return operator

@@ -17,7 +17,7 @@ GAP = 2
 
 
 class Cell(NamedTuple):
-    """What a column says about a row: text, and the name of a style (see `STYLES`)."""
+    """What a column says about a row: text, and the name of a style (`palettes.py`)."""
 
     text: str
     style: str = ""

@@ -19,36 +19,11 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from fedtui.screens.widgets.clean import clean, fit, to_ascii, wrap_indented
-
-STYLES: Mapping[str, Style] = {
-    "": Style.null(),
-    "good": Style(color="green"),
-    "warn": Style(color="yellow"),
-    "bad": Style(color="red", bold=True),
-    "loud": Style(color="bright_white", bgcolor="red", bold=True),
-    "dim": Style(dim=True),
-    "strong": Style(bold=True),
-    "head": Style(bold=True),
-    "cursor": Style(reverse=True),
-    "band-blue": Style(color="bright_white", bgcolor="blue"),
-    "band-green": Style(color="black", bgcolor="green"),
-    "band-magenta": Style(color="bright_white", bgcolor="magenta"),
-    "band-cyan": Style(color="black", bgcolor="cyan"),
-    "tag": Style(color="black", bgcolor="yellow", bold=True),
-    "notice": Style(color="cyan"),
-}
-"""What the names of styles look like, in the terminal's own sixteen colours. What has none of
-them stays in the terminal's default: no escape sequence at all."""
-WITHOUT_COLOR = {
-    **{name: style.without_color for name, style in STYLES.items()},
-    "loud": Style(bold=True, reverse=True),
-    **{name: Style(reverse=True) for name in STYLES if name.startswith("band-")},
-    "tag": Style(bold=True, reverse=False),
-}
+from fedtui.screens.widgets.palettes import DARK, WITHOUT_COLOR
 
 
 class Part(NamedTuple):
-    """Text in `width` cells from cell `x` on. `style` is a name in `STYLES`."""
+    """Text in `width` cells from cell `x` on. `style` is a name in a palette (`palettes.py`)."""
 
     x: int
     width: int
@@ -75,6 +50,9 @@ class Painted(Widget):
     ascii_only = False
     """Whether the terminal can draw ASCII only. One terminal, so one value for all widgets."""
 
+    styles_by_name: Mapping[str, Style] = DARK
+    """What the names of styles look like, as the theme has it. One terminal, so one value, too."""
+
     _lines: Sequence[Line] = ()
 
     @property
@@ -100,7 +78,7 @@ class Painted(Widget):
 
     def render_line(self, y: int) -> Strip:
         line = self._lines[y] if y < len(self._lines) else BLANK
-        styles = WITHOUT_COLOR if self.app.no_color else STYLES
+        styles = WITHOUT_COLOR if self.app.no_color else Painted.styles_by_name
         base = styles[line.base]
         runs: list[tuple[str, Style]] = []
         x = 0

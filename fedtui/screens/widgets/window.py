@@ -23,7 +23,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 
 from fedtui.screens.aside import Aside
-from fedtui.screens.commands import TABLE, bindings
+from fedtui.screens.commands import TABLE, bindings, with_keys
 from fedtui.screens.trouble import Pulse
 from fedtui.screens.widgets.columns import Column, Placed, heading, place, row_line
 from fedtui.screens.widgets.paint import BLANK, Line, Painted, paragraphs
@@ -83,10 +83,13 @@ class Window(Painted, ScrollView, Generic[R], can_focus=True, inherit_bindings=F
         aside: Aside,
         pulse: Pulse,
         tail: bool = False,
+        rest: Callable[[], float] = float,
         id: str | None = None,
     ) -> None:
         super().__init__(id=id)
         self._columns = columns
+        self._all_columns = columns
+        self._rest = rest
         self._placed: list[Placed[R]] = []
         self._query = query
         self._empty = empty
@@ -139,6 +142,28 @@ class Window(Painted, ScrollView, Generic[R], can_focus=True, inherit_bindings=F
         self._recount = True
         self._wake.set()
 
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The keys of the columns that were chosen; none where all are shown that fit."""
+        return () if self._columns is self._all_columns else tuple(column.key for column in self._columns)
+
+    @property
+    def every_column(self) -> list[str]:
+        """The keys of all columns there are."""
+        return [column.key for column in self._all_columns]
+
+    @property
+    def shown_columns(self) -> list[str]:
+        """The keys of the columns that fit."""
+        return [one.column.key for one in self._placed]
+
+    def choose(self, keys: Sequence[str]) -> None:
+        """Show these columns, in this order, as far as they fit; none: all that fit."""
+        by_key = {column.key: column for column in self._all_columns}
+        self._columns = [by_key[key] for key in dict.fromkeys(keys)] or self._all_columns
+        self._placed = place(self._columns, self.size.width)
+        self._show()
+
     def hold(self, still: bool) -> None:
         """Keep what is shown as it is, whatever changes, or go on; what is asked for is still read."""
         self._still = still
@@ -175,6 +200,7 @@ class Window(Painted, ScrollView, Generic[R], can_focus=True, inherit_bindings=F
                 self._take(want, found)
                 told = recovered or found is not None
                 rest = min(max(POLL_SECONDS, 4 * (time.monotonic() - began)), 3 * POLL_SECONDS)
+                rest = max(rest, self._rest())
             except Exception as error:
                 self._pulse.miss(error, READER)
                 self._recount = told = True
@@ -360,5 +386,5 @@ class Window(Painted, ScrollView, Generic[R], can_focus=True, inherit_bindings=F
             texts = [("Reading …", "dim")]
         else:
             empty = NOTHING_FOUND if self._query.text else self._empty
-            texts = [(empty.title, "strong"), ("", ""), *((hint, "") for hint in empty.hints)]
+            texts = [(empty.title, "strong"), ("", ""), *((with_keys(hint), "") for hint in empty.hints)]
         return paragraphs(texts, self.size.width, margin=2)

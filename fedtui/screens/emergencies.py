@@ -1,0 +1,113 @@
+"""What may have to be done in a hurry, from any screen: the manager paused, a policy lowered, and both put back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fedtui.screens.dialogs.ask import Answers, Ask, Question
+from fedtui.screens.dialogs.field import Field, required
+from fedtui.screens.dialogs.tell import Told
+from fedtui.screens.handle import ORIGIN
+from fedtui.screens.trouble import trouble
+
+if TYPE_CHECKING:
+    from fedtui.screens.commands import Command
+    from fedtui.screens.frame import Frame
+    from fedtui.screens.handle import Shared
+
+SPANS = ("15m", "30m", "1h", "2h", "4h")
+WHY = Field("reason", "Reason, for the record", check=required)
+NOTIFY = "notify_and_proceed"
+
+
+@dataclass(frozen=True, slots=True)
+class Emergency:
+    """A row: what is asked (it may read, so beside the event loop), the core's action, and what is said when done."""
+
+    ask: Callable[[Shared], Question]
+    action: str
+    done: str
+
+
+def _pause(_shared: Shared) -> Question:
+    told = "It carries out nothing and reconciles nothing, until somebody resumes it (:resume-manager)."
+    return Question("Pause the SDWAN Manager", (told,), "Pause it", fields=(WHY,), dangerous=True)
+
+
+def _resume(_shared: Shared) -> Question:
+    told = "It takes up what was approved meanwhile, and reconciles again, from its next tick on."
+    return Question("Resume the SDWAN Manager", (told,), "Resume it", fields=(WHY,))
+
+
+def _lower(_shared: Shared) -> Question:
+    from fedtui.core.control.policies import ASK, RULES
+
+    gated = sorted(action for action, rule in RULES.items() if rule.policy == ASK)
+    told = (
+        "It then runs without approval. All consoles count down, the clock restores it, and what went through is kept."
+    )
+    return Question(
+        "EMERGENCY: lower a policy", (told,), "Lower it", dangerous=True,
+        fields=(
+            Field("policy_action", "Action (Left, Right)", gated[0], choices=gated),
+            Field("span", "For how long", SPANS[1], choices=SPANS),
+            WHY,
+        ),
+    )  # fmt: skip
+
+
+def _restore(shared: Shared) -> Question:
+    lowered = [action for action, _, _ in shared.overview.lowered] if shared.overview is not None else []
+    if not lowered:
+        return Question("", ("No policy is lowered.",), "")
+    told = "From now on it is again as it was before it was lowered."
+    which = Field("policy_action", "Action", lowered[0], choices=lowered)
+    return Question("Restore a policy", (told,), "Restore it", fields=(which,))
+
+
+EMERGENCIES: Mapping[str, Emergency] = {
+    "pause-manager": Emergency(_pause, "system.manager_pause", "The SDWAN Manager is paused."),
+    "resume-manager": Emergency(_resume, "system.manager_resume", "The SDWAN Manager works again."),
+    "lower-policy": Emergency(_lower, "system.policy_lower", "It is lowered. :restore-policy puts it back."),
+    "restore-policy": Emergency(_restore, "system.policy_restore", "It is as it was before it was lowered."),
+}
+
+
+def begin(screen: Frame, command: Command) -> None:
+    """Ask, and act, beside whatever else goes on."""
+    screen.shared.ahead.expecting = True
+    screen.app.run_worker(_act(screen, command), group="act", exit_on_error=False)
+
+
+async def _act(screen: Frame, command: Command) -> None:
+    shared, row = screen.shared, EMERGENCIES[command.name]
+    node = shared.opened_node()
+    try:
+        question = await shared.aside.run(lambda: row.ask(shared))
+        if not question.confirm:
+            shared.ahead.forget()
+            screen.say(" ".join(question.happens))
+            return
+        asked = screen.app.push_screen(
+            Ask(question, refusal=lambda: shared.refusal(command)), wait_for_dismiss=True
+        )  # fmt: skip
+        shared.ahead.expecting = False
+        answers: Answers | None = await asked
+        if answers is None:
+            return
+        given = _params(row, answers)
+        done: Any = await shared.acting.run(
+            lambda: node.request(node.actor(ORIGIN), row.action, given, reason=answers.get("reason"))
+        )
+        waits = getattr(done, "approval", None)
+        screen.say(f"Waits for approval: fedtui approvals show {waits.id[:13]}" if waits else row.done)
+    except Exception as error:
+        shared.ahead.forget()
+        await screen.app.push_screen_wait(Told(trouble(error, what="That could not be done.")))
+
+
+def _params(row: Emergency, answers: Answers) -> Mapping[str, Any]:
+    lowering = {"policy": NOTIFY} if row.action == "system.policy_lower" else {}
+    return {**answers, **lowering}
