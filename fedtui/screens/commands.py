@@ -7,7 +7,7 @@ of them can say something else. A key is defined here and nowhere else.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -227,10 +227,19 @@ KEYS = {
     "question_mark": "?", "colon": ":", "slash": "/", "minus": "-", "enter": "Enter", "escape": "Esc",
     "space": "Space", "tab": "Tab", "shift+tab": "Shift+Tab", "left": "Left", "right": "Right",
     "pagedown": "PgDn", "pageup": "PgUp", "down": "Down", "up": "Up", "home": "Home", "end": "End",
-    "ctrl+q": "Ctrl+Q", "ctrl+c": "Ctrl+C",
+    "ctrl+q": "Ctrl+Q", "ctrl+c": "Ctrl+C", "delete": "Del", "insert": "Ins",
 }  # fmt: skip
 """Keys whose names in Textual are not what people call them."""
 
+
+SIGNS: Mapping[str, str] = {
+    "!": "exclamation_mark", '"': "quotation_mark", "#": "number_sign", "$": "dollar_sign", "%": "percent_sign",
+    "&": "ampersand", "'": "apostrophe", "(": "left_parenthesis", ")": "right_parenthesis", "*": "asterisk",
+    "+": "plus", ",": "comma", ".": "full_stop", ";": "semicolon", "<": "less_than_sign", "=": "equals_sign",
+    ">": "greater_than_sign", "@": "at", "\\": "backslash", "^": "circumflex_accent", "_": "underscore",
+    "`": "grave_accent", "{": "left_curly_bracket", "|": "vertical_line", "}": "right_curly_bracket", "~": "tilde",
+}  # fmt: skip
+"""Signs that console.toml may put commands on, and what Textual calls them."""
 
 _NAMED = re.compile(r"\{([a-z-]+)\}")
 
@@ -256,9 +265,15 @@ def bindings(*places: str) -> list[BindingType]:
     ]
 
 
+def key_name(key: str) -> str:
+    """A key as people write it: `Enter`, `?`, `F4`, `Ctrl+O`."""
+    sign = next((sign for sign, name in SIGNS.items() if name == key), "")
+    return KEYS.get(key) or sign or (key if len(key) == 1 else key.title())
+
+
 def key_names(command: Command) -> list[str]:
     """The command's keys as people write them: `Enter`, `?`, `S`."""
-    return [KEYS.get(key, key) for key in REBOUND.get(command.name, command.keys).split(",") if key]
+    return [key_name(key) for key in REBOUND.get(command.name, command.keys).split(",") if key]
 
 
 def key_of(name: str) -> str:

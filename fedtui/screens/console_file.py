@@ -23,7 +23,7 @@ from typing import Any
 
 from fedtui.core.errors import Unusable, WrongUsage
 from fedtui.core.runtime import durations
-from fedtui.screens.commands import BY_NAME, COMMANDS, DIALOGS, KEYS, TOGETHER, Command
+from fedtui.screens.commands import BY_NAME, COMMANDS, DIALOGS, KEYS, SIGNS, TOGETHER, Command, key_name
 from fedtui.screens.widgets.palettes import PALETTES
 
 FILE = "console.toml"
@@ -36,16 +36,9 @@ them because it confirms: it must not be what opens the dialog, too."""
 FLOW = frozenset(("ctrl+s", "ctrl+z", "ctrl+backslash", "ctrl+j", "ctrl+m", "ctrl+i", "ctrl+h"))
 """Keys that terminals keep for themselves, or cannot tell from another."""
 _ONE = re.compile(r"(ctrl\+)?[a-z0-9_]+|shift\+(tab|up|down|left|right|home|end)|[A-Z]")
-_NAMES = {shown.lower(): name for name, shown in KEYS.items()} | {"del": "delete", "ins": "insert"}
-_SIGNS = {
-    "!": "exclamation_mark", '"': "quotation_mark", "#": "number_sign", "$": "dollar_sign", "%": "percent_sign",
-    "&": "ampersand", "'": "apostrophe", "(": "left_parenthesis", ")": "right_parenthesis", "*": "asterisk",
-    "+": "plus", ",": "comma", ".": "full_stop", ";": "semicolon", "<": "less_than_sign", "=": "equals_sign",
-    ">": "greater_than_sign", "@": "at", "\\": "backslash", "^": "circumflex_accent", "_": "underscore",
-    "`": "grave_accent", "{": "left_curly_bracket", "|": "vertical_line", "}": "right_curly_bracket", "~": "tilde",
-}  # fmt: skip
+_NAMES = {shown.lower(): name for name, shown in KEYS.items()}
 _NAMED = frozenset(
-    [*KEYS, *_SIGNS.values(), *(f"f{n}" for n in range(1, 13)), "delete", "insert", "backspace", "home", "end"]
+    [*KEYS, *SIGNS.values(), *(f"f{n}" for n in range(1, 13)), "delete", "insert", "backspace", "home", "end"]
 )
 
 
@@ -152,8 +145,8 @@ def _spelled(said: Any) -> str | None:
     """A key as Textual names it; None where it is none."""
     if not isinstance(said, str):
         return None
-    if said in _SIGNS:
-        return _SIGNS[said]
+    if said in SIGNS:
+        return SIGNS[said]
     named = _NAMES.get(said.lower(), said if len(said) == 1 else said.lower())
     if not _ONE.fullmatch(named):
         return None
@@ -173,7 +166,7 @@ def _require_apart(keys: Mapping[str, str]) -> None:
                 if other != command.name:
                     moved = command.name if command.name in keys else other
                     raise _wrong(
-                        f"{FILE}: {moved} cannot be on the key {KEYS.get(key, key)!r}.",
+                        f"{FILE}: {moved} cannot be on the key {key_name(key)!r}.",
                         f"In the same place it is {other if moved == command.name else command.name}'s.",
                         "Take another key, or give that one another, too.",
                     )
