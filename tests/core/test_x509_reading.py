@@ -168,6 +168,17 @@ def test_broken_certificates_are_refused_or_prove_nothing(data: st.DataObject) -
     assert chains_to(SIGNED, [], [TOP]) == TOP
 
 
+def test_a_name_of_an_impossible_type_is_refused_by_name() -> None:
+    """A subject whose common name is a bit string, which the library has a TypeError for."""
+    der = SIGNED.public_bytes(serialization.Encoding.DER)
+    utf8, bits = bytes.fromhex("0c04") + b"leaf", bytes.fromhex("030400") + b"eaf"
+    assert utf8 in der
+    body = base64.b64encode(der.replace(utf8, bits)).decode()
+    with pytest.raises(WrongUsage) as raised:
+        read_certificates(f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n", field="leaf")
+    assert raised.value.code == "leaf_invalid"
+
+
 LABELS = st.sampled_from(["CERTIFICATE REQUEST", "CERTIFICATE", "PRIVATE KEY", "NEW CERTIFICATE REQUEST"])
 PEMLIKE = st.builds(
     lambda label, body, end: f"-----BEGIN {label}-----\n{body}\n-----END {end}-----\n",

@@ -23,6 +23,7 @@ INSTANCE_URI = "powernode://instance/"
 """What the URI SAN of a peer's certificate begins with; the instance's id follows."""
 UNREADABLE = (
     ValueError,
+    TypeError,  # for a name of a type that its attribute cannot have
     UnsupportedAlgorithm,
     x509.InvalidVersion,
     x509.DuplicateExtension,
