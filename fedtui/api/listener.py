@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 from cryptography import x509
 
 from fedtui.core.errors import Unusable
@@ -36,6 +37,21 @@ BACKLOG = 512
 sslproto.SSLProtocol.max_size = 32 * 1024  # of two buffers that each connection has: the default is 256 KiB
 Refused = Callable[[str, str, x509.Certificate | None], Awaitable[None]]
 """Told of a handshake that failed: the client's address, the reason, and the certificate where TLS gave it."""
+
+
+class _OursOnly(logging.Filter):
+    """Anybody can send what is no HTTP: aiohttp has a traceback for it, and here it is one line, and no error."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError | web.RequestPayloadError):
+            log.info("[FederationApi] a client sent what is no HTTP: %s", type(error).__name__)
+            return False
+        return True
+
+
+http_log = logging.getLogger(f"{__name__}.http")
+http_log.addFilter(_OursOnly())
 
 
 class _Counted(asyncio.Protocol):
@@ -105,6 +121,7 @@ class Listener:
             keepalive_timeout=IDLE_SECONDS,
             lingering_time=LINGER_SECONDS,
             access_log=None,
+            logger=http_log,
             handle_signals=False,
         )
         self._per_address = per_address

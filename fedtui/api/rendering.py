@@ -76,7 +76,7 @@ async def _rendered(request: web.Request, handler: Handler) -> web.StreamRespons
         return failure(503, "temporarily unavailable", "unavailable")
     except web.HTTPException as known:
         response = failure(known.status, known.reason.lower(), known.reason.lower().replace(" ", "_"))
-        if known.status == HTTPStatus.REQUEST_TIMEOUT:
+        if known.status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
             response.force_close()  # after the answer: what is left of the body is not waited for
         return response
     except (ConnectionError, asyncio.CancelledError):
@@ -87,10 +87,14 @@ async def _rendered(request: web.Request, handler: Handler) -> web.StreamRespons
 
 
 async def read_body(request: web.Request) -> bytes:
-    """The whole body, bounded in size (413) and time (408)."""
+    """The whole body, bounded in size (413) and time (408); 400 for one that is not packed or cut as it says."""
+    if (request.content_length or 0) > request.client_max_size:
+        raise web.HTTPRequestEntityTooLarge(request.client_max_size, request.content_length or 0)
     try:
         async with asyncio.timeout(BODY_SECONDS):
             return await request.read()
+    except web.RequestPayloadError as error:
+        raise web.HTTPBadRequest from error
     except TimeoutError as error:
         raise web.HTTPRequestTimeout from error
 

@@ -38,7 +38,7 @@ class Route:
     body_required: bool = True
 
 
-_TIMES = (408, 413, 429)
+_TIMES = (400, 408, 413, 429)
 """What any call with a body may meet before it is looked at."""
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -74,7 +74,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "put_resource", "PUT", RESOURCE_PATH, GRANT,
         "Write a resource; the body is the bare document, `If-Match` names the version it replaces.",
-        answers.Resource, (401, 403, 408, 412, 413, 422), bodies.DOCUMENT_SCHEMA,
+        answers.Resource, (400, 401, 403, 408, 412, 413, 422), bodies.DOCUMENT_SCHEMA,
     ),
     Route(
         "delete_resource", "DELETE", RESOURCE_PATH, GRANT,

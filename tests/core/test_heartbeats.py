@@ -184,6 +184,7 @@ def test_outbound_failure_leaves_inbound_liveness_alone(node: Node, clock: Manua
         ("1.2", None, "unknown"),
         ("1.2", "main", "unknown"),
         ("1.2", "1.²", "unknown"),  # a digit, and no number
+        ("1.2", "1." + "9" * 5000, "unknown"),
     ],
 )
 def test_schema_compatibility(ours: str, theirs: str | None, answer: str) -> None:

@@ -7,6 +7,7 @@ certificates work (runbook, "both sides show accepted indefinitely").
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -39,6 +40,8 @@ PATIENCE = 1.5
 """Intervals within which a peer that sends every interval is heard from, late ones too."""
 DECLARED = ("endpoints", "capabilities", "extension_slugs", "platform_version", "data_residency", "operator_contact")
 """What a change of is told; a cursor moves all the time."""
+_NUMBER = re.compile("[0-9]{1,9}")
+"""In a version. Other digits there are, and numbers without end, are not for `int`."""
 JOB_ACTOR = Actor("job", JOB, origin=f"job {JOB}")
 
 
@@ -381,4 +384,4 @@ def schema_compatibility(ours: str, theirs: str | None) -> str:
 
 def _major_minor(version: str) -> Sequence[int] | None:
     parts = version.lstrip("vV").split(".")[:2]
-    return [int(part) for part in parts] if len(parts) == 2 and all(part.isdecimal() for part in parts) else None
+    return [int(part) for part in parts] if len(parts) == 2 and all(map(_NUMBER.fullmatch, parts)) else None
