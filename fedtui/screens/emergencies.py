@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SPANS = ("15m", "30m", "1h", "2h", "4h")
 WHY = Field("reason", "Reason, for the record", check=required)
+FIRST_LOWERED = "system.federation_peer_revoke"
 NOTIFY = "notify_and_proceed"
 
 
@@ -51,7 +52,7 @@ def _lower(_shared: Shared) -> Question:
     return Question(
         "EMERGENCY: lower a policy", (told,), "Lower it", dangerous=True,
         fields=(
-            Field("policy_action", "Action (Left, Right)", gated[0], choices=gated),
+            Field("policy_action", "Action (Left, Right)", FIRST_LOWERED, choices=gated),
             Field("span", "For how long", SPANS[1], choices=SPANS),
             WHY,
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import signal
 import sys
@@ -19,15 +20,19 @@ PATIENCE_SECONDS = 1.5
 """How long an orderly leaving may take before the process ends without it."""
 CLEANUP_SECONDS = 5.0
 """How long the rest of the process may take after a console that was stuck."""
+PLAIN = re.compile(r"(linux|vt\d+|ansi|dumb|cons25|sun)(-|$)")
+"""Terminals whose fonts have a few hundred glyphs: the Linux console, and what comes in by a serial line."""
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 def ascii_only(environ: Mapping[str, str]) -> bool:
-    """Whether the locale's encoding is not UTF-8.
+    """Whether the locale's encoding is not UTF-8, or the terminal is one whose font has not our glyphs.
 
     Read from the environment, because Python itself replaces the C locale by UTF-8
     (PEP 538): an `LC_CTYPE=C.UTF-8` beside no or a C `LANG` is its doing.
     """
+    if PLAIN.match(environ.get("TERM", "")):
+        return True
     language = environ.get("LANG", "")
     character_type = environ.get("LC_CTYPE", "")
     if character_type.upper().replace("-", "") == "C.UTF8" and language in ("", "C", "POSIX"):

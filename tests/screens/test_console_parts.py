@@ -228,10 +228,15 @@ def test_the_pulse_is_stale_when_reads_fail_or_hang() -> None:
         ({"LANG": "en_US.UTF-8", "LC_ALL": "C"}, True),
         ({"LANG": "de_DE.ISO-8859-1"}, True),
         ({"LANG": "C", "LC_ALL": "C.UTF-8"}, False),
+        ({"LANG": "C.UTF-8", "TERM": "linux"}, True),
+        ({"LANG": "C.UTF-8", "TERM": "vt100"}, True),
+        ({"LANG": "C.UTF-8", "TERM": "vt220-w"}, True),
+        ({"LANG": "C.UTF-8", "TERM": "screen.linux"}, False),
+        ({"LANG": "C.UTF-8", "TERM": "tmux-256color"}, False),
     ],
 )
 def test_the_locale_decides_over_glyphs(environ: dict[str, str], expected: bool) -> None:
-    """Glyphs are drawn only where the user's own locale says UTF-8."""
+    """Glyphs are drawn only where the user's own locale says UTF-8, and the terminal has a font for them."""
     assert ascii_only(environ) is expected
 
 

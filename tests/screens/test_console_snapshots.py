@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 
 from fedtui.app import Console
 from fedtui.core.errors import Unusable
+from fedtui.screens.console_file import ConsoleFile
 from fedtui.screens.dialogs.ask import Ask
 from fedtui.screens.dialogs.tell import Secret, Told
 from fedtui.screens.dialogs.wait import Waiting
@@ -64,6 +65,13 @@ def seen(**fields: Any) -> FakeNode:
     return node
 
 
+def preferring(given: dict[str, Any]) -> FakeNode:
+    """A node whose operator prefers this."""
+    node = FakeNode(zoo())
+    node.preferred = given
+    return node
+
+
 def slow() -> FakeNode:
     """A node whose reads never come back in time."""
     node = FakeNode(zoo())
@@ -87,6 +95,7 @@ def everything() -> FakeNode:
 
 NO_COLOR = {"NO_COLOR": "1"}
 ASCII = {"LANG": "C"}
+BROKEN = {"text": "degraded", "sort": "url"}
 STATES = {
     "peers-several": State("Peers in every state tell it by glyph and word, the drill-mode one loudly."),
     "peers-demo": State(
@@ -101,6 +110,24 @@ STATES = {
     "peers-nothing-found": State("A filter that leaves nothing says so.", keys=("slash", *"xyz", "enter")),
     "peers-marks": State("Marks are glyphs at the edge, and counted.", keys=("space", "space", "j", "space")),
     "peers-no-color": State("Without colour, band, cursor and loud peer still stand out.", variables=NO_COLOR),
+    "peers-high-contrast": State(
+        "High contrast: bright on black, and what matters most black on bright.",
+        keys=("j", "space"),
+        options={"file": ConsoleFile(theme="high-contrast")},
+    ),
+    "peers-light": State("On a light ground no yellow and no cyan.", options={"file": ConsoleFile(theme="ansi-light")}),
+    "dialog-high-contrast": State(
+        "A dangerous dialog in high contrast.",
+        keys=("X",),
+        top=Ask,
+        options={"file": ConsoleFile(theme="high-contrast")},
+    ),
+    "views": State(
+        "`V` shows the saved views, and what each is.",
+        lambda: preferring({"view/peers/broken": BROKEN, "view/peers/night": {"columns": ["state", "url"]}}),
+        keys=("V",),
+        top=CommandPrompt,
+    ),
     "peers-ascii": State("Where the locale is not UTF-8, nothing but ASCII is drawn.", variables=ASCII),
     "band-all-tags": State(
         "Every tag at once leaves room for the name and the freshness.",

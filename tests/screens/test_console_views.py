@@ -145,7 +145,8 @@ def test_palettes_keep_to_sixteen_colours(name: str) -> None:
 
 def test_high_contrast_has_nothing_dim_and_nothing_dark_on_dark() -> None:
     """Every style is bright on black or black on bright."""
-    for style in PALETTES["high-contrast"].styles.values():
+    styles = PALETTES["high-contrast"].styles
+    for style in (styles[""] + one for one in styles.values()):
         assert not style.dim
         assert style.color is not None
         assert style.bgcolor is not None

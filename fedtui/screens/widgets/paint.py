@@ -83,7 +83,8 @@ class Painted(Widget):
         runs: list[tuple[str, Style]] = []
         x = 0
         for part in line.parts:
-            runs += (" " * (part.x - x), base), (self._text(part), base + styles[part.style])
+            style = base + styles[part.style] if part.style else base
+            runs += (" " * (part.x - x), base), (self._text(part), style)
             x = part.x + part.width
         runs.append((" " * (self.size.width - x), base))
         return Strip(_joined(runs)).adjust_cell_length(self.size.width, base)

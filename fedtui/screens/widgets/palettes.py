@@ -43,13 +43,14 @@ LIGHT: Mapping[str, Style] = {
 """Yellow and cyan are hard to read on white."""
 _ON_BLACK = Style(color="bright_white", bgcolor="black")
 HIGH_CONTRAST: Mapping[str, Style] = {
-    **dict.fromkeys(DARK, _ON_BLACK),
+    "": _ON_BLACK,
     "good": Style(color="bright_green", bgcolor="black", bold=True),
     "warn": Style(color="bright_yellow", bgcolor="black", bold=True),
     "bad": Style(color="black", bgcolor="bright_yellow", bold=True),
     "loud": Style(color="black", bgcolor="bright_yellow", bold=True, underline=True),
-    "strong": Style(color="bright_white", bgcolor="black", bold=True),
-    "head": Style(color="bright_white", bgcolor="black", bold=True, underline=True),
+    "dim": Style.null(),
+    "strong": Style(bold=True),
+    "head": Style(bold=True, underline=True),
     "cursor": Style(color="black", bgcolor="bright_white", bold=True),
     **{name: Style(color="black", bgcolor="bright_white", bold=True) for name in DARK if name.startswith("band-")},
     "tag": Style(color="black", bgcolor="bright_yellow", bold=True),
