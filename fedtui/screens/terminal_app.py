@@ -30,8 +30,8 @@ class TerminalApp(App[R], inherit_bindings=False):
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
     CSS = """
-    .-high-contrast Screen, .-high-contrast Screen * { background: ansi_black; color: ansi_bright_white; }
-    .-high-contrast Screen.-modal { background: ansi_black 0%; }
+    .-high-contrast Screen, .-high-contrast Screen * { background: #000000; color: #ffffff; }
+    .-high-contrast ModalScreen { background: #000000 0%; }
     """
 
     def __init__(self) -> None:

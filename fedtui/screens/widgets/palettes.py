@@ -41,22 +41,24 @@ LIGHT: Mapping[str, Style] = {
     "notice": Style(color="blue"),
 }
 """Yellow and cyan are hard to read on white."""
-_ON_BLACK = Style(color="bright_white", bgcolor="black")
+BLACK, WHITE, YELLOW = "#000000", "#ffffff", "#ffff00"
+_ON_BLACK = Style(color=WHITE, bgcolor=BLACK)
 HIGH_CONTRAST: Mapping[str, Style] = {
     "": _ON_BLACK,
-    "good": Style(color="bright_green", bgcolor="black", bold=True),
-    "warn": Style(color="bright_yellow", bgcolor="black", bold=True),
-    "bad": Style(color="black", bgcolor="bright_yellow", bold=True),
-    "loud": Style(color="black", bgcolor="bright_yellow", bold=True, underline=True),
+    "good": Style(color="#00ff00", bgcolor=BLACK, bold=True),
+    "warn": Style(color=YELLOW, bgcolor=BLACK, bold=True),
+    "bad": Style(color=BLACK, bgcolor=YELLOW, bold=True),
+    "loud": Style(color=BLACK, bgcolor=YELLOW, bold=True, underline=True),
     "dim": Style.null(),
     "strong": Style(bold=True),
     "head": Style(bold=True, underline=True),
-    "cursor": Style(color="black", bgcolor="bright_white", bold=True),
-    **{name: Style(color="black", bgcolor="bright_white", bold=True) for name in DARK if name.startswith("band-")},
-    "tag": Style(color="black", bgcolor="bright_yellow", bold=True),
-    "notice": Style(color="bright_cyan", bgcolor="black", bold=True),
+    "cursor": Style(color=BLACK, bgcolor=WHITE, bold=True),
+    **{name: Style(color=BLACK, bgcolor=WHITE, bold=True) for name in DARK if name.startswith("band-")},
+    "tag": Style(color=BLACK, bgcolor=YELLOW, bold=True),
+    "notice": Style(color="#00ffff", bgcolor=BLACK, bold=True),
 }
-"""Nothing dim, nothing dark on dark: bright on black, and black on bright what matters most."""
+"""Nothing dim, nothing dark on dark: bright on black, and black on bright what matters most. These colours are
+exact: what a terminal makes of its sixteen may be anything. With fewer, the nearest is taken."""
 BLUE_YELLOW: Mapping[str, Style] = {
     **DARK,
     "good": Style(color="bright_blue"),
