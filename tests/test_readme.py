@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from fedtui.core.acts.measures import QUESTIONS
 from fedtui.core.governance import measures as governance
+from fedtui.screens.commands import COMMANDS, DIALOGS, key_names
 
 ROOT = Path(__file__).parent.parent
 TEST_COMMAND = (
@@ -33,3 +35,14 @@ def test_the_readme_names_every_metric() -> None:
     told = (ROOT / "README.md").read_text()
     names = {question.name for question in (*QUESTIONS, *governance.QUESTIONS)}
     assert {name for name in names if f"`{name}" not in told} == set()
+
+
+def test_the_readmes_keys_are_the_consoles() -> None:
+    """Every key of every screen stands in the table, and none that does nothing; commands without a key are named, too."""
+    text = (ROOT / "README.md").read_text()
+    rows = re.findall(r"^\| (`.*?) \|", text.partition("| key | what it does |")[2].partition("\n\n")[0], re.MULTILINE)
+    told = {key for row in rows for key in re.findall(r"`(.+?)`", row)}
+    ours = [command for command in COMMANDS if not set(command.where) & DIALOGS]
+    keys = {key for command in ours for key in key_names(command)} - {"Up", "Down"}  # told as arrows
+    assert told == keys
+    assert [one.name for one in ours if not one.keys and f"`:{one.name}" not in text] == []
