@@ -144,7 +144,7 @@ def test_jobs_have_a_duration_a_lag_and_outcomes(node: Node, clock: ManualClock)
 
 
 def test_one_process_holds_the_lease(node: Node, clock: ManualClock) -> None:
-    """1 where this process holds it, 0 once it has run out; the epoch and the daemons either way."""
+    """1 where this process holds it, 0 once it let go and once another has it; the epoch and the daemons either way."""
     ttl = node.settings.lease_ttl
     with node.database.writing() as session:
         lease.take(session, node.holder, now=clock.now(), ttl=ttl)
@@ -152,6 +152,9 @@ def test_one_process_holds_the_lease(node: Node, clock: ManualClock) -> None:
     found = measured(node)
     assert (found["fedtui_lease_held"][()], found["fedtui_daemons"][()]) == (1, 1)
     clock.advance(seconds=60)
+    with node.database.writing() as session:
+        lease.release(session, node.holder, now=clock.now())
+    assert measured(node)["fedtui_lease_held"][()] == 0
     with node.database.writing() as session:
         lease.take(session, "another", now=clock.now(), ttl=ttl)
     later = measured(node)

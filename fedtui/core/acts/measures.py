@@ -196,8 +196,8 @@ def _events(look: Look) -> Samples:
 
 
 def _holds_lease(look: Look) -> Samples:
-    held = lease.current(look.session)
-    return {(): float(held is not None and held.holder == look.site.holder and held.expires_at > look.now)}
+    held = lease.in_force(look.session, now=look.now)
+    return {(): float(held is not None and held.holder == look.site.holder)}
 
 
 def _epoch(look: Look) -> Samples:

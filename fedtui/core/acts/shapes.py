@@ -123,7 +123,7 @@ def approval_in_full(session: Session, row: Approval, site: Site, table: ActTabl
 def manager(session: Session, site: Site, table: tuple[Job, ...]) -> Shape:
     """The SDWAN Manager, the lease, and each job's latest run."""
     now = site.clock.now()
-    held = lease.current(session)
+    held = lease.in_force(session, now=now)
     latest = jobs.latest(session)
     failing, last_error = notices.failing(session)
     last_tick = jobs.last_finished(session, MANAGER_JOB)
@@ -137,7 +137,7 @@ def manager(session: Session, site: Site, table: tuple[Job, ...]) -> Shape:
             "failing": failing,
             "last_error": last_error,
         },
-        "lease_holder": held.holder if held and held.expires_at > now else None,
+        "lease_holder": held.holder if held is not None else None,
         "daemons": [
             {
                 "id": one.id,

@@ -92,10 +92,10 @@ def glance(session: Session, site: Site, operator: str) -> Glance:
     troubled, troubled_count = listing.troubled(session, limit=MOST)
     certificates, urgent = certificate_listing.urgent(session, now, limit=MOST)
     for_me = queue.View(queue.FOR_ME, operator, now)
-    held = lease.current(session)
+    held = lease.in_force(session, now=now)
     beats = _heard(session, now)
     return Glance(
-        lease_holder=held.holder if held is not None and held.expires_at > now else None,
+        lease_holder=held.holder if held is not None else None,
         paused_by=manager_state.paused_by(session),
         late=_late(session, site, now),
         peers=listing.counts(session),

@@ -109,6 +109,12 @@ def current(session: Session) -> Lease | None:
     return session.get(Lease, NAME)
 
 
+def in_force(session: Session, *, now: datetime) -> Lease | None:
+    """The lease while somebody holds it, by the clock that it was taken by."""
+    row = current(session)
+    return row if row is not None and row.expires_at > _now(session, now) else None
+
+
 def _ensure_row(session: Session, holder: str, moment: datetime) -> None:
     if session.get(Lease, NAME) is not None:
         return

@@ -23,13 +23,13 @@ def _daemon(case: Case) -> Outcome:
     settings = case.site.settings
     with case.site.read() as session:
         alive = daemons.alive(session, now=case.now, ttl=LATE * settings.lease_ttl)
-        held = lease.current(session)
-    holds = held is not None and held.expires_at > case.now
+        held = lease.in_force(session, now=case.now)
+    holder = held.holder if held is not None else None
     evidence = (
         case.seen("daemons alive", [f"{one.id} at {one.url}" for one in alive], "daemons"),
-        case.seen("lease holder", held.holder if held is not None and holds else None, "leases"),
+        case.seen("lease holder", holder, "leases"),
     )
-    facts = {"daemons": [one.url for one in alive], "holder": held.holder if held is not None and holds else None,
+    facts = {"daemons": [one.url for one in alive], "holder": holder,
              "listening_since": alive[0].listening_since if alive else None}  # fmt: skip
     if not alive:
         return Outcome("bad", "No daemon of this node is running.", evidence, facts)
