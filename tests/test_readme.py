@@ -38,7 +38,7 @@ def test_the_readme_names_every_metric() -> None:
 
 
 def test_the_readmes_keys_are_the_consoles() -> None:
-    """Every key of every screen stands in the table, and none that does nothing; commands without a key are named, too."""
+    """Every key of every screen stands in the table, and none that does nothing; so do commands without a key."""
     text = (ROOT / "README.md").read_text()
     rows = re.findall(r"^\| (`.*?) \|", text.partition("| key | what it does |")[2].partition("\n\n")[0], re.MULTILINE)
     told = {key for row in rows for key in re.findall(r"`(.+?)`", row)}

@@ -169,3 +169,17 @@ def test_the_first_run_sets_a_node_up(tmp_path: Path, open_console: Open) -> Non
     made = {row["key"]: row["value"] for row in home.ok("settings", "list")}
     assert made["single_operator"] in ("on", True)
     assert [row["name"] for row in home.ok("operators", "list")] == ["ada"]
+
+
+def test_a_console_file_that_cannot_be_is_refused_before_anything_starts(
+    make_home: MakeHome, open_console: Open
+) -> None:
+    """A key with two meanings is told with cause and fix, and exit code 2; no screen, and no daemon."""
+    home = make_home()
+    (home.path / "console.toml").write_text('[keys]\nsuspend = "d"\n')
+    console = open_console(home.path)
+    console.await_text("suspend cannot be on the key 'd'")
+    console.await_text("it is doctor's")
+    assert console.wait() == 2
+    assert daemons_of(home.path) == []
+    assert not (home.path / "daemon.log").exists()
