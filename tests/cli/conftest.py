@@ -74,10 +74,14 @@ class Home:
         return ran.json
 
     def serve(
-        self, *words: str, stdin: int | None = subprocess.DEVNULL, program: Sequence[str] = ("-m", "fedtui")
+        self,
+        *words: str,
+        stdin: int | None = subprocess.DEVNULL,
+        program: Sequence[str] = ("-m", "fedtui"),
+        log: Path | None = None,
     ) -> subprocess.Popen[str]:
         """Start a daemon and wait until it says that it listens."""
-        log = self.path.parent / f"{self.path.name}-{len(self.logs)}.log"
+        log = log or self.path.parent / f"{self.path.name}-{len(self.logs)}.log"
         self.logs.append(log)
         with log.open("w") as errors:
             daemon = subprocess.Popen(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import apscheduler.schedulers.base
@@ -17,8 +19,9 @@ import pytest
 from fedtui.cli.guard import guarded
 from fedtui.core.errors import Unusable
 from fedtui.core.node import Node
+from fedtui.core.playbook.survey import Wanted
 from fedtui.core.runtime import database as databases
-from fedtui.core.runtime import jobs, scheduler
+from fedtui.core.runtime import jobs, scheduler, upkeep
 from fedtui.core.runtime.clock import SystemClock
 from fedtui.core.runtime.jobs import Job
 from fedtui.core.runtime.scheduler import Scheduler
@@ -85,6 +88,22 @@ def test_a_read_only_database_is_said_to_be_read_only(node: Node) -> None:
     assert "mounted for writing" in problem.fix
     with node.read() as session:
         assert jobs.latest(session) == {}
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize(("flags", "free", "said"), [(os.ST_RDONLY, 9999, "read-only"), (0, 3, "is full")])
+def test_the_doctor_knows_a_disk_that_takes_nothing(
+    node: Node, monkeypatch: pytest.MonkeyPatch, flags: int, free: int, said: str
+) -> None:
+    """A daemon that cannot write that it lives: the doctor says why, and what to do first is the disk, not a daemon;
+    `db check` says it too."""
+    assert upkeep.check(node.database) == []
+    monkeypatch.setattr(upkeep.os, "statvfs", lambda _path: SimpleNamespace(f_flag=flags, f_bavail=free, f_frsize=4096))
+    [finding] = node.diagnose(Wanted()).findings
+    assert finding.cause.code == "worker_not_running"
+    assert said in finding.sense.because
+    assert [fix.command for fix in finding.sense.fixes] == ["df -h", "fedtui serve"]
+    assert [said in one for one in upkeep.check(node.database)] == [True]
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE])

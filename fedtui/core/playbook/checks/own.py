@@ -12,7 +12,7 @@ from fedtui.core.peering import client, heartbeats
 from fedtui.core.peering.client import Connection
 from fedtui.core.playbook.checks.limits import FAR_LIMIT, LATE
 from fedtui.core.playbook.model import Case, Check, Outcome
-from fedtui.core.runtime import daemons, jobs, lease
+from fedtui.core.runtime import daemons, jobs, lease, upkeep
 from fedtui.core.trust import certificates
 
 SWEEP_PATH = "/api/v1/system/worker_api/federation/heartbeat_sweep"
@@ -25,11 +25,13 @@ def _daemon(case: Case) -> Outcome:
         alive = daemons.alive(session, now=case.now, ttl=LATE * settings.lease_ttl)
         held = lease.in_force(session, now=case.now)
     holder = held.holder if held is not None else None
+    disk = upkeep.disk_trouble(case.site.database)
     evidence = (
         case.seen("daemons alive", [f"{one.id} at {one.url}" for one in alive], "daemons"),
         case.seen("lease holder", holder, "leases"),
+        *([case.seen("disk", disk, "statvfs")] if disk else []),
     )
-    facts = {"daemons": [one.url for one in alive], "holder": holder,
+    facts = {"daemons": [one.url for one in alive], "holder": holder, "disk": disk,
              "listening_since": alive[0].listening_since if alive else None}  # fmt: skip
     if not alive:
         return Outcome("bad", "No daemon of this node is running.", evidence, facts)
