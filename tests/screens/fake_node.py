@@ -111,7 +111,7 @@ class FakeNode:
         what = action.rpartition("_")[2]
         if what in ("propose", "accept", "revoke"):
             return Pending(Approval(id="01950000-0000-7000-9000-00000000000a", expires_at=NOW + timedelta(hours=4)))
-        if what in ("suspend", "resume"):
+        if what in ("suspend", "resume") and "peer" in params:
             self.change(params["peer"], status={"suspend": "suspended", "resume": "accepted"}[what])
         if what == "token" and not params.get("cancel"):
             return Done({"acceptance_token": "ft1token", "invite": INVITE, "expires_at": NOW + timedelta(hours=1)})
