@@ -24,6 +24,7 @@ from fedtui.core.peering.peers import MAY_HEARTBEAT, SUPPORTED_CONTRACTS, Peer
 from fedtui.core.record.events import KINDS, Event, context, emit
 from fedtui.core.runtime import daemons
 from fedtui.core.runtime.actor import Actor
+from fedtui.core.runtime.batch import GroupCommit
 from fedtui.core.runtime.correlation import carried
 from fedtui.core.runtime.durations import show
 from fedtui.core.runtime.types import new_id
@@ -344,7 +345,9 @@ def send_to(site: Site, wanted: Sequence[str], *, partial_mtls: str, within: tim
         if time.monotonic() >= until or site.stopping.is_set():
             return "postponed"
         try:
-            return "sent" if send(site, peer_id, partial_mtls=partial_mtls) is None else "failed"
+            attempt = _attempt(site, peer_id, partial_mtls)
+            written.submit(lambda unit: _record_outbound(unit, peer_id, attempt)).result()
+            return "sent" if attempt.error is None else "failed"
         except Exception:
             # A bug met with one peer must not cost the others their heartbeat.
             log.exception("[FederationHeartbeatJob] the heartbeat to %s failed unexpectedly", peer_id)
@@ -354,9 +357,14 @@ def send_to(site: Site, wanted: Sequence[str], *, partial_mtls: str, within: tim
     if not wanted:
         return tally
     workers = min(site.settings.outbound_concurrency, len(wanted))
-    with ThreadPoolExecutor(workers, thread_name_prefix="heartbeat") as pool:
-        for done in as_completed([pool.submit(carried(one), peer_id) for peer_id in wanted]):
-            tally[done.result()] += 1
+    # One writer for all of them: a transaction each would have hundreds of threads wait for the one place to write.
+    written: GroupCommit[None] = GroupCommit(lambda: site.unit(JOB_ACTOR))
+    try:
+        with ThreadPoolExecutor(workers, thread_name_prefix="heartbeat") as pool:
+            for done in as_completed([pool.submit(carried(one), peer_id) for peer_id in wanted]):
+                tally[done.result()] += 1
+    finally:
+        written.close()
     return tally
 
 
