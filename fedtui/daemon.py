@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from fedtui.api.federation import FederationApi, health
 from fedtui.api.listener import Listener, bind
 from fedtui.core.acts import jobs
+from fedtui.core.errors import Unusable
 from fedtui.core.node import Node
 from fedtui.core.runtime import urls
 from fedtui.core.runtime.actor import Actor
@@ -94,7 +95,11 @@ async def _run(
     watch.cancel()
     await api.stop()
     await health_listener.stop(grace=1)
-    await asyncio.to_thread(node.stop_schedule, scheduler)
+    try:
+        await asyncio.to_thread(node.stop_schedule, scheduler)
+    except Unusable as error:
+        # What cannot be written now (the disk is full) ends with the lease's time.
+        tell(log, "[Daemon] that this daemon stops could not be recorded", error)
     return 0
 
 
