@@ -47,8 +47,8 @@ def operators_add(
 @operators_app.command("remove")
 def operators_remove(name: str, reason: Reason = None, wait: Wait = False) -> None:
     """Remove an operator; never the last who can approve."""
-    narrate(f"Their SSH keys, if they have any, stay until: fedtui operators authorize {name} --remove")
     ask("system.operator_remove", {"name": name}, reason=reason, wait=wait)
+    narrate(f"Their SSH keys, if they have any, stay until: fedtui operators authorize {name} --remove")
 
 
 @operators_app.command("authorize")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -216,7 +217,7 @@ def test_peers_error(snap_compare: Compare, size: str) -> None:
     assert snap_compare(app, terminal_size=SIZES[size], run_before=settled)
 
 
-def test_dialog_waiting(snap_compare: Compare) -> None:
+def test_dialog_waiting(snap_compare: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work that takes its time says what it is, how far, and how to leave it."""
     node = FakeNode([peer(1), peer(2)])
     app = console(node)
@@ -226,10 +227,9 @@ def test_dialog_waiting(snap_compare: Compare) -> None:
         await settled(pilot)
         await pilot.press("space", "space", "S", *"why", "tab", "tab")
         await until(pilot, lambda: isinstance(app.screen, Ask) and app.screen.ready)
-        node.delay = 1.5
+        monkeypatch.setattr("fedtui.screens.dialogs.wait.time", SimpleNamespace(monotonic=lambda: 1000.0))
+        node.delay = 3
         await pilot.press("y")
         await until(pilot, lambda: isinstance(app.screen, Waiting) and app.screen.ready)
-        app.screen._began += 1000  # type: ignore[attr-defined]
-        app.screen.show()  # type: ignore[attr-defined]
 
     assert snap_compare(app, terminal_size=(80, 24), run_before=go)
