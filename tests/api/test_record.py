@@ -163,6 +163,7 @@ def watching(node: Node) -> Iterator[list[str]]:
             event.remove(engine, name, hook)
 
 
+@pytest.mark.sqlite
 def test_a_silent_change_would_be_noticed(served: Served) -> None:
     """The watch of the next test works: a change of state without an event is caught."""
     with watching(served.node) as silent:
@@ -174,6 +175,7 @@ def test_a_silent_change_would_be_noticed(served: Served) -> None:
     assert silent == ["inventory"]
 
 
+@pytest.mark.sqlite
 def test_everything_that_changes_state_emits(serve: Serve, clock: ManualClock) -> None:
     """Through a whole life of a federation, on both sides, no transaction changes state without an event in it."""
     a, b = serve("alpha"), serve("beta")
@@ -200,6 +202,7 @@ def test_everything_that_changes_state_emits(serve: Serve, clock: ManualClock) -
     assert silent_b == []
 
 
+@pytest.mark.sqlite
 def test_every_act_and_what_is_done_beside_the_gate_emits(federated: Federated, clock: ManualClock) -> None:
     """What the other acts change, and what operators write without the gate: nothing of it is silent."""
     node, peer = federated.a.node, federated.at_a

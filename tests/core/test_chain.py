@@ -164,6 +164,7 @@ def watched(world: World, grant_id: str) -> tuple[Judgement, list[tuple[str, Any
         event.remove(engine, "before_cursor_execute", seen)
 
 
+@pytest.mark.sqlite
 def test_what_a_decision_asks_of_the_database_does_not_grow(world: World) -> None:
     """However many grants there are, as many questions, and an index answers each of them."""
     grant_id = world.grant(networks=[NETWORK], cidrs=["10.0.0.0/8"])
