@@ -107,3 +107,24 @@ def test_json_logs_are_json(make_home: MakeHome) -> None:
     daemon.wait(timeout=15)
     lines = [json.loads(line) for line in home.logs[0].read_text().splitlines()]
     assert all({"at", "level", "logger", "message"} <= set(line) for line in lines)
+
+
+def test_a_lowered_policy_comes_back_though_the_process_was_killed(make_home: MakeHome) -> None:
+    """kill -9 of the daemon while a policy is lowered: the clock ends it with no process at all, and the next daemon
+    announces that end, once."""
+    home = make_home(manager_interval="1s")
+    daemon = home.serve()
+    action = "system.federation_peer_propose"
+    home.ok("policies", "lower", action, "--to", "notify_and_proceed", "--for", "15s", "--reason", "test")
+
+    def in_force() -> str:
+        [row] = [one for one in home.ok("policies", "list") if one["action"] == action]
+        return str(row["policy"])
+
+    assert in_force() == "notify_and_proceed"
+    daemon.kill()
+    daemon.wait()
+    until(lambda: in_force() == "require_approval", "the clock ends it")
+    home.serve()
+    until(lambda: home.ok("events", "--kind", "system.policy.restored"), "its end is announced")
+    assert len(home.ok("events", "--kind", "system.policy.restored")) == 1
