@@ -2,21 +2,47 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import signal
 import sys
+from collections.abc import Callable
+
+OBJECTS_BEFORE_A_LOOK = 10_000
+"""How many more objects there may be before Python looks through the youngest for garbage."""
 
 
 def main() -> None:
     """Run the command line, or without any words the console, and exit with its code."""
     os.umask(0o077)  # whatever this program makes is its account's alone
+    gc.set_threshold(OBJECTS_BEFORE_A_LOOK)  # half of what it makes first are its imports, which stay
+    if sys.argv[1:2] == ["serve"]:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what it would have reloaded is only now being loaded
+    told_of_interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if told_of_interrupts:
+        # While there is nobody yet to catch it, and when there is no longer, Ctrl-C just ends us.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    work = _prepared()
+    if told_of_interrupts:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    code = work()
+    if told_of_interrupts:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.exit(code)
+
+
+def _prepared() -> Callable[[], int]:
+    from fedtui.cli import streams
+
+    streams.make_usable()
     if sys.argv[1:]:
         from fedtui.cli.program import run
 
-        sys.exit(run(sys.argv[1:]))
+        return lambda: run(sys.argv[1:])
     from fedtui.cli.console import open_console
     from fedtui.cli.guard import guarded
 
-    sys.exit(guarded(open_console))
+    return lambda: guarded(open_console)
 
 
 if __name__ == "__main__":

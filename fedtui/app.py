@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -12,9 +13,11 @@ from typing import ClassVar, NamedTuple
 
 from textual.binding import BindingType
 from textual.screen import Screen
+from textual.worker import Worker, WorkerState
 
 from fedtui.screens.commands import ALWAYS, REBOUND, bindings
 from fedtui.screens.console_file import ConsoleFile
+from fedtui.screens.dialogs.tell import Told
 from fedtui.screens.frame import Frame, Go, Wear
 from fedtui.screens.handle import Shared, utc_now
 from fedtui.screens.help import HelpScreen
@@ -22,11 +25,12 @@ from fedtui.screens.home import HomeScreen
 from fedtui.screens.node_handle import NodeHandle
 from fedtui.screens.terminal import Leaving, over_ssh
 from fedtui.screens.terminal_app import TerminalApp
+from fedtui.screens.trouble import UNDONE, trouble
 from fedtui.screens.views import THEME
+from fedtui.screens.way import Way
 from fedtui.screens.widgets.clean import clean
 from fedtui.screens.widgets.palettes import FIRST, PALETTES
 
-MOST_REMEMBERED = 10
 WRONG_USAGE = 2
 LEFT = "You are no longer an operator of this node."
 
@@ -98,7 +102,7 @@ class Console(TerminalApp[None], inherit_bindings=False):
         self._open_node = open_node
         self._opening = False
         self._first_place = place
-        self._been = [self.DEFAULT_MODE]
+        self._way = Way(self.DEFAULT_MODE)
 
     def on_mount(self) -> None:
         """Paint first, open then."""
@@ -120,12 +124,18 @@ class Console(TerminalApp[None], inherit_bindings=False):
             place, self._first_place = self._first_place, ""
             await self._go(place)
 
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """What was begun by a key and failed is told, also where nobody thought of its failing."""
+        if event.state is WorkerState.ERROR and isinstance(event.worker.error, Exception):
+            self.push_screen(Told(trouble(event.worker.error, what=UNDONE)))
+
     def on_wear(self, message: Wear) -> None:
         """Take another theme."""
         self.wear(message.theme)
 
     async def on_go(self, message: Go) -> None:
-        """Go to a place, or to the one before (`-`); remember where a step out led (`..`)."""
+        """Go to a place, to the one before (`-`), or to where a wizard was begun (`<`); remember where a step out
+        led (`..`)."""
         place = message.place
         if place == "help":
             await self.push_screen(HelpScreen(self.shared, self.screen))
@@ -133,10 +143,11 @@ class Console(TerminalApp[None], inherit_bindings=False):
             self._begin_to_open()
         elif place == "..":
             self._arrived()
-        elif place == "-":
-            if len(self._been) > 1:
-                await self._go(self._been[-2])
+        elif place in ("-", "<"):
+            if back := self._way.before() if place == "-" else self._way.begun:
+                await self._go(back)
         else:
+            self._way.going(place)
             await self._go(place)
 
     async def _go(self, place: str) -> None:
@@ -155,9 +166,7 @@ class Console(TerminalApp[None], inherit_bindings=False):
 
     def _arrived(self) -> None:
         """Remember the place, for the way back to it."""
-        place = self.screen.place if isinstance(self.screen, Frame) else ""
-        if place and self._been[-1:] != [place]:
-            self._been = [*self._been[1 - MOST_REMEMBERED :], place]
+        self._way.arrived(self.screen.place if isinstance(self.screen, Frame) else "")
 
 
 def run_console(
@@ -182,7 +191,13 @@ def run_console(
     if not (sys.__stdin__ and sys.__stdin__.isatty() and sys.__stderr__ and sys.__stderr__.isatty()):
         sys.stderr.write("The console needs a terminal for its input and output.\n")
         return WRONG_USAGE
-    app = Console(open_node, mode, notice, read_only=read_only, restricted=restricted, place=place, file=file)
+
+    def open_to_stay() -> NodeHandle:
+        node = open_node()
+        gc.freeze()  # what is here by now stays: no key is to wait until it was looked through for garbage
+        return node
+
+    app = Console(open_to_stay, mode, notice, read_only=read_only, restricted=restricted, place=place, file=file)
     try:
         with Leaving(app):
             app.run(mouse=not over_ssh(os.environ) if mouse is None else mouse)

@@ -70,16 +70,19 @@ class ChildDaemon:
         descriptor = self._open_log()
         try:
             self._log_from = os.fstat(descriptor).st_size
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "fedtui", "serve", "--until-eof"],
-                env=self.environment(),
-                stdin=subprocess.PIPE,
-                stdout=descriptor,
-                stderr=descriptor,
-                start_new_session=True,
-            )
+            self._process = self._launched(descriptor)
         finally:
             os.close(descriptor)
+
+    def _launched(self, log: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "fedtui", "serve", "--until-eof"],
+            env=self.environment(),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
 
     def stop(self) -> None:
         """Ask it to drain, wait, then insist. Does nothing if it was not started."""

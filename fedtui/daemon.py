@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -12,6 +13,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from fedtui.api.federation import FederationApi, health
 from fedtui.api.listener import Listener, bind
@@ -22,6 +24,9 @@ from fedtui.core.runtime import urls
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.complaint import tell
 from fedtui.core.trust import certificates, signing, tls
+
+if TYPE_CHECKING:
+    from fedtui.core.runtime.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
 THREADS = 32
@@ -87,20 +92,27 @@ async def _run(
     url = f"https://{_shown(main)}"
     scheduler = await asyncio.to_thread(node.start_schedule, url=url, operations_url=f"http://{_shown(operations)}")
     watch = asyncio.create_task(_watch_certificate(node, api, certificate_id, reload))
-    announce(url)
-    log.info("[Daemon] %s listens on %s, operations on http://%s", node.name, url, _shown(operations))
-    await stop.wait()
-    log.info("[Daemon] stopping")
-    node.stopping.set()
-    watch.cancel()
-    await api.stop()
-    await health_listener.stop(grace=1)
+    gc.freeze()  # what is here by now stays, and is not to be looked through for garbage while somebody waits
+    try:
+        announce(url)
+        log.info("[Daemon] %s listens on %s, operations on http://%s", node.name, url, _shown(operations))
+        await stop.wait()
+        log.info("[Daemon] stopping")
+    finally:
+        node.stopping.set()
+        watch.cancel()
+        await api.stop()
+        await health_listener.stop(grace=1)
+        await _end_schedule(node, scheduler)
+    return 0
+
+
+async def _end_schedule(node: Node, scheduler: Scheduler) -> None:
     try:
         await asyncio.to_thread(node.stop_schedule, scheduler)
     except Unusable as error:
         # What cannot be written now (the disk is full) ends with the lease's time.
         tell(log, "[Daemon] that this daemon stops could not be recorded", error)
-    return 0
 
 
 def server_context(node: Node) -> tuple[str, ssl.SSLContext]:

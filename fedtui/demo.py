@@ -9,27 +9,32 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 from fedtui.core.errors import Refused, WrongUsage
 from fedtui.core.faults.catalogue import BY_NAME, FAULTS
 from fedtui.core.faults.model import Fault
-from fedtui.core.node import open_node
+from fedtui.core.opening import open_node
 from fedtui.core.runtime import home as homes
-from fedtui.practice.nodes import CLOCKS, NAMES, PROPOSER, DemoNode, Federation, await_active, build, plan
+from fedtui.practice.nodes import CLOCKS, NAMES, PROPOSER, DemoNode, Federation, await_active, build, end_all, plan
+from fedtui.practice.people import People
 from fedtui.practice.range import staged
 
 PREFIX = "fedtui-demo-"
 MARKER = "demo.json"
 CALM_SECONDS = 12
 OUTAGE_SECONDS = 16
+ENVIRONMENT = "env"
+"""A file beside the homes: read by a shell (`. FILE`), its commands are about the first node, as its operator."""
 
 
 def run(*, nodes: int, keep: Path | None, headless: bool, exit_when_active: bool, fault: str | None = None) -> int:
@@ -41,11 +46,14 @@ def run(*, nodes: int, keep: Path | None, headless: bool, exit_when_active: bool
             fix="Give --nodes 2.",
         )
     practised = _fault(fault) if fault is not None else None
+    people = None
     started = time.monotonic()
     with ExitStack() as stack:
         _leave_on_signals(stack)
         directory = _directory(stack, keep)
         federation = Federation(plan(directory, nodes))
+        if keep is None:
+            stack.callback(end_all, federation)
         for member in federation.nodes:
             stack.callback(member.daemon.stop)
         build(federation, _say)
@@ -54,16 +62,22 @@ def run(*, nodes: int, keep: Path | None, headless: bool, exit_when_active: bool
         _say(f"All peerings are active on both sides, {seconds} s after the start.")
         if practised is not None:
             _say(f"Staging a fault: {practised.told}")
-            words = stack.enter_context(staged(federation, practised, _say))
-            home = federation.nodes[0].home
-            _say(f"It is staged. Find it with: FEDTUI_HOME={home} FEDTUI_OPERATOR={PROPOSER} fedtui doctor {words}")
+            stand, look = stack.enter_context(staged(federation, practised, _say))
+            words = " ".join([practised.symptom or "", *(f"--{name} {value}" for name, value in look.items())]).strip()
+            environment = _environment(directory, federation.nodes[0])
+            _say(f"It is staged. Find it in another terminal with: . {environment}; fedtui doctor --guided {words}")
+            if not exit_when_active:
+                said: tuple[Callable[[str], object], str] = (_say, "Ctrl-C") if headless else (str, "q")
+                people = People(stand, practised, look, environment, *said)
+                stack.callback(people.end)
+                people.start()
         if exit_when_active:
             print(json.dumps({"nodes": federation.statuses(), "seconds": seconds}))  # noqa: T201 - the contract
             return 0
         if headless:
             _say("Running until Ctrl-C. Look in with: FEDTUI_HOME=" + str(federation.nodes[0].home) + " fedtui")
             signal.pause()
-        return _console(federation, keep, practised)
+        return _console(federation, keep, people)
 
 
 def _fault(name: str) -> Fault:
@@ -82,16 +96,27 @@ def faults() -> list[dict[str, object]]:
     return [{"name": one.name, "told": one.told} for one in FAULTS]
 
 
-def _console(federation: Federation, keep: Path | None, fault: Fault | None) -> int:
+def _environment(directory: Path, member: DemoNode) -> Path:
+    """Make the file that a shell reads to be at a node. What is set there about another node is taken away."""
+    lines = ("for name in $(env | sed -n 's/^\\(FEDTUI_[A-Z_]*\\)=.*/\\1/p'); do unset $name; done",
+             f"export FEDTUI_HOME={shlex.quote(str(member.home))}", f"export FEDTUI_OPERATOR={PROPOSER}")  # fmt: skip
+    homes.write_private(directory / ENVIRONMENT, "\n".join([*lines, ""]).encode())
+    return directory / ENVIRONMENT
+
+
+def _console(federation: Federation, keep: Path | None, people: People | None) -> int:
     from fedtui.app import run_console
 
     first = federation.nodes[0]
     weather = Weather(federation.nodes[-1])
-    notice = weather.notice if fault is None else lambda: "Practice: something is wrong here. Find it: :doctor"
-    if fault is None:
+    if people is None:
         weather.start()
     try:
-        return run_console(lambda: open_node(first.settings(PROPOSER)), mode="DEMO", notice=notice)
+        return run_console(
+            lambda: open_node(first.settings(PROPOSER)),
+            mode="DEMO",
+            notice=weather.notice if people is None else people.notice,
+        )
     finally:
         weather.end()
         if keep is not None:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 from uuid import uuid4
 
 import psycopg
@@ -65,12 +65,18 @@ class Server:
             )
         return self.url_of(name)
 
-    def empty_database(self) -> str:
-        """The URL of a new database with nothing in it."""
+    def empty_database(self, made: LiteralString = "") -> str:
+        """The URL of a new database with nothing in it, made as the words say."""
         name = f"fedtui_{uuid4().hex}"
         with self._admin() as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            connection.execute(sql.SQL("CREATE DATABASE {} " + made).format(sql.Identifier(name)))
         return self.url_of(name)
+
+    def run_in(self, url: str, statement: LiteralString) -> None:
+        """A statement in one of its databases, whose name takes the place of `{}`."""
+        name = make_url(url).database or ""
+        with self._admin(name) as connection:
+            connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
 
     def drop(self, url: str) -> None:
         """Forget a database, whoever is still connected to it."""
@@ -128,11 +134,11 @@ class Server:
             return False
 
     @contextmanager
-    def _admin(self) -> Iterator[psycopg.Connection[Any]]:
+    def _admin(self, name: str = "") -> Iterator[psycopg.Connection[Any]]:
         url = make_url(self.url)
         words = {"host": url.query.get("host") or url.host, "port": url.port, "user": url.username}
         with psycopg.connect(
-            **words, password=url.password, dbname=url.database, autocommit=True, connect_timeout=10
+            **words, password=url.password, dbname=name or url.database, autocommit=True, connect_timeout=10
         ) as connection:
             yield connection
 

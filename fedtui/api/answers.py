@@ -102,11 +102,13 @@ class Diagnosis(Answer):
 
     now: datetime
     status: PeerStatus
+    unchanged_since: datetime
     contract_version_agreed: int | None
     signed_at: datetime | None
     last_handshake_at: datetime | None
     last_heartbeat_at: datetime | None
     stale_after_seconds: float
+    heartbeat_interval_seconds: float
     last_outbound_at: datetime | None
     last_outbound_code: str | None
     clock_skew_seconds: float | None

@@ -25,9 +25,9 @@ from fedtui.core.access.chain import RESOURCES, Asked, Judgement
 from fedtui.core.acts import admitting, serving
 from fedtui.core.acts.admitting import Refusal
 from fedtui.core.acts.serving import Answer, Turned
-from fedtui.core.control import quarantine
 from fedtui.core.node import Node
 from fedtui.core.runtime.batch import GroupCommit
+from fedtui.core.runtime.complaint import tell
 from fedtui.core.runtime.limits import address_key
 from fedtui.core.runtime.repeats import Repeats
 from fedtui.core.runtime.unit import Unit
@@ -89,7 +89,6 @@ class Gatekeeper:
 
         Raises `Denied` while the node is in quarantine.
         """
-        quarantine.turn_away(session)
         direct = Caller(source_ip=request.remote, network_id=self._network)
         if (shown := presented_by(request)) is not None:
             direct = replace(direct, **shown._asdict())
@@ -179,9 +178,9 @@ class Gatekeeper:
     async def _write_new(self, what: object, write: Callable[[Unit], str]) -> str | None:
         try:
             id: str = await asyncio.wrap_future(self._inbox.submit(write))
-        except Exception:
+        except Exception as error:
             # The call is answered all the same; that its record is missing stands in the log.
-            log.exception("[FederationApi] a decision could not be recorded")
+            tell(log, "[FederationApi] a decision could not be recorded", error)
             return None
         self._recorder.kept(what, id)
         return id
@@ -206,11 +205,9 @@ class Gatekeeper:
 
         try:
             await asyncio.wrap_future(self._inbox.submit(write))
-        except Exception:
-            log.exception(
-                "[FederationApi] %d uses and %d refusals could not be counted",
-                sum(counts.values()), sum(refusals.values()) + beyond,
-            )  # fmt: skip
+        except Exception as error:
+            uses, refused = sum(counts.values()), sum(refusals.values()) + beyond
+            tell(log, f"[FederationApi] {uses} uses and {refused} refusals could not be counted", error)
 
 
 def presented_by(request: web.Request) -> Described | None:

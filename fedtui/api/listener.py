@@ -8,6 +8,7 @@ by one assignment.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import ssl
@@ -226,10 +227,12 @@ def bind(host: str, port: int) -> socket.socket:
         bound.listen(BACKLOG)
     except OSError as error:
         bound.close()
+        taken = error.errno == errno.EADDRINUSE
+        look = "See what uses it (ss -ltnp)" if taken else "See which addresses this machine has (ip address)"
         raise Unusable(
-            f"{host}:{port} cannot be listened on.",
+            f"{host[:80]}:{port} cannot be listened on.",
             cause=str(error),
-            fix="See what uses it (ss -ltnp), or give another with --listen HOST:PORT.",
+            fix=f"{look}, or give another with --listen HOST:PORT.",
             code="port_unavailable",
         ) from error
     return bound

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from fedtui.cli.console import load_settings
-from fedtui.cli.guard import nobody_reads
 from fedtui.cli.output import MODE, fields, narrate, show, show_problem, text
 from fedtui.core.errors import Problem, Refused, WrongUsage
 
@@ -86,11 +85,7 @@ def _with_common_options(function: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any, common_json: bool = False, common_operator: str | None = None, **options: Any) -> Any:
         MODE.json = MODE.json or common_json
         MODE.operator = common_operator or MODE.operator
-        try:
-            return function(*args, **options)
-        except BrokenPipeError as error:  # here, before the parser makes a failure of it
-            nobody_reads()
-            raise typer.Exit from error
+        return function(*args, **options)
 
     signature = inspect.signature(function, eval_str=True)
     parameters = [*signature.parameters.values(), *COMMON]
@@ -102,7 +97,7 @@ def _with_common_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @contextmanager
 def opened(**options: Any) -> Iterator[Node]:
     """The node of this home, closed again at the end."""
-    from fedtui.core.node import open_node
+    from fedtui.core.opening import open_node
 
     node = open_node(load_settings(**options))
     try:
@@ -146,12 +141,20 @@ def piped(value: str, *, limit: int = PIPE_LIMIT) -> str:
     if value != "-":
         return value
     # All of it: an invite that a mail client broke into lines is still one.
-    given = sys.stdin.read(limit).strip()
+    try:
+        given = sys.stdin.read(limit).strip()
+    except (UnicodeDecodeError, OSError) as error:
+        raise WrongUsage(
+            "What is on standard input cannot be read.",
+            cause=str(error),
+            fix="Pipe text in, in this terminal's encoding (UTF-8 in most).",
+            code="stdin_unreadable",
+        ) from error
     if not given:
         raise WrongUsage(
             "Nothing came on standard input.",
             cause="The option's value was -, which reads it from there.",
-            fix="Pipe it in, for example: cat invite.txt | fedtui peers accept --invite -",
+            fix="Pipe it in, for example: fedtui doctor --text - < the-error.txt",
             code="stdin_empty",
         )
     return given

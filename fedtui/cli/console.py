@@ -38,7 +38,7 @@ def load_settings(**options: Any) -> Settings:
 
 def init_here(settings: Settings, **options: Any) -> dict[str, str]:
     """Set the node up; the contract's object."""
-    from fedtui.core.node import init_node
+    from fedtui.core.opening import init_node
     from fedtui.core.trust import certificates
 
     node = init_node(settings, **options)
@@ -78,10 +78,10 @@ def open_console(*, read_only: bool = False, place: str = "", restricted: bool =
             fix="Have the line written anew: fedtui operators authorize NAME --key FILE",
             code="operator_missing",
         )
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         raise WrongUsage(
             "The console needs a terminal.",
-            cause="Standard input or output is not one.",
+            cause="Standard input, output or error is not one.",
             fix="Run it in a terminal, or use a command: fedtui --help",
             code="no_terminal",
         )
@@ -106,8 +106,7 @@ def _forget_environment() -> None:
 
 def _first_run(settings: Settings) -> int | None:
     """Offer the demo and setting up. The exit code, or None when there is a node now and the console is wanted."""
-    import getpass
-
+    from fedtui.core.node import acting_operator
     from fedtui.screens import first_run
 
     def set_up(wanted: first_run.Wanted) -> dict[str, str]:
@@ -121,7 +120,7 @@ def _first_run(settings: Settings) -> int | None:
 
     here = first_run.Place(
         home=settings.home,
-        operator=settings.operator or getpass.getuser(),
+        operator=acting_operator(settings),
         host=socket.gethostname(),
         listen=settings.listen if "listen" in settings.origins else "",
     )
@@ -136,6 +135,7 @@ def _first_run(settings: Settings) -> int | None:
 def _console(settings: Settings, *, read_only: bool, place: str, restricted: bool) -> int:
     """The console, with a daemon as its child while no other runs; a read-only console starts none."""
     from fedtui.app import run_console
+    from fedtui.core.faults.model import MARKER
     from fedtui.screens import console_file
 
     file = console_file.load(settings.home)
@@ -144,7 +144,7 @@ def _console(settings: Settings, *, read_only: bool, place: str, restricted: boo
     def open_here() -> Node:
         # Beside the console, after its first paint: all that is slow to import or to do.
         from fedtui.child import ChildDaemon, Standby
-        from fedtui.core.node import open_node
+        from fedtui.core.opening import open_node
 
         node = open_node(settings)
         if restricted:
@@ -159,6 +159,7 @@ def _console(settings: Settings, *, read_only: bool, place: str, restricted: boo
         return run_console(
             open_here,
             file=file,
+            mode="DEMO" if (settings.home / MARKER).is_file() else "",
             notice=lambda: standby[0].notice() if standby else "",
             read_only=read_only,
             restricted=restricted,

@@ -56,7 +56,7 @@ def db_backup(file: Path) -> None:
 @db_app.command("restore")
 def db_restore(file: Path, reason: Why) -> None:
     """Put a backup in the database's place. The node then stands in quarantine until that is ended (db confirm)."""
-    from fedtui.core.node import restore_node
+    from fedtui.core.opening import restore_node
 
     restored = restore_node(load_settings(), file, reason=reason)
     show(restored, lambda: fields(_flat(restored)))
@@ -84,8 +84,8 @@ def db_quarantine(
 def _flat(found: Mapping[str, Any]) -> dict[str, Any]:
     """The quarantine for people: what there is to go through on one line."""
     counts = found.get("to_go_through", {})
-    said = ", ".join(f"{count} {what}" for what, count in counts.items())
-    return {key: f"{said}: any may have been revoked since" if key == "to_go_through" else value
+    said = ", ".join(f"{what}: {count}" for what, count in counts.items())
+    return {key: f"{said}; any may have been revoked since" if key == "to_go_through" else value
             for key, value in found.items()}  # fmt: skip
 
 
@@ -105,7 +105,13 @@ def db_check() -> None:
 
     try:
         with opened() as node:
-            found = upkeep.check(node.database)
+            found, disk = upkeep.check(node.database), upkeep.disk_trouble(node.database)
+        if disk is not None and found == [disk]:
+            raise CheckFailed(
+                "The database is whole, and cannot be written.",
+                cause=disk,
+                fix="Make room, or mount it for writing (df -h, findmnt -T DIR, dmesg): nothing has to be restored.",
+            )
     except Problem as problem:
         if problem.code not in DAMAGE:
             raise

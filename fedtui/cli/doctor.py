@@ -13,7 +13,7 @@ from fedtui.cli.output import MODE, narrate, show
 from fedtui.core.errors import WrongUsage
 
 if TYPE_CHECKING:
-    from fedtui.core.playbook.engine import Seen
+    from fedtui.core.playbook.running import Seen
     from fedtui.core.playbook.survey import Wanted
 
 FOUND = 1
@@ -43,6 +43,7 @@ def doctor(
     ] = False,
     incident: Annotated[str | None, typer.Option(help="With --guided: go on with this incident.")] = None,
     fail_on: Annotated[str, typer.Option(help="Exit 1 from this severity on: low, medium, high, critical.")] = "low",
+    quiet: Annotated[bool, typer.Option("--quiet", help="For cron: print nothing at all unless it exits 1.")] = False,
 ) -> None:
     """Run the playbook's checks, name the causes, and say what helps. Exit 1 if something is wrong."""
     from fedtui.core.control import operators
@@ -64,9 +65,10 @@ def doctor(
     with opened() as node:
         with node.read() as session:
             operators.require(session, node.operator)
-        found = engine.diagnose(node, node.acts, wanted, (lambda _seen: None) if MODE.json else _tell)
+        found = engine.diagnose(node, node.acts, wanted, (lambda _seen: None) if MODE.json or quiet else _tell)
     shape = engine.shape(found, fail_on=fail_on)
-    show(shape, lambda: _in_words(shape))
+    if not (quiet and shape["ok"]):
+        show(shape, lambda: _in_words(shape))
     if not shape["ok"]:
         raise typer.Exit(FOUND)
 
@@ -105,24 +107,30 @@ def _tell(seen: Seen) -> None:
 
 
 def _in_words(shape: dict[str, Any]) -> str:
-    lines = []
-    for one in shape["findings"]:
-        lines += ["", f"{one['severity'].upper()}  {one['cause']}  ({one['subject']})", f"  {one['explanation']}"]
-        for number, fix in enumerate([one["fix"], *one["other_fixes"]] if one["fix"] else []):
-            where = " (on the other side)" if fix["where"] == "there" else ""
-            waits = " (needs approval)" if fix["needs_approval"] else ""
-            command = f": {fix['command']}" if fix["command"] else ""
-            word = "fix" if number == 0 else "then" if one["fixes_together"] else "or"
-            lines.append(f"  {word:<4}: {fix['title']}{where}{waits}{command}")
-        if one["undecided"]:
-            lines.append(f"  it cannot be told from here; it could be any of: {', '.join(one['undecided'])}")
-        lines += [f"  it could also be: {one['could_be']}", f"  see {one['hint_url']}"]
+    lines = [line for one in shape["findings"] for line in _finding(one)]
     if shape["failed_beside"]:
-        lines += ["", "No cause of this symptom was found, and not all is well:"]
+        lines += ["", "No cause of it was found, and not all is well:"]
         lines += [f"  {one['subject']}: {one['said']}" for one in shape["failed_beside"]]
-        lines += ["  To look at everything: fedtui doctor"]
+        lines += ["  Causes of other symptoms explain it:"] if shape["elsewhere"] else []
+        lines += [line for one in shape["elsewhere"] for line in _finding(one)]
+        lines += ["", "To look at everything: fedtui doctor"]
+    if not shape["checks"]:
+        return "Nothing on record shows it, so nothing was looked at. Name what it is about: --peer, --grant, ..."
     count = len(shape["findings"])
     if shape["not_looked_at"]:
         lines += ["", f"{shape['not_looked_at']} more peers are not as they should be; the most urgent were looked at."]
     end = f"{count} found" if count else "Nothing of it" if shape["failed_beside"] else "Nothing is wrong"
     return "\n".join([*lines, "", f"{end}, in {shape['duration_ms']} ms."]).strip()
+
+
+def _finding(one: dict[str, Any]) -> list[str]:
+    lines = ["", f"{one['severity'].upper()}  {one['cause']}  ({one['subject']})", f"  {one['explanation']}"]
+    for number, fix in enumerate([one["fix"], *one["other_fixes"]] if one["fix"] else []):
+        where = " (on the other side)" if fix["where"] == "there" else ""
+        waits = " (needs approval)" if fix["needs_approval"] else ""
+        command = f": {fix['command']}" if fix["command"] else ""
+        word = "fix" if number == 0 else "then" if one["fixes_together"] else "or"
+        lines.append(f"  {word:<4}: {fix['title']}{where}{waits}{command}")
+    if one["undecided"]:
+        lines.append(f"  it cannot be told from here; it could be any of: {', '.join(one['undecided'])}")
+    return [*lines, f"  it could also be: {one['could_be']}", f"  see {one['hint_url']}"]

@@ -6,13 +6,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from fedtui.cli.common import opened
-from fedtui.cli.output import visible
+from fedtui.cli.output import put, visible
 from fedtui.core.errors import Problem, Refused
 
 if TYPE_CHECKING:
     from fedtui.core.node import Node
-    from fedtui.core.playbook.engine import Diagnosis, Seen
+    from fedtui.core.playbook.engine import Diagnosis
     from fedtui.core.playbook.model import Fix
+    from fedtui.core.playbook.running import Seen
     from fedtui.core.playbook.survey import Wanted
     from fedtui.core.playbook.wizard import Standing
 
@@ -39,7 +40,10 @@ def guided(wanted: Wanted, token: str | None, resumed: str | None = None) -> int
             _say("")
             _say("Looking.")
             found = node.look(actor, incident, _tell, token=token, proving=standing.step == "prove")
-            if not found.findings:
+            if (at := node.standing(incident).settles_at) is not None and not found.well:
+                _say(f"What is still found may be from before the fix: look again (l) after {at:%H:%M:%S} UTC, when a "
+                     "heartbeat has come.")  # fmt: skip
+            if not (found.offered or found.held):
                 return _over(node, incident, found)
             outcome = _offer(node, actor, incident, found)
             if outcome != AGAIN:
@@ -65,10 +69,13 @@ def _waits(node: Node, standing: Standing) -> bool:
 
 def _offer(node: Node, actor: Any, incident: str, found: Diagnosis) -> str:
     """Show the causes and what can be done, until something was: `AGAIN`, `LEFT`, or `ENDED`."""
+    for line in _instead(found, incident):
+        _say(line)
     fixes = _causes(found)
+    first = "Number of a fix to carry out; l look again" if fixes else "l look again"
     while True:
         _say("")
-        answer = _ask("Number of a fix to carry out; l look again, b background, n note, u hand it up, q leave: ")
+        answer = _ask(f"{first}, b background, n note, u hand it up, q leave: ")
         if answer in ("l", "q"):
             return AGAIN if answer == "l" else LEFT
         if answer == "b":
@@ -86,10 +93,23 @@ def _offer(node: Node, actor: Any, incident: str, found: Diagnosis) -> str:
             _say(f"That is none of them. There are {len(fixes)} fixes.")
 
 
+def _instead(found: Diagnosis, incident: str) -> list[str]:
+    """What is said where no cause of what was asked about is left, and not all is well."""
+    if found.findings:
+        return []
+    lines = ["", "What was found is found no more. The incident stays open, as not every check passes:" if found.held
+             else "No cause of it was found, and not all is well:"]  # fmt: skip
+    lines += [f"  {one.check.title}. {one.subject.label}: {one.outcome.said}" for one in found.held or found.beside]
+    if found.elsewhere:
+        return [*lines, "Causes of other symptoms explain it:"]
+    return [*lines, "No cause explains it. Look again once a heartbeat may have come, or hand it up.",
+            f"To end it without the proof: fedtui incidents close {incident[:13]} --as explained"]  # fmt: skip
+
+
 def _causes(found: Diagnosis) -> list[Fix]:
     """Show each cause with its fixes; the fixes, as they are numbered."""
     fixes: list[Fix] = []
-    for one in found.findings:
+    for one in found.offered:
         _say("")
         _say(f"Cause: {one.cause.code}, {one.cause.severity}. {one.subject.label}.")
         _say(f"  {one.cause.means} {one.sense.because}")
@@ -118,6 +138,10 @@ def _carried_out(node: Node, actor: Any, incident: str, fix: Fix) -> bool:
             return False
     outcome = node.mend(actor, incident, fix)
     _say(_became(outcome))
+    if "invite" in outcome.get("shown_once", {}):
+        _say(
+            f"The invite, shown this once; hand it to the other platform's operator: {outcome['shown_once']['invite']}"
+        )
     return bool(outcome["outcome"] in ("done", "pending"))
 
 
@@ -152,13 +176,14 @@ def _became(outcome: Any) -> str:
 def _over(node: Node, incident: str, found: Diagnosis) -> int:
     shape = node.incident(incident)
     if shape["state"] == "closed":
-        proof = "It is found no more." if found.beside else "Every check passes."
+        proof = "Its checks pass." if found.beside else "Every check passes."
         _say(f"{proof} The incident is closed as {shape['outcome']}, after {shape['seconds_to_fix']:.0f} s.")
         return 0
     for one in found.beside:
-        _say(f"No cause of this symptom was found, and not all is well. {one.subject.label}: {one.outcome.said}")
-    _say("To look at everything: fedtui doctor --guided" if found.beside else "Nothing is wrong.")
-    node.close_incident(node.actor("cli"), incident, "explained", "nothing of this symptom was found")
+        _say(f"No cause of it was found, and not all is well. {one.subject.label}: {one.outcome.said}")
+    well = "Nothing is wrong." if found.seen else "Nothing on record shows it, so nothing was looked at: name a peer."
+    _say("To look at everything: fedtui doctor --guided" if found.beside else well)
+    node.close_incident(node.actor("cli"), incident, "explained", "nothing of it was found")
     return STILL_WRONG if found.beside else 0
 
 
@@ -178,5 +203,4 @@ def _tell(seen: Seen) -> None:
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(visible(text) + "\n")
-    sys.stdout.flush()
+    put(visible(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
 import typer
@@ -47,10 +48,13 @@ def serve(
 
     with opened(listen=listen) as node:
         logs.configure(format_=node.settings.log_format, level=node.settings.log_level)
-        code = daemon.serve(
-            node, announce=lambda url: show({"listening": url}, f"listening on {url}"), until_eof=until_eof
-        )
+        code = daemon.serve(node, announce=_announce, until_eof=until_eof)
     raise typer.Exit(code)
+
+
+def _announce(url: str) -> None:
+    with contextlib.suppress(OSError):  # the node serves whether or not this can be printed; its log says it, too
+        show({"listening": url}, f"listening on {url}")
 
 
 def console(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,7 @@ from fedtui.cli.common import ask, group, opened, viewing
 from fedtui.cli.console import load_settings
 from fedtui.cli.output import fields, narrate, show, table
 from fedtui.core.errors import WrongUsage
+from fedtui.core.runtime.actor import os_user
 
 operators_app = group("Operators: who may act on this node.")
 Reason = Annotated[str | None, typer.Option(help="Why, for the record.")]
@@ -67,7 +67,7 @@ def operators_authorize(
             cause="One adds a line to authorized_keys, the other takes theirs away.",
             fix="fedtui operators authorize NAME --key NAME.pub",
         )
-    keys = file or Path.home() / KEYS
+    keys = file or _own_keys()
     with opened() as node:
         actor = node.actor("cli")
         if key is None:
@@ -76,6 +76,18 @@ def operators_authorize(
             done = authorizing.authorize(node, actor, name, _read(key), keys, _console(name))
     show(done, lambda: fields(done))
     narrate(f"{keys}: {'removed' if remove else 'written'}. sshd reads it at the next login.")
+
+
+def _own_keys() -> Path:
+    try:
+        return Path.home() / KEYS
+    except RuntimeError as error:
+        raise WrongUsage(
+            "This account has no home directory.",
+            cause=str(error),
+            fix="Say where its authorized_keys are: --file FILE.",
+            code="home_unknown",
+        ) from error
 
 
 def _read(key: Path) -> str:
@@ -110,7 +122,7 @@ def operators_recover(
     from fedtui.core.acts import authorizing
 
     with opened() as node:
-        done = authorizing.recover(node, node.actor("cli"), name or getpass.getuser(), reason)
+        done = authorizing.recover(node, node.actor("cli"), name or os_user(), reason)
     show(done, lambda: fields(done))
     narrate("Every console shows this until another operator says: fedtui operators acknowledge")
 

@@ -5,6 +5,7 @@ With `--json` data is one JSON document, and an error is one too.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,6 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from fedtui.cli.streams import let_go
 from fedtui.core.errors import Problem, WrongUsage
 
 
@@ -32,13 +34,24 @@ LABEL_WIDTH = 16
 
 
 def show(data: Any, human: str | Callable[[], str] = "") -> None:
-    """Print the result: `data` as JSON, or `human` as text."""
+    """Print the result: `data` as JSON, or `human` as text. At once, also into a pipe: `serve` goes on after it."""
     if MODE.json:
-        print(to_json(data))
+        put(to_json(data))
         return
     text = human() if callable(human) else human
     if text:
-        print(text)
+        put(text)
+
+
+def put(*lines: str) -> None:
+    """Print on standard output, at once. Raises `OSError` where that fails."""
+    try:
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+    except OSError:
+        let_go(sys.stdout)
+        raise
 
 
 def narrate(text: str) -> None:
@@ -47,9 +60,10 @@ def narrate(text: str) -> None:
 
 
 def show_problem(problem: Problem) -> None:
-    """An error: what is wrong, why, what to do next."""
+    """An error: what is wrong, why, what to do next. Where one of the streams fails, the other still tells."""
     if MODE.json:
-        print(to_json({"error": dict(problem.as_dict())}))
+        with contextlib.suppress(OSError):  # perhaps that is the problem
+            put(to_json({"error": dict(problem.as_dict())}))
     narrate(f"fedtui: {problem.problem}")
     if problem.cause:
         narrate(f"  why: {problem.cause}")
@@ -130,12 +144,13 @@ def one_of(option: str, given: str, allowed: Sequence[str]) -> None:
 
 
 def give(text: str, to: Path | None) -> None:
-    """Print a document, or write it to a file. Raises `WrongUsage` for a file that cannot be written."""
+    """Print a document, or write it to a file, and with --json say which. Raises `WrongUsage` where it cannot be."""
     if to is None:
-        print(text)
+        put(text)
         return
     try:
         to.write_text(text + "\n")
     except OSError as error:
         raise WrongUsage(f"{to} cannot be written.", cause=str(error), fix="Name another file with --to.") from error
+    show({"file": str(to)})
     narrate(f"Written to {to}.")

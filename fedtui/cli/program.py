@@ -27,9 +27,12 @@ from fedtui.cli import (
 from fedtui.cli.common import group
 from fedtui.cli.console import open_console
 from fedtui.cli.guard import INTERRUPTED, guarded
-from fedtui.cli.output import MODE, Mode
+from fedtui.cli.output import MODE, Mode, put
 from fedtui.core.errors import WrongUsage
+from fedtui.core.runtime.settings import require_text
 
+MOST_SAID = 400
+"""Characters of what the parser says: it repeats what it was given."""
 app = group("A federation node with a terminal console.")
 node.register(app)
 db.register(app)
@@ -64,7 +67,7 @@ def root(
     if version:
         from fedtui import __version__
 
-        print(f"fedtui {__version__}")
+        put(f"fedtui {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
         raise typer.Exit(open_console())
@@ -79,12 +82,18 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    for place, word in enumerate(arguments, start=1):
+        require_text(f"Word {place} of the command line", word)
     try:
         outcome = typer.main.get_command(app).main(arguments, prog_name="fedtui", standalone_mode=False)
     except Abort:
         return INTERRUPTED
+    except SystemExit as left:
+        if left.code == 1:  # the parser's end where nobody reads
+            raise BrokenPipeError from left
+        raise  # a signal's
     except TyperException as error:
-        raise _wrong_words(error) from error
+        raise _wrong_words(error, arguments) from error
     return outcome if isinstance(outcome, int) else 0
 
 
@@ -93,11 +102,23 @@ def _reset() -> None:
     MODE.json, MODE.operator = fresh.json, fresh.operator
 
 
-def _wrong_words(error: TyperException) -> WrongUsage:
+def _wrong_words(error: TyperException, arguments: Sequence[str]) -> WrongUsage:
     context: Any = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "fedtui"
+    path = context.command_path if context is not None else _path(arguments)
     return WrongUsage(
-        error.format_message(),
+        error.format_message()[:MOST_SAID],
         cause="The command line is not of the form this command takes.",
         fix=f"See: {path} --help",
     )
+
+
+def _path(arguments: Sequence[str]) -> str:
+    """The command that the words name, for a parser that does not say where it stopped."""
+    command: Any = typer.main.get_command(app)
+    path = "fedtui"
+    for word in arguments:
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
+            break
+        path = f"{path} {word}"
+    return path

@@ -14,7 +14,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedtui.cli.common import MOST, group, opened, viewing
-from fedtui.cli.output import FORMATS, MODE, fields, narrate, one_of, show, table, text, to_json, to_json_line, visible
+from fedtui.cli.output import (
+    FORMATS,
+    MODE,
+    fields,
+    narrate,
+    one_of,
+    put,
+    show,
+    table,
+    text,
+    to_json,
+    to_json_line,
+    visible,
+)
 from fedtui.core.errors import Refused, WrongUsage
 
 if TYPE_CHECKING:
@@ -135,6 +148,8 @@ def export(
         for page in following.pages(node.database, wanted):
             out.writelines(to_json_line(shapes.event(row)) + "\n" for row in page)
             count += len(page)
+    if file != "-":
+        show({"file": file, "events": count})
     narrate(f"{count} events{'' if file == '-' else f' written to {file}'}.")
 
 
@@ -157,9 +172,9 @@ def audit(
     with opened() as node:
         excerpt = auditing.excerpt(node, peer_id, begin, end, verdict=_verdict(node.verify_events(tell=_progress())))
     if format_ == "json" or MODE.json:
-        print(to_json(excerpt))
+        put(to_json(excerpt))
         return
-    print("\n".join(map(visible, auditing.markdown(excerpt).splitlines())))
+    put(*map(visible, auditing.markdown(excerpt).splitlines()))
 
 
 def sweep() -> None:
@@ -186,17 +201,13 @@ def _follow(wanted: Wanted, limit: int) -> None:
                     _print_each(follower.more())
         except KeyboardInterrupt:
             narrate("")  # after the terminal's ^C
-        finally:
-            changes.close()
 
 
 def _print_each(found: list[Event]) -> None:
     from fedtui.core.acts import shapes
 
-    for row in found:
-        shape = shapes.event(row)
-        print(to_json_line(shape) if MODE.json else _line(shape))
-    sys.stdout.flush()
+    told = [shapes.event(row) for row in found]
+    put(*(to_json_line(one) if MODE.json else _line(one) for one in told))
 
 
 def _line(shape: dict[str, Any]) -> str:

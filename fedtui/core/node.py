@@ -1,17 +1,12 @@
-"""The node: the one place that wires settings, clock, database, vault, acts and jobs."""
+"""The node: the one place that wires settings, clock, database, vault, acts and jobs. `opening.py` opens one."""
 
 from __future__ import annotations
 
-import getpass
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
-
-import tomli_w
 
 from fedtui.core.access import grants
 from fedtui.core.access.explain import Explanation
@@ -28,7 +23,6 @@ from fedtui.core.acts import (
     notifying,
     peer_acts,
     policy_acts,
-    restoring,
     what_if,
 )
 from fedtui.core.acts import overview as overviews
@@ -37,9 +31,8 @@ from fedtui.core.acts.measures import Measure
 from fedtui.core.acts.overview import ApprovalRecord, CertificateRecord, EventRecord, GrantRecord, Overview, PeerRecord
 from fedtui.core.acts.table import ActTable, join
 from fedtui.core.acts.what_if import Described
-from fedtui.core.control import node_settings, operators, preferences, queue
+from fedtui.core.control import preferences, queue
 from fedtui.core.control.approvals import Approval
-from fedtui.core.errors import Refused, Unusable, WrongUsage
 from fedtui.core.governance import change_requests, findings, reporting, scanning
 from fedtui.core.governance import listing as finding_listing
 from fedtui.core.governance import measures as governance_measures
@@ -48,35 +41,31 @@ from fedtui.core.peering import heartbeats, probing
 from fedtui.core.peering.probing import Report, Step
 from fedtui.core.playbook import engine, incidents, recognise, wizard
 from fedtui.core.playbook import glance as glances
-from fedtui.core.playbook.engine import Diagnosis, Seen
+from fedtui.core.playbook.engine import Diagnosis
 from fedtui.core.playbook.glance import Glance
 from fedtui.core.playbook.model import Fix
 from fedtui.core.playbook.recognise import Recognised
+from fedtui.core.playbook.running import Seen
 from fedtui.core.playbook.survey import Wanted
 from fedtui.core.playbook.wizard import Standing
 from fedtui.core.record import verifying
-from fedtui.core.record.changes import Changes
+from fedtui.core.record.changes import Changes, Watch
 from fedtui.core.record.events import emit
 from fedtui.core.record.verifying import Verdict
-from fedtui.core.runtime import daemons, home, identity, migrate, upkeep, urls
-from fedtui.core.runtime.actor import Actor
-from fedtui.core.runtime.clock import Clock, SystemClock
+from fedtui.core.runtime import daemons
+from fedtui.core.runtime.actor import Actor, os_user
+from fedtui.core.runtime.clock import Clock
 from fedtui.core.runtime.database import Database
 from fedtui.core.runtime.identity import NodeIdentity
 from fedtui.core.runtime.jobs import Job
 from fedtui.core.runtime.lease import Held
-from fedtui.core.runtime.settings import DATABASE_FILE, Settings
-from fedtui.core.runtime.types import new_id
-from fedtui.core.runtime.unit import unit_of_work
-from fedtui.core.trust import signing
-from fedtui.core.trust import vault as vaults
+from fedtui.core.runtime.settings import Settings
 from fedtui.core.trust.site import Site
 from fedtui.core.trust.vault import Vault
 
 if TYPE_CHECKING:
     from fedtui.core.runtime.scheduler import Scheduler
 
-NAME_LIMIT = 40
 DAEMON = "daemon"
 
 
@@ -86,6 +75,10 @@ class Node(Site):
 
     acts: ActTable
     operator: str
+    _watch: Watch = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._watch = Watch(self.database)
 
     def actor(self, origin: str) -> Actor:
         """The operator of this process, come in by `origin` (`cli`, `console`, ...)."""
@@ -223,6 +216,10 @@ class Node(Site):
         """Where an incident stands."""
         return wizard.standing(self, incident_id)
 
+    def leave_incident(self, actor: Actor, incident_id: str) -> bool:
+        """Close an incident that came to nothing (`playbook/wizard.py`)."""
+        return wizard.leave(self, actor, incident_id)
+
     def surroundings(self, incident_id: str) -> dict[str, Any]:
         """The events and findings around an incident (`playbook/wizard.py`)."""
         return wizard.surroundings(self, incident_id)
@@ -341,10 +338,11 @@ class Node(Site):
 
     def changes(self) -> Changes:
         """A watch on what other processes commit."""
-        return Changes(self.database)
+        return self._watch.changes()
 
     def close(self) -> None:
         """Give back the database's connections."""
+        self._watch.close()
         self.database.close()
 
 
@@ -354,170 +352,11 @@ def _daemon() -> Actor:
 
 def acting_operator(settings: Settings) -> str:
     """Who acts: FEDTUI_OPERATOR or --operator as claimed, else the OS user."""
-    return settings.operator or getpass.getuser()
+    return settings.operator or os_user()
 
 
-def open_node(settings: Settings, *, clock: Clock | None = None, migrate_first: bool = True) -> Node:
-    """Open the node in `settings.home`.
-
-    Raises `Unusable` when there is none, when others can read it, when the database is newer
-    than this program, or when the vault's key is not the one it was set up with.
-    """
-    database = _open_database(settings)
-    try:
-        vault = Vault(vaults.read_key(settings.vault_key_path))
-        if migrate_first:
-            migrate.upgrade(database)
-        else:
-            migrate.require_current(database)
-        with database.explained(), database.reading() as session:
-            known = identity.load(session)
-            vault.require_key(session, known.id)
-    except BaseException:
-        database.close()
-        raise
-    return _node(settings, clock or SystemClock(settings.clock_offset), database, vault, known)
-
-
-def restore_node(settings: Settings, backup: Path, *, reason: str, clock: Clock | None = None) -> Mapping[str, Any]:
-    """Put a backup in the place of the node's database; the node is in quarantine from its first moment.
-
-    The old database is put aside, not removed. Raises `Refused` while a daemon runs, or for an operator whom the
-    backup does not know as one who may; `WrongUsage` for a file that is no backup; `Unusable` for one that this
-    vault's key does not open.
-    """
-    _require_stopped(settings, clock)
-    home.require_private(settings.home)
-    staged = upkeep.stage(backup, settings.home)
-    try:
-        node = open_node(replace(settings, database_url=f"sqlite:///{quote(str(staged))}"), clock=clock)
-        try:
-            begun = restoring.begin(node, node.actor("cli"), reason)
-            found = upkeep.check(node.database)
-            now, file = node.clock.now(), settings.home / DATABASE_FILE
-        finally:
-            node.close()
-        if found:
-            raise Unusable(
-                "The backup is damaged.", cause="; ".join(found), fix="Take an older one.", code="backup_damaged"
-            )
-        aside = upkeep.put_in_place(staged, file, now)
-    finally:
-        for left in settings.home.glob(f"{upkeep.STAGED}*"):
-            left.unlink()
-    return {"restored": str(backup), "put_aside": str(aside) if aside else None, **begun}
-
-
-def _require_stopped(settings: Settings, clock: Clock | None) -> None:
-    """Raise `Refused` where a daemon is known to run on the database that is to be replaced."""
-    if settings.database_url:
-        raise Refused(
-            "This node keeps its records on a database server.",
-            cause="Only the built-in SQLite database is restored by fedtui.",
-            fix="Use the server's own tool (pg_restore), then: fedtui db quarantine --begin --reason ...",
-            code="backup_elsewhere",
-        )
-    if not settings.config_file.exists() or not (settings.home / DATABASE_FILE).exists():
-        return
-    try:
-        node = open_node(settings, clock=clock, migrate_first=False)
-    except Unusable:
-        return  # what cannot be opened is what is to be replaced
-    try:
-        with node.read() as session:
-            running = daemons.alive(session, now=node.clock.now(), ttl=3 * settings.lease_ttl)
-    finally:
-        node.close()
-    if running:
-        raise Refused(
-            "A daemon of this node runs.",
-            cause=f"Process {running[0].pid} on {running[0].host} would go on with the old database.",
-            fix="Stop it, then restore again.",
-            code="daemon_running",
-        )
-
-
-def init_node(
-    settings: Settings,
-    *,
-    name: str,
-    url: str,
-    single_operator: bool = False,
-    drill_mode: bool = False,
-    clock: Clock | None = None,
-) -> Node:
-    """Set up a node: home, vault key, database, CA, server certificate, first operator.
-
-    Everything but the key file is written in one transaction. Raises `Refused` on a home
-    that has a node, `WrongUsage` for a bad name or URL.
-    """
-    shown_name = name.strip()
-    if not 1 <= len(shown_name) <= NAME_LIMIT or not shown_name.isprintable():
-        raise WrongUsage(
-            f"{name[:80]!r} cannot be a node's name.",
-            cause=f"A name is 1 to {NAME_LIMIT} printable characters; it tells nodes apart on the screen.",
-            fix="Choose one like platform-a.",
-            code="name_invalid",
-        )
-    own_url = urls.normalize(url)
-    home.make(settings.home)
-    home.require_private(settings.home)
-    database = Database(settings.resolved_database_url)
-    try:
-        migrate.upgrade(database)
-        return _write_node(
-            settings,
-            clock or SystemClock(settings.clock_offset),
-            database,
-            shown_name,
-            own_url,
-            single_operator,
-            drill_mode,
-        )
-    except BaseException:
-        database.close()
-        raise
-
-
-def _write_node(
-    settings: Settings,
-    clock: Clock,
-    database: Database,
-    name: str,
-    url: str,
-    single_operator: bool,
-    drill_mode: bool,
-) -> Node:
-    operator = acting_operator(settings)
-    actor = Actor("operator", operator, uid=os.getuid(), origin="init")
-    with unit_of_work(database, now=clock.now(), actor=actor) as unit:
-        if unit.session.query(NodeIdentity).first() is not None:
-            raise _already_set_up(settings)
-        key_path = settings.vault_key_path
-        # A key left by an init that died before its commit is taken up, not overwritten.
-        vault = Vault(vaults.read_key(key_path) if key_path.exists() else vaults.make_key(key_path))
-        known = NodeIdentity(id=new_id(), name=name, url=url, created_at=unit.now)
-        unit.session.add(known)
-        vault.place_check(unit.session, known.id, unit.now)
-        signing.create_authority(unit, vault, name)
-        operators.add(unit, operator, operators.PERMISSIONS)
-        for key, wanted in (("single_operator", single_operator), ("drill_mode", drill_mode)):
-            if wanted:
-                node_settings.put(unit, key, "on")
-        node = _node(settings, clock, database, vault, known)
-        jobs.renew_server(unit, node)
-        emit(unit, "system.node.initialised", source="init", name=name, url=url)
-        _write_config(settings)
-    return node
-
-
-def _write_config(settings: Settings) -> None:
-    if settings.config_file.exists():
-        return
-    home.write_private(settings.config_file, tomli_w.dumps({"listen": settings.listen}).encode())
-
-
-def _node(settings: Settings, clock: Clock, database: Database, vault: Vault, known: NodeIdentity) -> Node:
+def assemble(settings: Settings, clock: Clock, database: Database, vault: Vault, known: NodeIdentity) -> Node:
+    """A node of these parts, with every act there is."""
     return Node(
         settings=settings,
         clock=clock,
@@ -536,21 +375,4 @@ def _node(settings: Settings, clock: Clock, database: Database, vault: Vault, kn
             node_acts.ACTS,
         ),
         operator=acting_operator(settings),
-    )
-
-
-def _open_database(settings: Settings) -> Database:
-    home.require_private(settings.home)
-    database = Database(settings.resolved_database_url)
-    if database.file is not None and not database.file.exists():
-        raise identity.not_set_up()
-    return database
-
-
-def _already_set_up(settings: Settings) -> Refused:
-    return Refused(
-        f"There is already a node in {settings.home}.",
-        cause="Setting up again would replace its CA, and every peer would lose it.",
-        fix="Use it as it is (fedtui config shows it), or choose another home with FEDTUI_HOME=DIR.",
-        code="already_set_up",
     )

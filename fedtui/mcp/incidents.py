@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from fedtui.core.errors import NotFound, Refused
 from fedtui.core.governance import change_requests
 from fedtui.core.node import Node
 from fedtui.core.playbook import engine, incidents
 from fedtui.core.playbook.survey import Wanted
-from fedtui.mcp.acting import ORIGIN
-from fedtui.mcp.parameters import DOCTOR, INCIDENT, LIMIT, REASON, flag, maybe, one_of, text
+from fedtui.mcp.acting import ORIGIN, pending
+from fedtui.mcp.parameters import DOCTOR, INCIDENT, LIMIT, REASON, flag, maybe, number, one_of, text
 from fedtui.mcp.table import Answer, Given, Tool
 
+BY_CLIENTS = ("system.federation_", "system.inventory_", "system.manager_resume")
+"""How the actions begin that the other tools ask for too."""
+BY_PEOPLE = ("system.federation_certificate_anchor",)
+"""A CA is trusted by whoever has compared its fingerprint over another channel."""
 CHANGE_REQUEST = text("A change request: its id, or a unique beginning of it.")
 
 
@@ -37,6 +42,37 @@ def _look(node: Node, given: Given) -> Answer:
     incident = node.incident(given["incident"])["id"]
     found = node.look(node.actor(ORIGIN), incident, proving=True)
     return {"incident_id": incident, "state": node.incident(incident)["state"], "doctor": engine.shape(found)}
+
+
+def _mend(node: Node, given: Given) -> Answer:
+    """The fix is one that the checks offer now, never one that the client has put together."""
+    actor, incident = node.actor(ORIGIN), node.incident(given["incident"])["id"]
+    offered = [one for one in node.look(actor, incident).offered if one.cause.code == given["cause"]]
+    fixes = [fix for one in offered for fix in one.sense.fixes]
+    if len(fixes) < given["fix"]:
+        raise NotFound(
+            f"The cause {given['cause'][:60]!r} has no fix {given['fix']} now.",
+            cause=f"It has {len(fixes)} now that the checks were run again.",
+            fix="Take a cause and one of its fixes from system_sdwan_check_federation_incident.",
+            code="fix_not_offered",
+        )
+    fix = fixes[given["fix"] - 1]
+    if fix.action and fix.where == "here" and not _for_a_client(node, fix.action):
+        raise Refused(
+            f"This is for a person to do: {fix.title}.",
+            cause="What is shown once, whom this node trusts, and who may do what, is decided by people.",
+            fix=f"Have an operator do it: {fix.command or 'fedtui doctor --guided'}",
+            code="for_a_person",
+        )
+    outcome = node.mend(actor, incident, fix)
+    if outcome["outcome"] == "pending":
+        return {"incident_id": incident, **pending(node, outcome["approval"])}
+    return {"incident_id": incident, **outcome}
+
+
+def _for_a_client(node: Node, action: str) -> bool:
+    """Whether an act may be asked for by a client: as the tools on peers, grants and certificates may."""
+    return action.startswith(BY_CLIENTS) and action not in BY_PEOPLE and not node.acts[action].shown_once
 
 
 def _settle(node: Node, given: Given) -> Answer:
@@ -96,9 +132,23 @@ TOOLS: tuple[Tool, ...] = (
     ),
     Tool(
         name="system_sdwan_check_federation_incident",
-        words="Run an incident's checks again, and write down what they find; once nothing is found, it ends as fixed.",
+        words="Run an incident's checks again, and write down what they find; once every check of what it is about "
+        "passes, it ends as fixed; keeps_open says which do not, and elsewhere what explains them.",
         takes={"incident": INCIDENT},
         run=_look,
+        acts=True,
+        calls_out=True,
+    ),
+    Tool(
+        name="system_sdwan_mend_federation_incident",
+        words="Carry out a fix that an incident's checks offer, through the gate: done, waiting for approval, failed, "
+        "or by hand, for a person. Then check the incident again.",
+        takes={
+            "incident": INCIDENT,
+            "cause": text("The cause to mend, as the checks name it.", longest=60),
+            "fix": number("Which of its fixes: 1 is the smallest.", default=1, least=1, most=100),
+        },
+        run=_mend,
         acts=True,
         calls_out=True,
     ),

@@ -7,7 +7,7 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from fedtui.core.faults.model import require_practice
-from fedtui.core.node import open_node
+from fedtui.core.opening import open_node
 from fedtui.core.runtime import settings, urls
 from fedtui.core.trust import certificates, signing, tls
 

@@ -8,10 +8,12 @@ environment carries no FEDTUI_ variable but their own.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,13 @@ import tomli_w
 from fedtui.child import ChildDaemon
 from fedtui.core.acts.gate import Done, Pending
 from fedtui.core.control import approvals
-from fedtui.core.errors import CheckFailed, Refused, Unusable
+from fedtui.core.errors import CheckFailed, Problem, Refused, Unusable
 from fedtui.core.faults.model import MARKER, NETWORK
-from fedtui.core.node import Node, init_node, open_node
+from fedtui.core.node import Node
+from fedtui.core.opening import init_node, open_node
 from fedtui.core.peering import listing
+from fedtui.core.runtime import daemons, settings
 from fedtui.core.runtime import home as homes
-from fedtui.core.runtime import settings
 
 NAMES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta")
 PROPOSER, APPROVER = "ada", "ben"
@@ -198,6 +201,20 @@ def await_active(federation: Federation, started: float) -> None:
             fix="Run it again with --keep DIR and see each node's serve.log.",
             code="demo_not_active",
         )
+
+
+def end_all(federation: Federation) -> None:
+    """End the daemons that people have started on these homes, which are about to go."""
+    for member in federation.nodes:
+        if not (member.home / settings.CONFIG_FILE).exists():
+            continue
+        with suppress(Problem), member.opened(PROPOSER) as node:
+            with node.read() as session:
+                alive = daemons.alive(session, now=node.clock.now(), ttl=3 * node.settings.lease_ttl)
+            for one in alive:
+                with suppress(ProcessLookupError, PermissionError):
+                    if one.host == socket.gethostname():
+                        os.kill(one.pid, signal.SIGTERM)
 
 
 def until(look: Callable[[], Any], seconds: float) -> Any:

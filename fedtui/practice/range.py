@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -15,7 +16,7 @@ import httpx
 import tomli_w
 
 from fedtui.core.errors import CheckFailed, RemoteFailed
-from fedtui.core.faults.model import THERE, Fault, require_practice
+from fedtui.core.faults.model import THERE, Fault, Look, require_practice
 from fedtui.core.node import Node
 from fedtui.core.peering import listing
 from fedtui.core.runtime import settings
@@ -24,6 +25,7 @@ from fedtui.practice.nodes import PROPOSER, DemoNode, Federation, approved, awai
 
 PATIENCE_SECONDS = 45.0
 CALL_SECONDS = 10.0
+LEFT = object()
 
 
 class PracticeRange:
@@ -33,6 +35,8 @@ class PracticeRange:
         self._nodes = {member.name: member for member in federation.nodes}
         self._say = say
         self._beside: subprocess.Popen[str] | None = None
+        self.over = threading.Event()
+        """Set when the range is left: nothing is waited for any more."""
 
     def member(self, name: str) -> DemoNode:
         """One of the nodes; never one that the demo did not make."""
@@ -73,9 +77,12 @@ class PracticeRange:
         file.write_text(tomli_w.dumps({key: value for key, value in config.items() if value is not None}))
 
     def until(self, what: str, look: Callable[[], Any]) -> Any:
-        """What `look` gives as soon as it gives anything. Raises `CheckFailed` when it takes too long."""
+        """What `look` gives as soon as it gives anything. Raises `CheckFailed` when it takes too long, or the range
+        is left."""
         self._say(f"waiting until {what}")
-        found = until(look, PATIENCE_SECONDS)
+        found = until(lambda: LEFT if self.over.is_set() else look(), PATIENCE_SECONDS)
+        if found is LEFT:
+            raise CheckFailed("The practice is over.", cause="It was left.", code="practice_left")
         if found is None:
             raise CheckFailed(
                 "The fault could not be staged.",
@@ -139,11 +146,10 @@ class PracticeRange:
 
 
 @contextmanager
-def staged(federation: Federation, fault: Fault, say: Callable[[str], None]) -> Iterator[str]:
-    """A fault, put into the nodes, until the range is left; the words that `fedtui doctor` takes to find it."""
+def staged(federation: Federation, fault: Fault, say: Callable[[str], None]) -> Iterator[tuple[PracticeRange, Look]]:
+    """A fault, put into the nodes, until the range is left; and what else the doctor is told to find it."""
     stand = PracticeRange(federation, say)
     try:
-        look = fault.stage(stand) or {}
-        yield " ".join(filter(None, [fault.symptom, *(f"--{name} {value}" for name, value in look.items())]))
+        yield stand, fault.stage(stand) or {}
     finally:
         stand.stop_beside()

@@ -8,7 +8,7 @@ import time
 from datetime import timedelta
 
 from fedtui.core.faults.model import require_practice
-from fedtui.core.node import open_node
+from fedtui.core.opening import open_node
 from fedtui.core.runtime import daemons, lease, settings
 
 TTL = timedelta(seconds=30)

@@ -10,17 +10,16 @@ from typing import Any, Generic
 
 from fedtui.screens.commands import BY_NAME, Command
 from fedtui.screens.dialogs.ask import Answers, Ask, Question
-from fedtui.screens.dialogs.tell import Secret, Told
+from fedtui.screens.dialogs.tell import Told, invite_shown
 from fedtui.screens.dialogs.wait import Waiting
 from fedtui.screens.frame import Frame
 from fedtui.screens.handle import Records
 from fedtui.screens.records import Kind, L, RecordAct
-from fedtui.screens.trouble import Trouble, trouble
+from fedtui.screens.trouble import UNDONE, Trouble, trouble
 
 QUICK_SECONDS = 0.3
 """Work that is over by then shows no dialog of its own."""
 MOST_NAMED = 3
-WHAT = "That could not be done."
 HELPS: Mapping[str, str] = {
     "token_mangled": "accept",
     "invite_invalid": "accept",
@@ -81,24 +80,32 @@ class Acting(Frame, Generic[L]):
         self.app.run_worker(self._act(command), group="act", exit_on_error=False)
 
     def acted(self, ids: Sequence[str], *, all_done: bool) -> None:
-        """These were acted on; `all_done` if nothing failed."""
+        """It is done to these; `all_done` if nothing failed."""
 
     async def _act(self, command: Command) -> None:
+        drafts, draft = self.shared.drafts, self._draft(command, ())
         try:
             lines, question = await self._asked(command, self.selected(command))
             if not question.confirm:
                 self.shared.ahead.forget()
                 self.say(" ".join(question.happens))
                 return
+            draft = self._draft(command, lines)
+            question = drafts.fill(draft, question)
             asking = Ask(question, refusal=lambda: self.shared.refusal(command), aside=self.shared.aside)
             asked = self.app.push_screen(asking, wait_for_dismiss=True)
             self.shared.ahead.expecting = False
             answers = await asked
             if answers is not None:
-                await self._perform(self.kind.acts[command.name], lines, answers)
+                drafts.keep(draft, question, answers)
+                await self._perform(command, lines, answers)
         except Exception as error:
             self.shared.ahead.forget()
-            await self.tell_trouble(error)
+            await self.tell_trouble(error, remark=drafts.kept(draft))
+
+    def _draft(self, command: Command, lines: Sequence[L]) -> tuple[str, ...]:
+        """What the answers to a command on these records are kept under."""
+        return (self.kind.place, command.name, *sorted(line.id for line in lines))
 
     async def _asked(self, command: Command, ids: Sequence[str]) -> tuple[Sequence[L], Question]:
         """The records as they are now, also those that a filter hides, and what to ask about them."""
@@ -116,9 +123,9 @@ class Acting(Frame, Generic[L]):
 
         return await self.shared.aside.run(read)
 
-    async def _perform(self, act: RecordAct[L], lines: Sequence[L], answers: Answers) -> None:
+    async def _perform(self, command: Command, lines: Sequence[L], answers: Answers) -> None:
         """Act on one after the other; leaving the waiting stops after the one at hand."""
-        node = self.shared.opened_node()
+        node, act = self.shared.opened_node(), self.kind.acts[command.name]
         outcomes: list[tuple[L | None, Any]] = []
         targets: Sequence[L | None] = lines or [None]
         left = False
@@ -136,9 +143,13 @@ class Acting(Frame, Generic[L]):
         work = asyncio.ensure_future(all_of_them())
         left = await self.left(work, act.doing, lambda: f"{len(outcomes)} of {len(targets)},")
         await work
-        failed = any(isinstance(outcome, Exception) for _, outcome in outcomes)
-        self.acted([line.id for line, _ in outcomes if line is not None], all_done=not failed)
-        await self._tell(act, outcomes, of=len(targets))
+        done = [line for line, outcome in outcomes if not isinstance(outcome, Exception)]
+        self.acted([line.id for line in done if line is not None], all_done=len(done) == len(outcomes))
+        drafts, draft = self.shared.drafts, self._draft(command, lines)
+        remark = drafts.kept(draft)
+        rest = self._draft(command, [line for line in lines if line not in done])
+        drafts.move(draft, rest if len(done) < len(targets) else None)
+        await self._tell(act, outcomes, of=len(targets), remark=remark)
 
     async def left(self, work: asyncio.Future[Any], doing: str, progress: Callable[[], str] = str) -> bool:
         """Wait for work, in a dialog if it takes its time; whether the operator left it before its end."""
@@ -148,7 +159,7 @@ class Acting(Frame, Generic[L]):
         self.say("It goes on without the waiting, and stops after what is at hand. You will be told.")
         return True
 
-    async def _tell(self, act: RecordAct[L], outcomes: Sequence[tuple[L | None, Any]], *, of: int) -> None:
+    async def _tell(self, act: RecordAct[L], outcomes: Sequence[tuple[L | None, Any]], *, of: int, remark: str) -> None:
         """What became of it: failures in a dialog, a secret in its own, the rest in a line."""
         failed = [(line, outcome) for line, outcome in outcomes if isinstance(outcome, Exception)]
         worked = [(line, outcome) for line, outcome in outcomes if not isinstance(outcome, Exception)]
@@ -156,28 +167,29 @@ class Acting(Frame, Generic[L]):
         for _, outcome in worked:
             result = getattr(outcome, "result", None) or {}
             if "invite" in result:
-                await self._show_invite(result)
+                await self.app.push_screen_wait(invite_shown(result))
         if worked:
             told = "" if waiting or len(worked) > 1 else act.told(worked[0][1])
             done = self._done(act, [line for line, _ in worked if line is not None])
             self.say(_waits(waiting) if waiting else told or done)
         if failed:
-            await self.tell_trouble(failed[0][1], self._failures(failed, of) if of > 1 else None)
+            told_of = self._failures(failed, of) if of > 1 else None
+            await self.tell_trouble(failed[0][1], told_of, remark=remark)
         elif len(outcomes) < of:
             self.say(f"Stopped: {len(outcomes)} of {of} {act.done}.")
 
-    async def _show_invite(self, result: Mapping[str, Any]) -> None:
-        until = f"Good until {result['expires_at']:%F %H:%M} UTC, once."
-        how = "Hand it to the other platform's operator, who takes it up there by", "fedtui peers accept --invite -"
-        await self.app.push_screen_wait(Secret("Invite", str(result["invite"]), remarks=(until, *how)))
-
-    async def tell_trouble(self, error: Exception | None, told: Trouble | None = None) -> None:
+    async def tell_trouble(self, error: Exception | None, told: Trouble | None = None, *, remark: str = "") -> None:
         """A dialog with problem, cause, fix, and the key that does it where there is one."""
         helps = HELPS.get(getattr(error, "code", ""), "")
         fix = BY_NAME[helps].help if helps else ""
         if told is None and error is not None:
-            told = trouble(error, what=WHAT)
-        if told is not None and await self.app.push_screen_wait(Told(told, fix=fix)) and helps and self.is_current:
+            told = trouble(error, what=UNDONE)
+        if (
+            told is not None
+            and await self.app.push_screen_wait(Told(told, fix=fix, remark=remark))
+            and helps
+            and self.is_current
+        ):
             self.action_run(helps)
 
     def _done(self, act: RecordAct[L], lines: Sequence[L]) -> str:

@@ -10,7 +10,7 @@ from fedtui.screens.dialogs.ask import Answers, Ask, Question
 from fedtui.screens.dialogs.field import Field, required
 from fedtui.screens.dialogs.tell import Told
 from fedtui.screens.handle import ORIGIN
-from fedtui.screens.trouble import trouble
+from fedtui.screens.trouble import UNDONE, trouble
 
 if TYPE_CHECKING:
     from fedtui.screens.commands import Command
@@ -83,7 +83,7 @@ def begin(screen: Frame, command: Command) -> None:
 
 
 async def _act(screen: Frame, command: Command) -> None:
-    shared, row = screen.shared, EMERGENCIES[command.name]
+    shared, row, draft = screen.shared, EMERGENCIES[command.name], command.name
     node = shared.opened_node()
     try:
         question = await shared.aside.run(lambda: row.ask(shared))
@@ -91,6 +91,7 @@ async def _act(screen: Frame, command: Command) -> None:
             shared.ahead.forget()
             screen.say(" ".join(question.happens))
             return
+        question = shared.drafts.fill(draft, question)
         asked = screen.app.push_screen(
             Ask(question, refusal=lambda: shared.refusal(command)), wait_for_dismiss=True
         )  # fmt: skip
@@ -99,14 +100,15 @@ async def _act(screen: Frame, command: Command) -> None:
         if answers is None:
             return
         given = _params(row, answers)
-        done: Any = await shared.acting.run(
-            lambda: node.request(node.actor(ORIGIN), row.action, given, reason=answers.get("reason"))
-        )
+        with shared.drafts.until_done(draft, question, answers):
+            done: Any = await shared.acting.run(
+                lambda: node.request(node.actor(ORIGIN), row.action, given, reason=answers.get("reason"))
+            )
         waits = getattr(done, "approval", None)
         screen.say(f"Waits for approval: fedtui approvals show {waits.id[:13]}" if waits else row.done)
     except Exception as error:
         shared.ahead.forget()
-        await screen.app.push_screen_wait(Told(trouble(error, what="That could not be done.")))
+        await screen.app.push_screen_wait(Told(trouble(error, what=UNDONE), remark=shared.drafts.kept(draft)))
 
 
 def _params(row: Emergency, answers: Answers) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
+from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
@@ -124,6 +125,14 @@ class Frame(Screen[None], inherit_bindings=False):
         block = self.query_one(id, Lines)
         block.present(paragraphs([(f"{glyph} {text}", style)], self.size.width, margin=1) if text else [BLANK])
         block.set_class(bool(text), "-shown")
+
+    def action_scroll(self, lines: int) -> None:
+        """Scroll by so many lines what the body shows, where it is longer than the screen."""
+        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+
+    def action_scroll_page(self, pages: int) -> None:
+        """Scroll by so many pages; a line of the one before stays in sight."""
+        self.action_scroll(pages * max(self.query_one(VerticalScroll).size.height - 1, 1))
 
     def remark(self) -> str:
         """A few words for the right end of the trail."""
@@ -256,6 +265,10 @@ class Frame(Screen[None], inherit_bindings=False):
 
         self.app.run_worker(keeping(), group="keep", exit_on_error=False)
 
+    def do_doctor_all(self) -> None:
+        """Begin the wizard with everything."""
+        self.go("playbook/everything")
+
     def do_previous(self) -> None:
         """The view before this one."""
         self.go("-")
@@ -288,7 +301,8 @@ class Wear(Message):
 
 
 class Go(Message):
-    """Go to a place: `peers`, `peers/ID`, `-` for the one before, `..` tells of a step out."""
+    """Go to a place: `peers`, `peers/ID`, `-` for the one before, `<` for where a wizard was begun; `..` tells of a
+    step out."""
 
     bubble = True
 

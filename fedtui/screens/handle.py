@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from fedtui.screens.aside import Aside
 from fedtui.screens.commands import Command
+from fedtui.screens.drafts import Drafts
 from fedtui.screens.node_handle import Changes, NodeHandle
 from fedtui.screens.trouble import Pulse
 from fedtui.screens.typeahead import TypeAhead
@@ -79,6 +80,7 @@ class Shared:
     """What a place is to be filtered by when it is next gone to."""
     source_of: Callable[[NodeHandle, str], Records[Any]] = source_of
     overview: Overview | None = None
+    drafts: Drafts = field(default_factory=Drafts)
     preferences: dict[str, Any] = field(default_factory=dict)
     """What the operator prefers to see, by key (`views.py`)."""
     rest: float = 0.0

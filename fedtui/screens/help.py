@@ -67,10 +67,6 @@ class HelpScreen(Frame):
         title = Line((Part(0, width, "Keys and commands of this screen", "strong"),))
         block.present([title, BLANK, *help_lines(commands, width)])
 
-    def action_scroll(self, lines: int) -> None:
-        """Scroll by so many lines."""
-        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
-
     def do_help(self) -> None:
         """Back: the key that opened it closes it."""
         self.do_back()

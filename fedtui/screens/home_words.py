@@ -109,8 +109,8 @@ def _node(seen: Overview, found: Glance, now: datetime) -> Section:
     bad = Cell(f"{WRONG} no daemon", "bad")
     paused = Cell(f"{WRONG} manager paused", "warn")
     daemon = Cell(f"{GOOD} {_many(seen.daemons, 'daemon', '').strip()}", "good") if seen.daemons else bad
-    lease = Cell(f"{GOOD} lease held", "good") if found.lease_holder else Cell(f"{WARN} nobody holds the lease", "warn")
-    works = Cell(f"{GOOD} manager works", "good") if seen.daemons else Cell(f"{WARN} manager waits for one", "warn")
+    lease = Cell(f"{GOOD} lease held", "good") if found.lease_holder else Cell(f"{WARN} lease free", "warn")
+    works = Cell(f"{GOOD} manager works", "good") if seen.daemons else Cell(f"{WARN} manager idle", "warn")
     manager = paused if seen.manager_paused else works
     drill = (Cell("! drill mode", "loud"),) if seen.drill_mode else ()
     spots = tuple(_node_spots(seen, found, now))
@@ -119,7 +119,7 @@ def _node(seen: Overview, found: Glance, now: datetime) -> Section:
 
 def _node_spots(seen: Overview, found: Glance, now: datetime) -> Iterator[Spot]:
     if not seen.daemons:
-        told = "no heartbeat is received or sent, and nothing approved is carried out"
+        told = "no heartbeats; approved acts wait"
         yield Spot("playbook/stuck_accepted", (Cell(f"{WRONG} no daemon runs", "bad"), Cell(told)))
     if seen.manager_paused:
         by = f"by {found.paused_by}; " if found.paused_by else ""
@@ -180,7 +180,7 @@ def _peers(found: Glance, now: datetime) -> Section:
         if found.peers.get(status)
         for glyph, _, word in [STATES[status].text.partition(" ")]
     )
-    none = (Cell(with_keys("No peers yet: {peers}, then {propose} proposes one, {accept} accepts an invite"), "dim"),)
+    none = (Cell(with_keys("No peers yet: {peers}, then {propose} proposes, {accept} accepts"), "dim"),)
     return Section(Spot("peers", counted or none, "Peers"), tuple(_troubled(line, now) for line in found.troubled))
 
 

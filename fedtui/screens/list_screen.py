@@ -86,7 +86,7 @@ class ListScreen(Acting[L]):
         self._table.hold(still)
 
     def acted(self, ids: Sequence[str], *, all_done: bool) -> None:
-        """What was acted on is no longer marked."""
+        """What it is done to is no longer marked; where it failed, the mark stays for the next try."""
         self._table.unmark(ids)
 
     def tick(self) -> None:

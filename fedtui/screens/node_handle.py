@@ -127,6 +127,9 @@ class NodeHandle(Protocol):
     def escalate(self, actor: Any, incident: str | None, *, title: str, body: str) -> Mapping[str, Any]:
         """File a change request for an incident, and close it as handed on."""
 
+    def leave_incident(self, actor: Any, incident_id: str) -> bool:
+        """Close an incident that came to nothing; whether it was closed."""
+
     def close_incident(self, actor: Any, wanted: str, outcome: str, reason: str = "") -> None:
         """End an incident."""
 

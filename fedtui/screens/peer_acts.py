@@ -116,6 +116,7 @@ def _revoke(lines: Sequence[PeerLine], _record: PeerRecord | None) -> Question:
                 "name",
                 f"Type its address, {name}, to go on",
                 check=lambda typed: "" if typed.strip() == name else "This is not its address.",
+                anew=True,
                 limit=2048,
             ),
         ),

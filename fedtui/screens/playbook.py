@@ -14,8 +14,10 @@ from textual.widget import Widget
 from fedtui.screens.commands import EVERYWHERE, PICK, PLAYBOOK
 from fedtui.screens.dialogs.ask import Answers, Ask, Question
 from fedtui.screens.dialogs.field import Field, required
+from fedtui.screens.dialogs.tell import Told
 from fedtui.screens.frame import Frame
 from fedtui.screens.handle import Shared
+from fedtui.screens.trouble import trouble
 from fedtui.screens.widgets.paint import Line, Lines, Part
 from fedtui.screens.words import ago
 
@@ -149,14 +151,17 @@ class PlaybookScreen(Frame):
             "Look it up",
             fields=(Field("text", "Text", check=required, limit=TEXT_LIMIT),),
         )
+        drafts = self.shared.drafts
+        question = drafts.fill(PASTE, question)
         answers: Answers | None = await self.app.push_screen_wait(Ask(question))
         if answers is None:
             return
         node = self.shared.opened_node()
         try:
-            found = await self.shared.aside.run(lambda: node.recognise(answers["text"]))
+            with drafts.until_done(PASTE, question, answers):
+                found = await self.shared.aside.run(lambda: node.recognise(answers["text"]))
         except Exception as error:
-            self.shared.pulse.miss(error, READER)
+            await self.app.push_screen_wait(Told(trouble(error), remark=drafts.kept(PASTE)))
             return
         if found is None:
             self.say("The playbook does not know that text. Pick what you see, or look at everything.")

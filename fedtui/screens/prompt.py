@@ -32,10 +32,11 @@ class Prompt(Dialog[str]):
     """
 
     sign: ClassVar[str] = ":"
+    hint: ClassVar[str] = "a command: Tab completes, Enter runs it, Esc leaves"
 
     def __init__(self, value: str = "", *, append: bool = False) -> None:
         super().__init__()
-        self._text = Text(Field("prompt", "", value, append=append))
+        self._text = Text(Field("prompt", "", value, self.hint, append=append))
 
     def compose(self) -> ComposeResult:
         yield Lines(id="matches")
@@ -144,6 +145,7 @@ class FilterPrompt(Prompt):
     """Asks for a filter, and applies it while it is typed; Esc puts back what was there before."""
 
     sign = "/"
+    hint = "a text, or !text for rows without it: Enter keeps it, Esc takes it back"
 
     def __init__(self, value: str, apply: Callable[[str], None]) -> None:
         super().__init__(value)

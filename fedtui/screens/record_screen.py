@@ -125,10 +125,6 @@ class RecordScreen(Acting[L]):
         super().do_refresh()
         self._look.from_scratch()
 
-    def action_scroll(self, lines: int) -> None:
-        """Scroll by so many lines."""
-        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
-
 
 class Look(Generic[L]):
     """What was last read about a record. `found` counts those whose id begins so; None before the first look."""

@@ -9,10 +9,13 @@ import sys
 from types import FrameType
 from typing import TypeVar
 
+from rich.console import RenderableType
 from rich.text import Text
 from textual import events
 from textual.app import App
+from textual.driver import Driver
 
+from fedtui.screens.reading import take_whatever_comes
 from fedtui.screens.terminal import ascii_only, silence
 from fedtui.screens.trouble import crash_report
 from fedtui.screens.typeahead import TypeAhead
@@ -94,6 +97,18 @@ class TerminalApp(App[R], inherit_bindings=False):
             self._driver._sigcont_application()  # type: ignore[union-attr]
         elif self._running_loop is not None:
             self._running_loop.call_soon_threadsafe(self.refresh)
+
+    def get_driver_class(self) -> type[Driver]:
+        """Textual's, reading whatever bytes come, and as large as the terminal is."""
+        take_whatever_comes()
+        for name in ("COLUMNS", "LINES"):  # as a shell exported them once; a terminal is resized
+            os.environ.pop(name, None)
+        return super().get_driver_class()
+
+    def panic(self, *renderables: RenderableType) -> None:
+        """Something failed outside the event loop: no less our bug."""
+        self._return_code = OUR_BUG
+        super().panic(*renderables)
 
     def _fatal_error(self) -> None:
         """Told instead of Textual's own report, which prints local variables, and secrets with them."""

@@ -13,6 +13,7 @@ STALE_AFTER = 4.0
 """Seconds without a successful look at the database after which the screen calls itself stale."""
 
 UNREADABLE = "The node's data could not be read."
+UNDONE = "That could not be done."
 
 
 @dataclass(frozen=True, slots=True)

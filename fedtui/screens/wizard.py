@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from textual.containers import Horizontal, VerticalScroll
 from textual.widget import Widget
 
-from fedtui.screens import wizard_words
-from fedtui.screens.commands import DETAIL, EVERYWHERE, WIZARD, Command
+from fedtui.screens.commands import DETAIL, EVERYWHERE, WIZARD
 from fedtui.screens.dialogs.ask import Answers, Ask, Question
-from fedtui.screens.dialogs.tell import Told
-from fedtui.screens.handle import ORIGIN, Shared
+from fedtui.screens.dialogs.tell import Told, invite_shown
+from fedtui.screens.handle import ORIGIN
 from fedtui.screens.trouble import trouble
-from fedtui.screens.widgets.paint import Lines, paragraphs
-from fedtui.screens.wizard_acts import WizardActs
-from fedtui.screens.words import Paragraph, paragraph_lines
+from fedtui.screens.widgets.paint import Lines
+from fedtui.screens.wizard_view import WizardView
 
 if TYPE_CHECKING:
-    from fedtui.core.playbook.engine import Diagnosis, Seen
-    from fedtui.core.playbook.model import Finding, Fix
     from fedtui.core.playbook.survey import Wanted
 
+T = TypeVar("T")
+READER = "wizard"
 LOOK_SECONDS = 0.25
 WAIT_SECONDS, WATCH_SECONDS = 1.0, 2.0
 POINTED = ("peer", "grant", "decision", "approval")
 
 
-class WizardScreen(WizardActs):
+class WizardScreen(WizardView):
     """An incident, step by step. `what` is a symptom, `everything`, `peer:ID`, `grant:ID`, `decision:ID`,
     `approval:ID`, `this` (what was pasted), or the beginning of an incident's id."""
 
@@ -44,36 +41,6 @@ class WizardScreen(WizardActs):
     WizardScreen #evidence { height: auto; }
     WizardScreen #next { height: auto; }
     """
-
-    def __init__(self, shared: Shared, what: str) -> None:
-        super().__init__(shared)
-        self._what = what
-        self._step = "look"
-        self._owner = ""
-        self._seen: list[Seen] = []
-        self._found: Diagnosis | None = None
-        self._outcome: Mapping[str, Any] | None = None
-        self._waiting: Mapping[str, Any] | None = None
-        self._over: Mapping[str, Any] | None = None
-        self._fix = 0
-        self._of_no_use: set[str] = set()
-        self._carried_out = ""
-        self._busy = False
-        self._token: str | None = None
-        self._failed: Exception | None = None
-
-    @property
-    def place(self) -> str:
-        """The place: the incident once there is one, so that it can be gone on with."""
-        return f"playbook/{self._incident or self._what}"
-
-    def trail(self) -> str:
-        """The playbook, and what this is about."""
-        return f"Playbook › {self._title or self._what}"
-
-    def remark(self) -> str:
-        """Whose it is."""
-        return f"{self._owner}   {self._incident[:13]}" if self._incident else ""
 
     def body(self) -> Iterator[Widget]:
         """Steps at the left, evidence at the right, and what Enter does."""
@@ -96,8 +63,28 @@ class WizardScreen(WizardActs):
             incident = self._incident
             if incident is None or self._busy or not self.is_current:
                 continue
-            with suppress(Exception):  # that the database does not answer is shown by the band
-                await self._catch_up(incident)
+            await self._reading(self._catch_up(incident))
+
+    async def _reading(self, work: Awaitable[T]) -> T | None:
+        """What a look from time to time gives; None where it failed, which the band tells until one succeeds."""
+        try:
+            found = await work
+        except Exception as error:
+            self.shared.pulse.miss(error, READER)
+            return None
+        self.shared.pulse.rest(READER)
+        return found
+
+    def on_unmount(self) -> None:
+        """Nothing is read any more; an incident that came to nothing is not left lying open."""
+        self.shared.pulse.rest(READER)
+        incident, found = self._incident, self._found
+        if incident is not None and self._over is None and found is not None and found.well:
+            self.app.run_worker(self._leave(incident), group="leave", exit_on_error=False)
+
+    async def _leave(self, incident: str) -> None:
+        node = self.shared.opened_node()
+        await self.shared.acting.run(lambda: node.leave_incident(node.actor(ORIGIN), incident))
 
     async def _catch_up(self, incident: str) -> None:
         node = self.shared.opened_node()
@@ -113,19 +100,28 @@ class WizardScreen(WizardActs):
 
     async def _begin(self) -> None:
         await self.shared.opened.wait()
-        node = self.shared.opened_node()
+        await self._trying(self._open)
+
+    async def _trying(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do it; that it failed is shown, and Enter tries again."""
+        self._failed, self._busy = None, True
         try:
-            wanted = self._wanted()
-            if wanted is None:
-                await self._go_on(self._what)
-                return
-            if not self.shared.read_only:
-                self._incident = await self.shared.acting.run(lambda: node.begin_incident(node.actor(ORIGIN), wanted))
-                await self._read()
-            await self._look(wanted)
+            await work()
         except Exception as error:
             self._failed = error
+        self._busy = False
         self.update()
+
+    async def _open(self) -> None:
+        """Begin an incident, or go on with the one that there is."""
+        node, wanted = self.shared.opened_node(), self._wanted()
+        if wanted is None or self._incident is not None:
+            await self._go_on(self._incident or self._what)
+            return
+        if not self.shared.read_only:
+            self._incident = await self.shared.acting.run(lambda: node.begin_incident(node.actor(ORIGIN), wanted))
+            await self._read()
+        await self._look(wanted)
 
     def _wanted(self) -> Wanted | None:
         """What to look at; None where it is an incident to go on with."""
@@ -164,6 +160,8 @@ class WizardScreen(WizardActs):
         standing = await self.shared.aside.run(lambda: node.standing(incident))
         shape = await self.shared.aside.run(lambda: node.incident(incident))
         self._step, self._owner, self._title = standing.step, standing.owner, shape["title"]
+        self._settles_at = standing.settles_at
+        self._everything = not shape.get("symptom") and not shape.get("about")
         self._over = shape if standing.step == "done" else None
         self._waiting = None
         if standing.step == "wait" and standing.waits_for:
@@ -176,6 +174,7 @@ class WizardScreen(WizardActs):
         """Run the checks, shown as they end."""
         node, incident, token = self.shared.opened_node(), self._incident, self._token
         self._seen, self._found, self._outcome, self._busy, self._fix = [], None, None, True, 0
+        self._settling = False
         proving = self._step == "prove"
         self._step = "prove" if proving else "look"
         clock = self.set_interval(LOOK_SECONDS, self.update)
@@ -192,105 +191,83 @@ class WizardScreen(WizardActs):
             self._busy = False
         if incident is not None:
             await self._read()
-        if self._carried_out and any(fix.title == self._carried_out for _, fix in self._fixes()):
+        if self._settle():
+            return
+        if self._found_again and self._carried_out not in self._steps_taken:
             self._of_no_use.add(self._carried_out)
             self.say("It was carried out, and the checks still find it. r looks again; the next fix is marked.")
         self._carried_out = ""
-        # What did not help is not offered first again.
-        useful = (place for place, (_, fix) in enumerate(self._fixes()) if fix.title not in self._of_no_use)
+        # What did not help is not offered first again, nor a step that was taken before the next of its change.
+        over = self._of_no_use | self._steps_taken
+        useful = (place for place, (_, fix) in enumerate(self._fixes()) if fix.title not in over)
         self._fix = next(useful, 0)
-        wrong = self._found is not None and self._found.findings
-        self._step = "cause" if wrong else "done" if self._over is not None else "look"
+        self._step = self._stands()
         self.update()
+        if self._fix:
+            self.call_after_refresh(self._keep_in_sight)
+
+    def _settle(self) -> bool:
+        """Whether what is found may be from before the fix: then it looks again once a heartbeat has come."""
+        found = self._found
+        again = found is not None and (bool(found.held) or (self._found_again and not self._steps_left))
+        self._settling = again and self._settles_at is not None
+        if self._settling and self._settles_at is not None:
+            left = (self._settles_at - self.shared.now()).total_seconds()
+            self.set_timer(max(left, WAIT_SECONDS), self._settled)
+            self._step = "prove"
+            self.update()
+        return self._settling
+
+    def _settled(self) -> None:
+        """The heartbeat has come: look again, unless somebody has looked since."""
+        if self._settling and not self._busy:
+            self.run_worker(self._again(), group="look", exclusive=True, exit_on_error=False)
+
+    def _stands(self) -> str:
+        """The step that a look leads to."""
+        if self._found is not None and self._found.offered:
+            return "cause"
+        if self._over is not None:
+            return "done"
+        return "prove" if self._found is not None and self._found.held else "look"
 
     async def _wait(self) -> None:
         """Until what it waits for is decided, and carried out; then prove it."""
         node, incident = self.shared.opened_node(), self._incident
         while incident is not None and self.is_mounted:
             await asyncio.sleep(WAIT_SECONDS)
-            standing = await self.shared.aside.run(lambda: node.standing(incident))
-            if standing.step != "wait":
+            standing = await self._reading(self.shared.aside.run(lambda: node.standing(incident)))
+            if standing is not None and standing.step != "wait":
                 self._step = standing.step
                 if standing.waiting_status not in (None, "executed"):
                     self.say(f"The request ended as {standing.waiting_status}: the fix was not carried out.")
                     self._of_no_use.add(self._carried_out)
                     self._carried_out = ""
                 if standing.step == "prove":
-                    await self._look(None)
+                    await self._again()
                 self.update()
                 return
 
-    # --- what is shown -----------------------------------------------------------------------
-
-    def tick(self) -> None:
-        """Steps, evidence, and the next act."""
-        left, right, below = (self.query_one(name, Lines) for name in ("#steps", "#evidence", "#next"))
-        told = [*wizard_words.steps(self._step, self._seen), ("", ""), *wizard_words.checks(self._seen)]
-        left.present(paragraphs(told, max(left.size.width, 10), margin=0))
-        right.present(paragraph_lines(self._evidence(), max(right.size.width, 20)))
-        below.present(paragraphs([(self._next(), "notice")], self.size.width, margin=1))
-
-    def _evidence(self) -> list[Paragraph]:
-        if self._failed is not None:
-            return [Paragraph("", text, style) for text, style in trouble(self._failed).told()]
-        if self._busy:
-            return [*wizard_words.looking(self._seen)]
-        if self._over is not None:
-            return [*wizard_words.over(self._over)]
-        if self._waiting is not None and self._step == "wait":
-            return [*wizard_words.waiting(self._waiting)]
-        if self._outcome is not None:
-            return [*wizard_words.mended(self._outcome)]
-        if self._found is not None:
-            return [*wizard_words.causes(self._found, self._fix)]
-        return [Paragraph("", "Reading …", "dim")]
-
-    def _next(self) -> str:
-        if self._failed is not None:
-            return "Esc leads back."
-        if self._busy:
-            return "Looking …"
-        if self._outcome is not None and self._step != "wait":
-            return wizard_words.NEXT["prove"]
-        if self._step == "cause" and self.shared.read_only:
-            return "This console is read-only: it looks, and changes nothing."
-        if self._something_else:
-            return "Enter looks at everything; Esc leads back."
-        if self._step == "look" and self._found is not None:
-            return "Nothing is wrong. Enter looks again; Esc leads back."
-        return wizard_words.NEXT.get(self._step, "")
-
-    @property
-    def _something_else(self) -> bool:
-        """Whether something is wrong, and not what was asked about."""
-        return self._step == "look" and self._found is not None and bool(self._found.beside)
-
     # --- what the keys do --------------------------------------------------------------------
-
-    def refusal(self, command: Command) -> str:
-        """Besides what holds everywhere: an incident is needed for what is written into it."""
-        reason = super().refusal(command)
-        if reason or command.name not in ("note", "escalate", "end-incident", "export-incident", "background"):
-            return reason
-        return "" if self._incident is not None else "A read-only console keeps no incident."
 
     def action_go_on(self) -> None:
         """The next act."""
-        if self._busy or self._failed is not None or self._over is not None:
+        if self._busy or self._over is not None:
             return
-        if self._something_else:
+        if self._failed is None and self._something_else and not self._everything:
             self.go("playbook/everything")
-        elif self._step == "cause" and self._outcome is None and not self.shared.read_only:
+        elif self._failed is None and self._step == "cause" and self._outcome is None and not self.shared.read_only:
+            self.shared.ahead.expecting = True
             self.app.run_worker(self._mend(), group="act", exit_on_error=False)
-        elif self._step != "wait":
+        elif self._failed is not None or self._step != "wait":
             self.run_worker(self._again(), group="look", exclusive=True, exit_on_error=False)
 
     async def _again(self) -> None:
-        try:
-            await self._look(self._wanted() if self._incident is None else None)
-        except Exception as error:
-            self._failed = error
-            self.update()
+        failed = self._failed is not None
+        await self._trying(self._open if failed else self._look_again)
+
+    async def _look_again(self) -> None:
+        await self._look(self._wanted() if self._incident is None else None)
 
     def action_pick(self, lines: int) -> None:
         """Mark the next fix, or the one before; where there is nothing to choose, scroll."""
@@ -298,35 +275,31 @@ class WizardScreen(WizardActs):
         if self._step == "cause" and self._outcome is None and len(fixes) > 1:
             self._fix = min(max(self._fix + lines, 0), len(fixes) - 1)
             self.update()
+            self._keep_in_sight()
         else:
             self.action_scroll(lines)
 
-    def action_scroll(self, lines: int) -> None:
-        """Scroll the evidence."""
-        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
-
-    def _fixes(self) -> list[tuple[Finding, Fix]]:
-        return [(one, fix) for one in self._found.findings for fix in one.sense.fixes] if self._found else []
-
     async def _mend(self) -> None:
         """Show what the marked fix will do, ask, and carry it out through the gate."""
-        fixes = self._fixes()
+        fixes, ahead = self._fixes(), self.shared.ahead
         if not fixes or self._incident is None:
+            ahead.forget()
             return
         finding, fix = fixes[self._fix]
         node, incident = self.shared.opened_node(), self._incident
-        by_hand = not fix.action or fix.where == "there"
         try:
             changes = await self.shared.aside.run(lambda: node.preview(node.actor(ORIGIN), fix))
         except Exception as error:
+            ahead.forget()
             await self.app.push_screen_wait(Told(trouble(error)))
             return
         told = [f"For {finding.cause.code} of {finding.subject.label}.", *changes]
         told += [fix.command] if fix.command else []
-        gated = "It goes through the gate: it may have to be approved."
-        told.append("This is for a person to do; it is written down." if by_hand else gated)
-        question = Question(fix.title, tuple(told), "Write it down" if by_hand else "Do it")
-        answers: Answers | None = await self.app.push_screen_wait(Ask(question))
+        told += ["This is for a person to do; it is written down."] if fix.by_hand else []
+        question = Question(fix.title, tuple(told), "Write it down" if fix.by_hand else "Do it")
+        asked = self.app.push_screen(Ask(question), wait_for_dismiss=True)
+        ahead.expecting = False
+        answers: Answers | None = await asked
         if answers is None:
             return
         self._busy, self._carried_out = True, fix.title
@@ -340,12 +313,21 @@ class WizardScreen(WizardActs):
             self._carried_out = ""
         if self._outcome is not None and self._outcome["outcome"] == "failed":
             self._of_no_use.add(fix.title)
+        elif self._outcome is not None and finding.sense.together:
+            self._steps_taken.add(fix.title)
+        if self._outcome is not None and "invite" in self._outcome.get("shown_once", {}):
+            await self.app.push_screen_wait(invite_shown(self._outcome["shown_once"]))
         if self._outcome is not None and self._outcome["outcome"] == "pending":
             await self._read()
         elif self._outcome is not None and self._outcome["outcome"] == "done":
             self._step = "prove"
             await self._again()
         self.update()
+
+    def do_back(self) -> None:
+        """Back to where it was begun."""
+        if self.is_current:
+            self.go("<")
 
     def do_refresh(self) -> None:
         """Look again."""

@@ -32,20 +32,21 @@ class WizardActs(Frame):
         self.app.run_worker(self._note(), group="act", exit_on_error=False)
 
     async def _note(self) -> None:
-        node, incident = self.shared.opened_node(), self._incident
+        node = self.shared.opened_node()
         question = Question("A note for the transcript", (), "Write it down",
                             fields=(Field("text", "Note", check=required, limit=2000),))  # fmt: skip
-        answers: Answers | None = await self.app.push_screen_wait(Ask(question))
-        if answers is None or incident is None:
-            return
-        await self._act(lambda: node.note_incident(node.actor(ORIGIN), incident, answers["text"]), "Noted.")
+        await self._ask(
+            question,
+            lambda incident, answers: node.note_incident(node.actor(ORIGIN), incident, answers["text"]),
+            "Noted.",
+        )
 
     def do_escalate(self) -> None:
         """Hand the incident up to the federation's owner."""
         self.app.run_worker(self._escalate(), group="act", exit_on_error=False)
 
     async def _escalate(self) -> None:
-        node, incident = self.shared.opened_node(), self._incident
+        node = self.shared.opened_node()
         question = Question(
             "Hand it up",
             ("A change request to the federation's owner, with this incident's transcript. It closes the incident.",),
@@ -55,20 +56,27 @@ class WizardActs(Frame):
                 Field("body", "What is missing, and why", check=required, limit=4000),
             ),
         )
-        answers: Answers | None = await self.app.push_screen_wait(Ask(question))
-        if answers is None or incident is None:
-            return
-        await self._act(
-            lambda: node.escalate(node.actor(ORIGIN), incident, title=answers["title"], body=answers["body"]),
+        await self._ask(
+            question,
+            lambda incident, answers: node.escalate(
+                node.actor(ORIGIN), incident, title=answers["title"], body=answers["body"]
+            ),
             "Handed up: fedtui escalate --list",
         )
 
-    async def _act(self, work: Callable[[], object], done: str) -> None:
-        """Do something beside the event loop, say what came of it, and read the incident again."""
+    async def _ask(self, question: Question, act: Callable[[str, Answers], object], done: str) -> None:
+        """Ask, act beside the event loop, say what came of it, and read the incident again."""
+        drafts, incident = self.shared.drafts, self._incident
+        draft = (question.title, incident)
+        question = drafts.fill(draft, question)
+        answers: Answers | None = await self.app.push_screen_wait(Ask(question))
+        if answers is None or incident is None:
+            return
         try:
-            await self.shared.acting.run(work)
+            with drafts.until_done(draft, question, answers):
+                await self.shared.acting.run(lambda: act(incident, answers))
         except Exception as error:
-            await self.app.push_screen_wait(Told(trouble(error)))
+            await self.app.push_screen_wait(Told(trouble(error), remark=drafts.kept(draft)))
         else:
             self.say(done)
         await self._read()
@@ -79,30 +87,35 @@ class WizardActs(Frame):
         self.app.run_worker(self._background(), group="act", exit_on_error=False)
 
     async def _background(self) -> None:
-        node, incident = self.shared.opened_node(), self._incident
+        node = self.shared.opened_node()
+        await self._show("What went on around it", lambda incident: wizard_words.around(node.surroundings(incident)))
+
+    async def _show(self, title: str, read: Callable[[str], str], *, instead: str = "") -> None:
+        """Show a text about the incident, read beside the event loop, or why there is none. `instead` prints it."""
+        incident = self._incident
         if incident is None:
             return
         try:
-            found = await self.shared.aside.run(lambda: node.surroundings(incident))
+            text = await self.shared.aside.run(lambda: read(incident))
         except Exception as error:
             await self.app.push_screen_wait(Told(trouble(error)))
             return
-        await self.app.push_screen_wait(Shown("What went on around it", wizard_words.around(found)))
+        await self.app.push_screen_wait(Shown(title, text, instead=instead))
 
     def do_end_incident(self) -> None:
         """Close the incident without a proof."""
         self.app.run_worker(self._end(), group="act", exit_on_error=False)
 
     async def _end(self) -> None:
-        node, incident = self.shared.opened_node(), self._incident
+        node = self.shared.opened_node()
         question = Question("End the incident", ("It is closed, and its transcript kept.",), "End it", fields=(
             Field("outcome", "As (Left, Right)", choices=OUTCOMES, value=OUTCOMES[0]), Field("reason", "Why"),
         ))  # fmt: skip
-        answers: Answers | None = await self.app.push_screen_wait(Ask(question))
-        if answers is None or incident is None:
-            return
-        await self._act(
-            lambda: node.close_incident(node.actor(ORIGIN), incident, answers["outcome"], answers["reason"]),
+        await self._ask(
+            question,
+            lambda incident, answers: node.close_incident(
+                node.actor(ORIGIN), incident, answers["outcome"], answers["reason"]
+            ),
             "The incident is closed.",
         )
 
@@ -111,14 +124,12 @@ class WizardActs(Frame):
         self.app.run_worker(self._export(), group="act", exit_on_error=False)
 
     async def _export(self) -> None:
-        node, incident = self.shared.opened_node(), self._incident
-        if incident is None:
-            return
+        node = self.shared.opened_node()
 
-        def written() -> str:
+        def written(incident: str) -> str:
             from fedtui.core.playbook import incidents
 
             return incidents.markdown(node.incident(incident))
 
-        text = await self.shared.aside.run(written)
-        await self.app.push_screen_wait(Shown(f"Incident {incident[:13]}", text))
+        id = (self._incident or "")[:13]
+        await self._show(f"Incident {id}", written, instead=f"fedtui incidents export {id}")

@@ -9,8 +9,9 @@ from fedtui.screens.commands import key_of
 from fedtui.screens.words import Paragraph, address
 
 if TYPE_CHECKING:
-    from fedtui.core.playbook.engine import Diagnosis, Seen
+    from fedtui.core.playbook.engine import Diagnosis
     from fedtui.core.playbook.model import Finding, Fix
+    from fedtui.core.playbook.running import Seen
 
 STEPS = {
     "look": "Look",
@@ -26,8 +27,16 @@ SEVERITY = {"low": "", "medium": "warn", "high": "bad", "critical": "loud"}
 NEXT = {
     "look": "Enter looks.",
     "cause": "Enter carries out the fix that is marked; it asks first.",
+    "by_hand": "A person does this: Enter writes it down; {refresh} looks again once it is done.",
     "wait": "It goes on by itself once it is decided. You can leave; it is all written down.",
     "prove": "Enter looks again, whether it helped.",
+    "elsewhere": "Enter looks at everything; Esc leads back.",
+    "unexplained": "Enter looks again; {escalate} hands it up.",
+    "settling": "It looks again by itself at {at}, after a heartbeat; Enter looks now.",
+    "held": "Enter looks again, whether all of its checks pass.",
+    "well": "Nothing is wrong. Enter looks again; Esc leads back, and closes the incident.",
+    "unseen": "Enter looks again; Esc leads back, and closes the incident.",
+    "failed": "Enter tries again; Esc leads back.",
     "done": "Esc leads back.",
 }
 
@@ -70,12 +79,14 @@ def looking(seen: Sequence[Seen]) -> Iterator[Paragraph]:
 
 
 def causes(found: Diagnosis, place: int) -> Iterator[Paragraph]:
-    """Every finding, the root first, with its fixes; the one at `place` among all fixes is marked."""
+    """Every finding, the root first, with its fixes; the one at `place` among all fixes is marked. Where nothing
+    of what was asked about is left, first what fails in its place."""
     if not found.findings:
-        yield from _nothing(found)
+        yield from _instead(found)
+    if not found.offered:
         return
     number = 0
-    for rank, one in enumerate(found.findings):
+    for rank, one in enumerate(found.offered):
         yield from _finding(one, rank)
         for index, fix in enumerate(one.sense.fixes):
             joined = "" if index == 0 else "then " if one.sense.together else "or "
@@ -88,19 +99,42 @@ def causes(found: Diagnosis, place: int) -> Iterator[Paragraph]:
         yield Paragraph("", "")
     yield Paragraph("Evidence", "")
     for seen in found.seen:
-        if seen.outcome.state == "bad" or any(seen.subject == one.subject for one in found.findings):
+        if seen.outcome.state == "bad" or any(seen.subject == one.subject for one in found.offered):
             yield from _evidence(seen)
 
 
-def _nothing(found: Diagnosis) -> Iterator[Paragraph]:
-    """No cause: either all is well, or something else than what was asked about is wrong."""
-    if not found.beside:
+def settling() -> Iterator[Paragraph]:
+    """Above what is found again right after its fix."""
+    yield Paragraph("", "The fix was carried out. What is still found may be from before it.", "strong")
+    yield Paragraph("", "")
+
+
+def _instead(found: Diagnosis) -> Iterator[Paragraph]:
+    """No cause of what was asked about: either all is well, or something else is wrong, or keeps it open."""
+    if not found.seen:
+        yield Paragraph("", "Nothing on record shows it, so nothing was looked at.", "strong")
+        yield Paragraph("", "")
+        yield Paragraph("", f"Point at what it is about: {key_of('doctor')} on the peer, grant, request or event.")
+        return
+    if not (found.held or found.beside):
         yield Paragraph("", "✓ Nothing is wrong.", "good")
         return
-    yield Paragraph("", "No cause of this symptom was found, and not all is well:", "strong")
+    proved = "What was found is found no more. It stays open, as not every check passes:"
+    yield Paragraph("", proved if found.held else "No cause of it was found, and not all is well:", "strong")
     yield Paragraph("", "")
-    for seen in found.beside:
+    failing = found.held or found.beside
+    if found.elsewhere:
+        for seen in failing:
+            yield Paragraph("", _said(seen), CHECKED[seen.outcome.state][1])
+        yield Paragraph("", "")
+        yield Paragraph("", "Causes of other symptoms explain it:", "strong")
+        return
+    for seen in failing:
         yield from _evidence(seen)
+    if found.held:
+        yield Paragraph("", "")
+        yield Paragraph("", "No cause explains it. Once a heartbeat may have come, look again; "
+                        f"{key_of('escalate')} hands it up, :end-incident ends it without the proof.")  # fmt: skip
 
 
 def _finding(one: Finding, rank: int) -> Iterator[Paragraph]:
@@ -118,19 +152,16 @@ def _fix(fix: Fix, joined: str, *, marked: bool) -> Iterator[Paragraph]:
         yield Paragraph("", f"  {fix.command}", "dim")
 
 
+def _said(seen: Seen) -> str:
+    return f"{CHECKED[seen.outcome.state][0]} {seen.check.title}: {seen.outcome.said}"
+
+
 def _evidence(seen: Seen) -> Iterator[Paragraph]:
-    glyph, style = CHECKED[seen.outcome.state]
-    yield Paragraph("", f"{glyph} {seen.check.title}: {seen.outcome.said}", style)
+    from fedtui.core.playbook.model import in_words
+
+    yield Paragraph("", _said(seen), CHECKED[seen.outcome.state][1])
     for item in seen.outcome.evidence:
-        yield Paragraph("", f"    {item.what}: {_value(item.value)}  [{item.source}, {item.at:%H:%M:%S}]", "dim")
-
-
-def _value(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    return f"{value:%F %H:%M:%S} UTC" if hasattr(value, "strftime") else str(value)
+        yield Paragraph("", f"    {item.what}: {in_words(item.value)}  [{item.source}, {item.at:%H:%M:%S}]", "dim")
 
 
 def mended(outcome: Mapping[str, Any]) -> Iterator[Paragraph]:
@@ -179,7 +210,7 @@ def around(found: Mapping[str, Any]) -> str:
 
 def over(shape: Mapping[str, Any]) -> Iterator[Paragraph]:
     """A closed incident: how it ended, and its transcript in short."""
-    ended = {"fixed": "✓ Fixed: the checks find it no more.", "explained": "Explained.", "escalated": "Handed on.",
+    ended = {"fixed": "✓ Fixed: its checks pass.", "explained": "Explained.", "escalated": "Handed on.",
              "abandoned": "Given up."}  # fmt: skip
     yield Paragraph(
         "", ended.get(str(shape["outcome"]), "Closed."), "good" if shape["outcome"] == "fixed" else "strong"

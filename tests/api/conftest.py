@@ -19,7 +19,7 @@ from fedtui.core.acts import gate
 from fedtui.core.acts.gate import Done
 from fedtui.core.control import approvals
 from fedtui.core.node import Node
-from fedtui.core.peering import heartbeats, peers
+from fedtui.core.peering import peers, sending
 from fedtui.core.peering.client import PREFIX
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.trust import certificates, signing, tls
@@ -169,7 +169,7 @@ def federate(a: Served, b: Served) -> Federated:
     assert isinstance(outcome, Done)
     at_b = str(act(b.node, "federation_peer_accept", {"invite": outcome.result["invite"]})["peer_id"])
     found = Federated(a, b, at_a, at_b)
-    assert heartbeats.send(a.node, at_a) is None
+    assert sending.send(a.node, at_a) is None
     for node, peer_id in ((a.node, at_a), (b.node, at_b)):
         with node.read() as session:
             assert peers.get(session, peer_id).status == "active"

@@ -15,7 +15,10 @@ from sqlalchemy import update
 
 from fedtui.core.acts import renewing
 from fedtui.core.acts.gate import Done
-from fedtui.core.peering import heartbeats, peers
+from fedtui.core.node import Node
+from fedtui.core.peering import peers, sending
+from fedtui.core.playbook import engine
+from fedtui.core.playbook.survey import Wanted
 from fedtui.core.trust import anchors, certificates, credentials, crls, signing, tls
 from fedtui.core.trust.crls import PeerCrl
 from fedtui.core.trust.x509_reading import fingerprint, read_certificates, to_pem
@@ -69,7 +72,7 @@ def test_trusting_the_edge_leaves_the_pair_and_its_renewal_whole(federated: Fede
     with b.node.read() as session:
         assert crls.to_check_by(session, federated.at_b, b.node.clock.now()) is not None, "there is a CRL to mislead"
     put_edge_before(a, edge, edge.certificate)
-    assert (heartbeats.send(b.node, federated.at_b) or "").startswith("remote_tls_failed")
+    assert (sending.send(b.node, federated.at_b) or "").startswith("remote_tls_failed")
     pin = fingerprint(edge.certificate)
     done = act(b.node, "federation_certificate_anchor", {"peer": federated.at_b, "ca_fingerprint": pin})
     assert done["unfinished"] is None
@@ -84,6 +87,26 @@ def test_trusting_the_edge_leaves_the_pair_and_its_renewal_whole(federated: Fede
         assert row.issuer_fingerprint == fingerprint(ca_of(a))
 
 
+def test_a_trusted_edge_is_no_disagreement_about_cas(federated: Federated) -> None:
+    """Each side puts both views beside each other, and neither finds that the CAs differ."""
+    a, b, edge = federated.a, federated.b, signed("edge CA")
+    put_edge_before(a, edge, edge.certificate)
+    act(b.node, "federation_certificate_anchor",
+        {"peer": federated.at_b, "ca_fingerprint": fingerprint(edge.certificate)})  # fmt: skip
+    assert sending.send(b.node, federated.at_b) is None
+    assert_cas_agree(a.node, federated.at_a)
+    assert_cas_agree(b.node, federated.at_b)
+
+
+def assert_cas_agree(node: Node, peer_id: str) -> None:
+    """The peer is asked for its view, which is put beside this node's, and the CAs are no matter."""
+    found = engine.diagnose(node, node.acts, Wanted(peer=peer_id))
+    [compared] = [seen.outcome for seen in found.seen if seen.check.name == "their_view"]
+    assert compared.facts["view"]["status"] == "active"
+    assert not {"own_ca", "its_ca"} & set(compared.facts["disagreements"]), compared.said
+    assert "ca_disagrees" not in [one.cause.code for one in found.findings]
+
+
 def test_the_crl_of_the_peers_ca_is_taken_also_behind_an_edge(federated: Federated) -> None:
     """It is kept and shown, and said not to cover the server."""
     b, edge = federated.b.node, signed("edge CA")
@@ -92,7 +115,7 @@ def test_the_crl_of_the_peers_ca_is_taken_also_behind_an_edge(federated: Federat
     act(b, "federation_certificate_anchor", asked)
     with b.unit(ADA) as unit:
         unit.session.execute(update(PeerCrl).values(tried_at=b.clock.now() - timedelta(hours=2)))
-    assert heartbeats.send(b, federated.at_b) is None
+    assert sending.send(b, federated.at_b) is None
     with b.read() as session:
         kept = crls.of_peer(session, federated.at_b)
         assert kept is not None
@@ -106,7 +129,7 @@ def test_the_peers_own_ca_no_longer_vouches_for_its_server(federated: Federated)
     act(b, "federation_certificate_anchor",
         {"peer": federated.at_b, "ca_fingerprint": fingerprint(edge.certificate)})  # fmt: skip
     federated.a.listener.context = before
-    assert (heartbeats.send(b, federated.at_b) or "").startswith("remote_tls_failed")
+    assert (sending.send(b, federated.at_b) or "").startswith("remote_tls_failed")
     asked = {"peer": federated.at_b, "ca_fingerprint": fingerprint(ca_of(federated.a))}
     assert act(b, "federation_certificate_anchor", asked)["unfinished"] is None
 
@@ -130,9 +153,10 @@ def test_accepting_an_invitation_through_an_edge(serve: Serve, root_shown: bool)
         "ca_fingerprint": fingerprint(pinned.certificate),
     }
     at_b = str(act(b.node, "federation_peer_accept", asked)["peer_id"])
-    assert heartbeats.send(a.node, at_a) is None
-    assert heartbeats.send(b.node, at_b) is None
+    assert sending.send(a.node, at_a) is None
+    assert sending.send(b.node, at_b) is None
     for node, peer_id in ((a.node, at_a), (b.node, at_b)):
         with node.read() as session:
             assert peers.get(session, peer_id).status == "active"
             assert credentials.pair_state(session, peer_id) == "complete"
+        assert_cas_agree(node, peer_id)

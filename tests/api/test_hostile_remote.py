@@ -21,7 +21,7 @@ from fedtui.core.acts.gate import Pending
 from fedtui.core.control import approvals
 from fedtui.core.errors import Problem, Refused, RemoteFailed
 from fedtui.core.node import Node
-from fedtui.core.peering import client, heartbeats, peers, tokens
+from fedtui.core.peering import client, peers, sending, tokens
 from fedtui.core.peering.client import Connection
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.trust import anchors, certificates, credentials, signing, tls
@@ -129,11 +129,11 @@ def test_what_a_remote_sends_along_never_reaches_openssl(serve: Serve) -> None:
         assert row is not None
     smuggled = signing.key_pem(signing.new_key()).decode() + row.chain_pem
     with alpha.node.unit(REMOTE) as unit:
-        certificate = credentials._usable(unit.session, alpha_peer)
+        certificate = credentials.current(unit.session, alpha_peer)
         assert certificate is not None
         unit.session.delete(unit.session.get(certificates.Certificate, certificate.certificate_id))
     admitting.receive_certificate(alpha.node, alpha_peer, row.cert_pem, smuggled, REMOTE)
-    assert heartbeats.send(alpha.node, alpha_peer) is None
+    assert sending.send(alpha.node, alpha_peer) is None
 
 
 @pytest.mark.parametrize("fault", ["ca", "server", "expired"])
@@ -173,15 +173,15 @@ def test_one_peers_trouble_is_its_own(serve: Serve, monkeypatch: pytest.MonkeyPa
         other = peers.add(unit, url="https://c.example")
         other.status, other.last_heartbeat_at = "active", unit.now
         other_id = other.id
-    original = heartbeats._attempt
+    original = sending._attempt
 
     def failing(site: object, peer_id: str, partial: str) -> str | None:
         if peer_id == other_id:
             raise ZeroDivisionError
         return original(site, peer_id, partial)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(heartbeats, "_attempt", failing)
-    assert heartbeats.send_all(alpha.node) == {"sent": 1, "failed": 1, "postponed": 0}
+    monkeypatch.setattr(sending, "_attempt", failing)
+    assert sending.send_all(alpha.node) == {"sent": 1, "failed": 1, "postponed": 0}
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_both_sides_may_accept_each_other(serve: Serve) -> None:
     for _ in range(2):
         for me, _other, _token in sides:
             jobs.manager_tick(me.node, me.node.acts)
-            heartbeats.send_all(me.node)
+            sending.send_all(me.node)
     for me, other, _ in sides:
         with me.node.read() as session:
             peer = peers.by_url(session, other.node.url)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,40 +11,26 @@ import pytest
 from fedtui.core.acts import gate, jobs
 from fedtui.core.acts.gate import Done, Pending
 from fedtui.core.control import approvals
-from fedtui.core.node import Node, open_node
+from fedtui.core.node import Node
+from fedtui.core.opening import open_node
 from fedtui.core.peering import peers
 from fedtui.core.record.events import Event
 from fedtui.core.runtime.actor import Actor
+from tests import forks
 from tests.api.conftest import Serve
 from tests.conftest import MakeNode, ManualClock
 
 ADA, BEN = Actor("operator", "ada", origin="test"), Actor("operator", "ben", origin="test")
-EXECUTE = """
-import os, signal, sys
-from sqlalchemy import event
-from fedtui.core.acts import gate
-from fedtui.core.node import open_node
-from fedtui.core.runtime import settings
-node, left = open_node(settings.load(os.environ), migrate_first=False), [int(sys.argv[2])]
-@event.listens_for(node.database.engine, "before_cursor_execute")
-def count(*_):
-    left[0] -= 1
-    if left[0] == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-print(gate.execute(node, node.acts, sys.argv[1]))
-"""
 MOST_STEPS = 400
 
 
 def executed_until(node: Node, approval_id: str, statement: int) -> bool:
     """Carry a request out in a process that is killed before its nth statement; whether it got to the end."""
-    done = subprocess.run(
-        [sys.executable, "-c", EXECUTE, approval_id, str(statement)],
+    done = forks.run(
+        [approval_id, str(statement)],
         env={**os.environ, "FEDTUI_HOME": str(node.settings.home), "FEDTUI_OPERATOR": "ada"},
-        capture_output=True,
-        text=True,
+        module="tests.api.executor",
         timeout=60,
-        check=False,
     )
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     assert done.returncode or done.stdout.strip() == "executed", done.stdout

@@ -17,7 +17,7 @@ from fedtui import daemon
 from fedtui.api import listener as listening
 from fedtui.core.acts import handshake
 from fedtui.core.acts.gate import Pending
-from fedtui.core.peering import heartbeats, peers
+from fedtui.core.peering import peers, sending
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.trust import anchors, certificates, credentials, signing, tls
 from fedtui.core.trust.x509_reading import read_certificates
@@ -243,18 +243,18 @@ def test_a_lost_delivery_is_repeated_by_the_manager(serve: Serve, caplog: pytest
 
     alpha, beta, alpha_peer, beta_peer = both_ends(serve)
     with alpha.node.unit(Actor("operator", "ada")) as unit:
-        credential = credentials._usable(unit.session, alpha_peer)
+        credential = credentials.current(unit.session, alpha_peer)
         assert credential is not None
         credential.certificate_id, credential.state = None, "pending"
     with beta.node.unit(Actor("operator", "ada")) as unit:
         peers.get(unit.session, beta_peer).enroll_owed = True
-    assert str(heartbeats.send(alpha.node, alpha_peer)).startswith("partial_mtls: ")
+    assert str(sending.send(alpha.node, alpha_peer)).startswith("partial_mtls: ")
     assert (
         "[PeerClient] partial mTLS config — cert_pem=false, key_pem=true; "
         "refusing to call without client authentication" in caplog.text
     )
     assert jobs.manager_tick(beta.node, beta.node.acts)["redelivered"] == 1
-    assert heartbeats.send(alpha.node, alpha_peer) is None
+    assert sending.send(alpha.node, alpha_peer) is None
 
 
 def test_a_wrong_pin_stops_before_the_token_is_sent(serve: Serve) -> None:
@@ -292,17 +292,17 @@ def test_a_hundred_dead_peers_do_not_delay_a_living_one(serve: Serve) -> None:
                 # They look healthy, and longest untried: the worst order for the living one.
                 peer.last_outbound_at = peer.last_outbound_attempt_at = unit.now - timedelta(hours=1)
         finished: list[str] = []
-        original = heartbeats._record_outbound
+        original = sending._record_outbound
 
         def noting(unit: object, peer_id: str, error: str | None) -> None:
             finished.append(peer_id)
             original(unit, peer_id, error)  # type: ignore[arg-type]
 
-        heartbeats._record_outbound = noting  # type: ignore[assignment]
+        sending._record_outbound = noting  # type: ignore[assignment]
         try:
             object.__setattr__(alpha.node.settings, "outbound_timeout", alpha.node.settings.outbound_timeout / 2)
-            tally = heartbeats.send_all(alpha.node)
+            tally = sending.send_all(alpha.node)
         finally:
-            heartbeats._record_outbound = original
+            sending._record_outbound = original
     assert tally == {"sent": 1, "failed": 100, "postponed": 0}
     assert finished[0] == alpha_peer

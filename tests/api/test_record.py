@@ -20,7 +20,7 @@ from fedtui.core.acts import auditing, certificate_acts, jobs
 from fedtui.core.acts.gate import Done
 from fedtui.core.governance import listing
 from fedtui.core.node import Node
-from fedtui.core.peering import heartbeats
+from fedtui.core.peering import heartbeats, sending
 from fedtui.core.playbook.survey import Wanted
 from fedtui.core.record import events
 from fedtui.core.record.events import Event
@@ -74,7 +74,7 @@ def test_lines_of_the_log_carry_the_id(federated: Federated, caplog: pytest.LogC
     try:
         federated.b.stop()
         with correlation.correlated() as act_id:
-            heartbeats.send_all(federated.a.node)
+            sending.send_all(federated.a.node)
             jobs.sweep(federated.a.node)
         logging.getLogger("fedtui.test").info("between acts")
     finally:
@@ -313,7 +313,7 @@ def test_no_kind_of_event_keeps_a_secret(served_node: Node, kind: str) -> None:
 @pytest.fixture(scope="module")
 def served_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """One node for all kinds."""
-    from fedtui.core.node import init_node
+    from fedtui.core.opening import init_node
     from fedtui.core.runtime.settings import load
 
     home = {"FEDTUI_HOME": str(tmp_path_factory.mktemp("kinds") / "alpha"), "FEDTUI_OPERATOR": "ada"}

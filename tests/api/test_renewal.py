@@ -21,7 +21,7 @@ from fedtui.core.access import decisions
 from fedtui.core.acts import jobs, overview, renewing
 from fedtui.core.errors import Refused, RemoteFailed, WrongUsage
 from fedtui.core.node import Node
-from fedtui.core.peering import heartbeats, peers
+from fedtui.core.peering import peers, sending
 from fedtui.core.peering.client import PREFIX
 from fedtui.core.record import events
 from fedtui.core.trust import anchors, certificates, credentials, crls, signing, tls
@@ -231,7 +231,7 @@ def test_a_lost_key_is_found_and_mended_from_both_ends(federated: Federated, cap
     a, b = federated.a.node, federated.b.node
     lose_key(a, federated.at_a)
     with caplog.at_level(logging.WARNING):
-        failure = heartbeats.send(a, federated.at_a)
+        failure = sending.send(a, federated.at_a)
     assert (failure or "").startswith("partial_mtls")
     line = "[PeerClient] partial mTLS config — cert_pem=true, key_pem=false; "
     assert f"{line}refusing to call without client authentication" in caplog.messages
@@ -239,13 +239,13 @@ def test_a_lost_key_is_found_and_mended_from_both_ends(federated: Federated, cap
     assert "federation.peer.pair_broken" in kinds(a)
     assert jobs.manager_tick(a, a.acts)["renewals_failed"] == 1
 
-    assert heartbeats.send(b, federated.at_b) is None
+    assert sending.send(b, federated.at_b) is None
     with b.read() as session:
         assert peers.get(session, federated.at_b).offered_csr_pem is not None
     minted = act(b, "federation_certificate_mint", {"peer": federated.at_b})
     assert jobs.manager_tick(b, b.acts)["redelivered"] == 1
     assert rows(a, federated.at_a, "outbound")[-1].serial == minted["serial"]
-    assert heartbeats.send(a, federated.at_a) is None
+    assert sending.send(a, federated.at_a) is None
     with a.read() as session:
         assert credentials.broken(session, a.vault, federated.at_a) is None
 
@@ -259,7 +259,7 @@ def test_a_lost_certificate_comes_again_by_itself(federated: Federated) -> None:
     act(b, "federation_certificate_mint", {"peer": federated.at_b, "csr_pem": csr})
     with b.read() as session:
         assert peers.get(session, federated.at_b).enroll_owed is False, "given by hand, it is carried by hand"
-    assert heartbeats.send(b, federated.at_b) is None
+    assert sending.send(b, federated.at_b) is None
     assert jobs.manager_tick(b, b.acts)["redelivered"] == 1
     with a.read() as session:
         assert credentials.pending(session, federated.at_a) is None
@@ -273,7 +273,7 @@ def test_half_a_pair_falls_back_where_the_node_is_set_so(
     a = federated.a.node
     lose_key(a, federated.at_a)
     with caplog.at_level(logging.WARNING):
-        failure = heartbeats.send(a, federated.at_a, partial_mtls="fallback")
+        failure = sending.send(a, federated.at_a, partial_mtls="fallback")
     assert (failure or "").startswith("remote_rejecting_auth")
     line = "[PeerClient] partial mTLS config — cert_pem=true, key_pem=false; falling back to plaintext"
     assert line in caplog.messages
@@ -295,7 +295,7 @@ def test_every_way_a_pair_can_be_broken_is_told_apart(federated: Federated, dama
             unit.session.execute(update(SealedValue).where(sealed).values(ciphertext=b"changed" * 8))
         else:
             unit.session.execute(update(Credential).where(Credential.id == current.id).values(certificate_id=None))
-    failure = heartbeats.send(a, federated.at_a) or ""
+    failure = sending.send(a, federated.at_a) or ""
     assert failure.split(":")[0] in ("partial_mtls", "vault_unreadable")
     with a.read() as session:
         assert credentials.broken(session, a.vault, federated.at_a) == damage
@@ -388,10 +388,10 @@ def test_revoked_by_an_act_it_ends_at_once(federated: Federated) -> None:
     with pytest.raises(RemoteFailed) as caught:
         renewing.renew(a, federated.at_a, ADA)
     assert caught.value.code == "remote_rejecting_auth"
-    assert heartbeats.send(b, federated.at_b) is None
+    assert sending.send(b, federated.at_b) is None
     act(b, "federation_certificate_mint", {"peer": federated.at_b})
     assert jobs.manager_tick(b, b.acts)["redelivered"] == 1
-    assert heartbeats.send(a, federated.at_a) is None
+    assert sending.send(a, federated.at_a) is None
 
 
 @pytest.mark.parametrize("which", ["outbound", "ca"])
@@ -421,12 +421,12 @@ def test_a_peers_crl_is_honoured(federated: Federated) -> None:
     act(b, "federation_certificate_revoke", {"serial": server.serial, "reason": "test"})
     with a.unit(ADA) as unit:
         unit.session.execute(update(PeerCrl).values(tried_at=a.clock.now() - timedelta(hours=2)))
-    assert heartbeats.send(a, federated.at_a) is None, "the CRL is fetched after this call"
-    failure = heartbeats.send(a, federated.at_a) or ""
+    assert sending.send(a, federated.at_a) is None, "the CRL is fetched after this call"
+    failure = sending.send(a, federated.at_a) or ""
     assert failure.startswith("remote_tls_failed")
     assert "revoked" in failure
     _, federated.b.listener.context = daemon.server_context(b)
-    assert heartbeats.send(a, federated.at_a) is None
+    assert sending.send(a, federated.at_a) is None
 
 
 def test_a_crl_that_names_another_is_told(federated: Federated) -> None:
@@ -460,7 +460,7 @@ def test_an_overdue_crl_is_not_held_against_a_peer(federated: Federated) -> None
         unit.session.execute(update(PeerCrl).values(next_update=past, tried_at=a.clock.now()))
     with a.read() as session:
         assert crls.to_check_by(session, federated.at_a, a.clock.now()) is None
-    assert heartbeats.send(a, federated.at_a) is None
+    assert sending.send(a, federated.at_a) is None
 
 
 def test_a_crl_of_another_ca_is_not_taken(federated: Federated, serve: Serve) -> None:
@@ -487,11 +487,11 @@ def test_two_cas_of_one_name_are_told_apart(serve: Serve) -> None:
     with a.node.unit(ADA) as unit:
         anchors.add(unit, one.at_a, namesake, source="test")
     for _ in range(3):
-        assert heartbeats.send(a.node, one.at_a) is None, "both are trusted; the right one is found by its key"
+        assert sending.send(a.node, one.at_a) is None, "both are trusted; the right one is found by its key"
     with a.node.unit(ADA) as unit:
         anchors.forget(unit, one.at_a)
         anchors.add(unit, one.at_a, namesake, source="test")
-    failure = heartbeats.send(a.node, one.at_a) or ""
+    failure = sending.send(a.node, one.at_a) or ""
     assert failure.startswith("remote_tls_failed"), "the same name is not the same CA"
     found = a.node.probe(one.at_a, lambda _step: None)
     assert [fault.code for fault in found.faults] == ["unknown_ca"]
@@ -518,11 +518,11 @@ def test_a_peer_is_known_by_another_ca_by_fingerprint_alone(federated: Federated
     with a.unit(ADA) as unit:
         anchors.forget(unit, federated.at_a)
         anchors.add(unit, federated.at_a, _namesake(federated.b), source="test")
-    assert (heartbeats.send(a, federated.at_a) or "").startswith("remote_tls_failed")
+    assert (sending.send(a, federated.at_a) or "").startswith("remote_tls_failed")
     asked = {"peer": federated.at_a, "ca_fingerprint": "sha256:" + "ab" * 32}
     with pytest.raises(AssertionError):
         act(a, "federation_certificate_anchor", asked)
-    assert (heartbeats.send(a, federated.at_a) or "").startswith("remote_tls_failed")
+    assert (sending.send(a, federated.at_a) or "").startswith("remote_tls_failed")
     done = act(a, "federation_certificate_anchor", {"peer": federated.at_a, "ca_fingerprint": right})
     assert done["unfinished"] is None
     with a.read() as session:

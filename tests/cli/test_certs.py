@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import PATIENCE_SECONDS, Home, until
+from tests.homes import PATIENCE_SECONDS, Home, until
 
 openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from fedtui.core.faults.model import MARKER
 from tests.benchmarks.terminal import Terminal, environment
-from tests.cli.conftest import Home, MakeHome, free_port, until
+from tests.homes import Home, MakeHome, free_port, until
 
 RUNS_ONE = "No daemon was running: this console runs one"
 Open = Callable[..., Terminal]
@@ -64,6 +65,17 @@ def test_without_a_daemon_the_console_runs_one_until_it_is_left(make_home: MakeH
     assert (home.path / "daemon.log").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_node_that_the_demo_made_says_so_in_every_console(make_home: MakeHome, open_console: Open) -> None:
+    """Opened by itself, as its second operator does, the console's band says DEMO; on any other node it does not."""
+    for name, made_by_the_demo in (("alpha", True), ("beta", False)):
+        home = make_home(name)
+        if made_by_the_demo:
+            (home.path / MARKER).touch()
+        console = open_console(home.path, "console", "--read-only", "-c", "peers")
+        console.await_text("No peers yet")
+        assert (b"DEMO" in console.text) == made_by_the_demo
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
 def test_however_the_console_ends_its_daemon_does(make_home: MakeHome, open_console: Open, number: int) -> None:
     """kill -9 and a hang-up of the console end the child it started."""
@@ -78,7 +90,7 @@ def test_however_the_console_ends_its_daemon_does(make_home: MakeHome, open_cons
 def test_with_a_daemon_running_none_is_started(make_home: MakeHome, open_console: Open) -> None:
     """A console beside a daemon starts none, and leaves that daemon alone when it leaves."""
     home = make_home()
-    daemon = home.serve()
+    daemon = home.serve(cold=True)
     console = open_console(home.path, "console", "-c", "nowhere/at-all")
     console.await_text("There is no place")
     assert daemons_of(home.path) == [daemon.pid]

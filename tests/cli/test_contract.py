@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
-from fedtui.core.runtime import migrate
-from tests.cli.conftest import Home, MakeHome
+from fedtui.core.runtime import migrate, settings
+from fedtui.core.runtime.database import Database
+from tests.homes import Home, MakeHome
 
 
 @pytest.fixture
@@ -124,11 +125,15 @@ def test_a_home_that_others_can_read_is_refused(home: Home) -> None:
 
 def test_a_newer_database_and_a_wrong_key_are_refused(home: Home) -> None:
     """What this program cannot work with safely it does not touch."""
-    with sqlite3.connect(home.path / "fedtui.db") as database:
-        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    database = Database(settings.load({"FEDTUI_HOME": str(home.path)}).resolved_database_url)
+
+    def say(revision: str) -> None:
+        with database.writing() as session:
+            session.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+
+    say("9999")
     assert home.run("peers", "list", "--json").json["error"]["code"] == "database_newer"
-    with sqlite3.connect(home.path / "fedtui.db") as database:
-        database.execute("UPDATE alembic_version SET version_num = ?", (migrate.HEAD,))
+    say(migrate.HEAD)
     database.close()
     (home.path / "vault.key").write_text("A" * 43 + "=\n")
     assert home.run("serve", "--json").json["error"]["code"] == "vault_key_wrong"
@@ -145,9 +150,14 @@ def test_config_shows_origins_and_masks_secrets(home: Home) -> None:
 
 
 def test_database_commands(home: Home, tmp_path: Path) -> None:
-    """upgrade is idempotent, check finds nothing, backup never overwrites and says what it lacks."""
+    """upgrade is idempotent, check finds nothing."""
     assert home.ok("db", "upgrade") == {"upgraded": False, "revision": migrate.HEAD}
     assert home.ok("db", "check") == {"ok": True}
+
+
+@pytest.mark.sqlite  # a server has tools of its own for that
+def test_a_backup_by_command(home: Home, tmp_path: Path) -> None:
+    """It never overwrites and says what it lacks."""
     backup = tmp_path / "backup.db"
     assert home.ok("db", "backup", str(backup))["holds_vault_key"] is False
     assert backup.stat().st_mode & 0o777 == 0o600
@@ -162,6 +172,12 @@ def test_nowhere_set_up(tmp_path: Path) -> None:
         assert (ran.code, ran.json["error"]["code"]) == (3, "not_set_up")
         assert "fedtui init" in ran.json["error"]["fix"]
     assert not empty.path.exists()
+
+
+def test_wrong_words_lead_to_the_help_of_their_command(home: Home) -> None:
+    """Also where the parser does not say which command it was at."""
+    ran = home.run("peers", "edit", "abc", "--json", "--url")
+    assert (ran.code, ran.json["error"]["fix"]) == (2, "See: fedtui peers edit --help")
 
 
 def test_help_and_version(home: Home) -> None:

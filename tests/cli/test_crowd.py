@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import MakeHome, until
+from tests.homes import MakeHome, until
 
 MANY, PER_ADDRESS, SECURED = 2000, 256, 250
 MEMORY_KIB = 120

@@ -9,14 +9,14 @@ import urllib.request
 
 import pytest
 
-from tests.cli.conftest import MakeHome, free_port, until
+from tests.homes import MakeHome, free_port, until
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains_and_exits_zero(make_home: MakeHome, number: int) -> None:
     """SIGTERM and SIGINT stop the daemon cleanly: exit 0, lease released, nobody listed as alive."""
     home = make_home()
-    daemon = home.serve()
+    daemon = home.serve(cold=True)
     until(lambda: home.ok("manager", "status")["lease_holder"], "the lease is held")
     daemon.send_signal(number)
     assert daemon.wait(timeout=15) == 0
@@ -35,7 +35,7 @@ def test_the_end_of_standard_input_stops_a_child_daemon(make_home: MakeHome) -> 
 def test_hangup_reloads_and_serving_goes_on(make_home: MakeHome) -> None:
     """SIGHUP reloads the certificates; the daemon goes on."""
     home = make_home()
-    daemon = home.serve()
+    daemon = home.serve(cold=True)
     daemon.send_signal(signal.SIGHUP)
     until(lambda: "certificates reloaded" in home.logs[0].read_text(), "the reload is logged")
     assert daemon.poll() is None

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Home, MakeHome
+from tests.homes import Home, MakeHome
 
 SHAPE = {"symptom", "cause", "severity", "peer_id", "subject", "evidence", "explanation", "fix", "hint_url"}
 
 
 @pytest.fixture
 def home(make_home: MakeHome) -> Home:
-    """A single operator's node with a daemon."""
-    home = make_home("alpha", "--single-operator", manager_interval="1s", heartbeat_interval="1s", lease_ttl="3s")
+    """A single operator's node with a daemon. Its jobs are late only where a machine does nothing for half a minute."""
+    home = make_home("alpha", "--single-operator", manager_interval="10s", heartbeat_interval="10s", lease_ttl="30s")
     home.serve()
     return home
 
@@ -32,9 +32,21 @@ def test_healthy_and_not(home: Home) -> None:
     assert {"title", "command", "action", "params", "needs_approval"} <= set(found["fix"])
     assert home.ok("doctor", "--fail-on", "critical")["ok"] is True
     assert home.ok("doctor", "partial_mtls")["findings"] == []
+    assert "nothing was looked at" in home.run("doctor", "partial_mtls").out, "there is no peer: that is not all well"
     told = home.run("doctor", "approval_blocked")
     assert (told.code, "HIGH  manager_paused" in told.out, "fix : Resume" in told.out) == (1, True, True)
     assert "FAILED  The SDWAN Manager is not paused" in told.err
+
+
+def test_quiet_prints_nothing_unless_something_is_wrong(home: Home) -> None:
+    """What cron would mail: nothing of a node that is well or not ill enough; of one that is ill, the causes."""
+    well = home.run("doctor", "--quiet")
+    assert (well.code, well.out, well.err) == (0, "", "")
+    home.ok("manager", "pause", "--reason", "test")
+    ill = home.run("doctor", "--quiet", "--fail-on", "critical")
+    assert (ill.code, ill.out, ill.err) == (0, "", "")
+    ill = home.run("doctor", "--quiet")
+    assert (ill.code, "HIGH  manager_paused" in ill.out, ill.err) == (1, True, "")
 
 
 def test_wrong_words_are_told(home: Home) -> None:
@@ -85,6 +97,25 @@ def test_guided_from_cause_to_proof(home: Home, tmp_path: Path) -> None:
     file = tmp_path / "incident.json"
     assert home.run("incidents", "export", fixed, "--format", "json", "--to", str(file)).code == 0
     assert '"fixed"' in file.read_text()
+
+
+def test_guided_it_stays_open_while_a_check_of_its_subject_fails(home: Home) -> None:
+    """Sought under the wrong symptom, the paused manager is named and mended all the same. The daemon does not take
+    the worker's token: said with its cause, that keeps the incident open; where it is not asked, all is well."""
+    home.ok("manager", "pause", "--reason", "test")
+    beside = home.ok("doctor", "degraded")
+    assert ([one["cause"] for one in beside["elsewhere"]], beside["keeps_open"]) == (["manager_paused"], [])
+    told = home.run("doctor", "degraded")
+    assert (told.code, "explain it" in told.out, "HIGH  manager_paused" in told.out) == (0, True, True)
+    wrong = {"FEDTUI_WORKER_TOKEN": "not the daemon's"}
+    left = home.run("doctor", "approval_blocked", "--guided", stdin="1\nyes\nq\n", **wrong)
+    assert (left.code, "not every check passes" in left.out) == (1, True), left
+    assert "Cause: sweep_endpoint_unauthorized" in left.out
+    [incident] = home.ok("incidents", "list", "--open")
+    assert incident["causes"] == ["manager_paused", "sweep_endpoint_unauthorized"]
+    done = home.run("doctor", "--guided", "--incident", incident["id"][:13])
+    assert (done.code, "Every check passes" in done.out) == (0, True), done
+    assert home.ok("incidents", "show", incident["id"])["outcome"] == "fixed"
 
 
 def test_handing_up_closes_the_incident(home: Home) -> None:

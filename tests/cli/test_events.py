@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import select
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from fedtui.cli.program import run
 from fedtui.core.acts import jobs
-from fedtui.core.node import open_node
+from fedtui.core.opening import open_node
 from fedtui.core.record.events import emit
 from fedtui.core.runtime import settings
 from fedtui.core.runtime.actor import Actor
-from tests.cli.conftest import PATIENCE_SECONDS, Home, MakeHome, until
+from tests.homes import PATIENCE_SECONDS, Home, MakeHome, until
 
 ADA = Actor("operator", "ada", origin="test")
 
@@ -117,9 +117,8 @@ def test_verify_tells_what_was_tampered_with(home: Home, program: Program) -> No
     assert program.ok("verify", "--head", "0" * 12, code=1)["first_bad"]["what"] == "head_missing"
     assert program.ok("verify", "--head", "xyz", code=2)["error"]["code"] == "wrong_usage"
     victim = program.ok("--source", "test")[1]["id"]
-    with sqlite3.connect(home.path / "fedtui.db") as database:
-        database.execute("UPDATE events SET actor = 'eve' WHERE id = ?", (victim,))
-    database.close()
+    with inside(home) as node, node.database.writing() as session:
+        session.execute(text("UPDATE events SET actor = 'eve' WHERE id = :victim"), {"victim": victim})
     bad = program.ok("verify", code=1)["first_bad"]
     assert (bad["what"], bad["event_id"]) == ("changed", victim)
     code, _, err = program.run("verify")

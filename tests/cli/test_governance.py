@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fedtui.cli import program
-from fedtui.core.node import init_node
+from fedtui.core.opening import init_node
 from fedtui.core.runtime import settings
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.conftest import Home, MakeHome
+from tests.homes import Home, MakeHome
 
 ELSEWHERE = "0195d3a2-7c1e-7000-8000-00000000000e"
 URL = "https://b.example"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from tests.cli.conftest import Home, MakeHome, free_port, until
+from tests.homes import Home, MakeHome, free_port, until
 from tests.postgres import Server
 
 QUICK = {"heartbeat_interval": "1s", "manager_interval": "1s", "lease_ttl": "3s", "stale_after": "2s"}

@@ -13,6 +13,8 @@ from fedtui.core.trust.x509_reading import read_certificates, read_csr
 from fedtui.mcp import access, certificates, incidents, running
 from tests.cli.mcp_client import Session, decide, log_of, talk
 from tests.conftest import MakeNode, ManualClock
+from tests.core.test_peers import new_peer
+from tests.core.test_playbook import refused_accept
 from tests.core.world import ADA, BEN, KIND, NETWORK, World, make_world
 
 URL = "https://b.example"
@@ -181,6 +183,10 @@ def test_incidents_and_change_requests(world: World) -> None:
         assert (await call("check_federation_incident", incident=incident))["state"] == "open"
         kinds = {one["kind"] for one in (await call("get_federation_incident", incident=incident))["transcript"]}
         assert {"opened", "check", "finding", "looked", "note", "verified"} <= kinds
+        assert await call.refused("mend_federation_incident", incident=incident, cause="headache") == "fix_not_offered"
+        found = opened["doctor"]["findings"][0]
+        by_hand = await call("mend_federation_incident", incident=incident, cause=found["cause"])
+        assert (by_hand["outcome"], by_hand["title"]) == ("by_hand", found["fix"]["title"])
         ended = await call("close_federation_incident", incident=incident, outcome="explained", reason="planned")
         assert (ended["state"], ended["outcome"]) == ("closed", "explained")
         assert await call.refused("note_federation_incident", incident=incident, text="late") == "incident_closed"
@@ -191,6 +197,35 @@ def test_incidents_and_change_requests(world: World) -> None:
         assert settled["status"] == "declined"
         call.complete(incidents.TOOLS)
         assert INVITE not in "".join(session.told)
+
+    talk(world.node, act)
+
+
+def test_a_fix_is_carried_out_inside_an_incident_and_some_are_for_people(world: World) -> None:
+    """The paused manager is resumed by the fix that the checks offer, and stands in the transcript; a new token, which
+    is shown once, and a policy are left to people."""
+    world.node.request(ADA, "system.manager_pause", {"reason": "test"})
+    world.node.request(ADA, "system.policy_lower", {
+        "policy_action": "system.federation_peer_propose", "policy": "notify_and_proceed", "span": "1h", "reason": "x",
+    })  # fmt: skip
+    newcomer = new_peer(world.node, "https://c.example")
+    refused_accept(world.node, newcomer)
+
+    async def act(session: Session) -> None:
+        call = Tools(session)
+        opened = await call("open_federation_incident", symptom="approval_blocked")
+        incident, causes = opened["incident_id"], {one["cause"] for one in opened["doctor"]["findings"]}
+        assert causes >= {"manager_paused", "policy_lowered"}
+        done = await call("mend_federation_incident", incident=incident, cause="manager_paused")
+        assert (done["outcome"], done["action"]) == ("done", "system.manager_resume")
+        mend = {"incident": incident, "cause": "policy_lowered"}
+        assert await call.refused("mend_federation_incident", **mend) == "for_a_person"
+        other = (await call("open_federation_incident", symptom="token_mismatch"))["incident_id"]
+        mend = {"incident": other, "cause": "token_mistyped"}
+        assert await call.refused("mend_federation_incident", **mend) == "for_a_person"
+        acts = [one["content"]["outcome"] for one in (await call("get_federation_incident", incident=incident))[
+            "transcript"] if one["kind"] == "act"]  # fmt: skip
+        assert acts == ["done"]
 
     talk(world.node, act)
 

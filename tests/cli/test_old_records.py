@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from fedtui.core.node import open_node
+from fedtui.core.opening import open_node
 from fedtui.core.runtime import migrate, settings
 from fedtui.core.runtime.database import Database
-from tests.cli.conftest import Home, acted, until
+from tests.homes import Home, acted, until
 
 pytestmark = [pytest.mark.sqlite, pytest.mark.timeout(300)]
 FIRST = "0001"

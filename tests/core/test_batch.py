@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future, wait
 from contextlib import AbstractContextManager, contextmanager
@@ -14,6 +15,7 @@ from fedtui.core.errors import Refused
 from fedtui.core.node import Node
 from fedtui.core.record.events import Event, emit
 from fedtui.core.runtime import batch
+from fedtui.core.runtime import database as databases
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.batch import GroupCommit, Work
 from fedtui.core.runtime.unit import Unit
@@ -175,6 +177,24 @@ def test_a_transaction_that_fails_is_told_to_all_of_it(node: Node) -> None:
     writer: GroupCommit[object] = GroupCommit(open_unit)
     assert writer.submit(writes("lost")).exception(10) is trouble[0]
     trouble.clear()
+    assert writer.submit(writes("kept", 1)).result(10) == 1
+    writer.close()
+    assert sources(node) == ["kept"]
+
+
+def test_a_database_that_is_held_is_waited_for_once(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another holds the database, all that has queued is told so after one wait, not each after its own turn
+    at it, and by what is wrong; afterwards writes go through."""
+    monkeypatch.setattr(databases, "BUSY_TIMEOUT_MS", 500)
+    node.database.close()  # what is open already has the patience there was
+    writer: GroupCommit[object] = GroupCommit(lambda: node.unit(WRITER))
+    with node.database.writing() as holding:
+        holding.connection()
+        began = time.monotonic()
+        futures = [writer.submit(writes("held", number)) for number in range(20)]
+        told = [future.exception(30) for future in futures]
+        assert time.monotonic() - began < 20 * 0.5 / 2
+    assert {getattr(one, "code", one) for one in told} == {"database_unavailable"}
     assert writer.submit(writes("kept", 1)).result(10) == 1
     writer.close()
     assert sources(node) == ["kept"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
@@ -16,7 +17,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import StatementError
 
 from fedtui.core.errors import Unusable
-from fedtui.core.record.changes import Changes
+from fedtui.core.record.changes import Watch
 from fedtui.core.record.events import Event, emit
 from fedtui.core.runtime import migrate
 from fedtui.core.runtime.actor import Actor
@@ -24,7 +25,7 @@ from fedtui.core.runtime.database import Database
 from fedtui.core.runtime.lease import Lease
 from fedtui.core.runtime.types import UtcTime, new_id
 from fedtui.core.runtime.unit import Unit, unit_of_work
-from tests.conftest import START, Databases
+from tests.conftest import START, Databases, MakeNode
 
 ADA = Actor("operator", "ada")
 COUNTER = "counter"
@@ -205,7 +206,8 @@ def test_a_damaged_file_is_explained(database: Database) -> None:
 
 def test_changes_notices_others_commits(database: Database) -> None:
     """`poll` is true at first and after another connection's commit, and false in between."""
-    changes = Changes(database)
+    watch = Watch(database)
+    changes = watch.changes()
     assert changes.poll() is True
     assert changes.poll() is False
     with pytest.raises(ZeroDivisionError), unit_of_work(database, now=START, actor=ADA) as unit:
@@ -217,4 +219,28 @@ def test_changes_notices_others_commits(database: Database) -> None:
         add_counter(unit)
     assert changes.poll() is True
     assert changes.poll() is False
-    changes.close()
+    watch.close()
+
+
+def test_many_looks_share_one_connection_that_is_given_back(make_node: MakeNode) -> None:
+    """However many look for changes, in whatever order, each hears of every commit once; closed with the node,
+    nothing is left open."""
+    node = make_node()
+    watch = node._watch
+    looks = [node.changes() for _ in range(20)]
+    assert all(one.poll() for one in looks)
+    connection = watch._connection
+    assert connection is not None
+    looks[0].poll()
+    with unit_of_work(node.database, now=START, actor=ADA) as unit:
+        add_counter(unit)
+    deadline = time.monotonic() + 20
+    while not looks[0].poll():  # a server's word takes a moment
+        assert time.monotonic() < deadline
+    assert [one.poll() for one in looks[1:]] == [True] * 19
+    assert [one.poll() for one in looks] == [False] * 20
+    assert watch._connection is connection
+    node.close()
+    assert watch._connection is None
+    assert node.database.is_sqlite or connection.closed
+    assert node.database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]

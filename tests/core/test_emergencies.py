@@ -20,7 +20,8 @@ from fedtui.core.acts.gate import Done, Pending
 from fedtui.core.control import approvals, key_lines, lowering, operators, policies, queue
 from fedtui.core.control.approvals import Approval
 from fedtui.core.errors import NotFound, Problem, Refused, WrongUsage
-from fedtui.core.node import Node, open_node
+from fedtui.core.node import Node
+from fedtui.core.opening import open_node
 from fedtui.core.peering import peers
 from fedtui.core.record import notices
 from fedtui.core.record.events import emit, recent

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert
 
-from fedtui.core.node import Node, init_node
+from fedtui.core.node import Node
+from fedtui.core.opening import init_node
 from fedtui.core.record import events, listing
 from fedtui.core.record.events import KINDS, SEVERITIES, Event
 from fedtui.core.record.listing import EventLine

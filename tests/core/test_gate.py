@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from fedtui.core.acts.gate import Done, Pending
 from fedtui.core.control import approvals, operators, policies
 from fedtui.core.control.approvals import Approval
 from fedtui.core.errors import NotFound, Problem, Refused, WrongUsage
-from fedtui.core.node import Node, open_node
+from fedtui.core.node import Node
+from fedtui.core.opening import open_node
 from fedtui.core.peering import peers, tokens
 from fedtui.core.record.events import recent
 from fedtui.core.runtime.actor import Actor
@@ -485,3 +487,25 @@ def test_what_waits_for_an_operator_is_what_they_can_decide(make_node: MakeNode,
         for name in ("ada", "ben", "cy", "nobody"):
             expected = sum(name in approvals.deciders(session, row)[0] for row in pending_rows)
             assert approvals.waiting_for(session, name, node.clock.now()) == expected
+
+
+ODD = [None, "", 0, -1, 1.5, True, [], {}, ["x"], {"a": 1}, "x" * 5000, "\0", "a\nb", "1h", "peer", 10**30]
+NAMES = [
+    "auto_renew", "bridge", "ca_fingerprint", "cert_pem", "chain_pem", "confirm_endpoint", "csr_pem", "document",
+    "expires", "grant", "id", "invite", "key", "key_pem", "kind", "maintenance", "mode", "name", "network", "peer",
+    "permissions", "policy", "policy_action", "prefix", "proxy", "public_ca", "reason", "role", "serial", "served",
+    "short_ttl", "span", "subject", "token", "ttl", "url", "value",
+]  # fmt: skip
+
+
+def test_whatever_is_asked_of_an_act_is_taken_or_refused_in_words(node: Node) -> None:
+    """Nothing at all, and each parameter as something it cannot be: every act's reading ends, or raises a Problem."""
+    asked = [{}, *(dict.fromkeys(NAMES, odd) for odd in ODD)]
+    asked += [{**dict.fromkeys(NAMES, "x"), name: odd} for name in NAMES for odd in (None, {"a": 1})]
+    taken = set()
+    for act in node.acts.values():
+        for raw in asked:
+            with suppress(Problem), node.unit(node.actor("test")) as unit:
+                act.read(unit, node, raw)
+                taken.add(act.action)
+    assert {"system.operator_add", "system.inventory_change"} <= taken  # what is asked does reach the acts

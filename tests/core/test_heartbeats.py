@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 
 import pytest
@@ -10,9 +12,12 @@ from sqlalchemy import select
 from fedtui.core.acts import jobs
 from fedtui.core.errors import Refused
 from fedtui.core.node import Node
-from fedtui.core.peering import client, heartbeats, peers
+from fedtui.core.peering import client, heartbeats, peers, sending
 from fedtui.core.peering.heartbeats import Declared
 from fedtui.core.record.events import Event, recent
+from fedtui.core.runtime.actor import Actor
+from fedtui.core.runtime.unit import Unit
+from fedtui.core.trust import signing
 from tests.conftest import ManualClock
 from tests.core.test_peers import listening, new_peer, put_in
 
@@ -166,12 +171,79 @@ def test_outbound_failure_leaves_inbound_liveness_alone(node: Node, clock: Manua
     peer_id = new_peer(node, url="https://127.0.0.1:1")
     put_in(node, peer_id, "active")
     for _ in range(2):
-        assert str(heartbeats.send(node, peer_id)).startswith("remote_refused: ")
+        assert str(sending.send(node, peer_id)).startswith("remote_refused: ")
     with node.read() as session:
         peer = peers.get(session, peer_id)
         assert (peer.status, peer.last_outbound_at) == ("active", None)
         assert peer.last_outbound_error is not None
         assert len(recent(session, kind="federation.peer.outbound_failed")) == 1
+
+
+def test_outcomes_are_written_several_at_once(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While calls begin one after the other, what comes of them goes to the disk a few times, not once for each."""
+    wanted = [new_peer(node, url=f"https://p{n}.example") for n in range(20)]
+    monkeypatch.setattr(sending, "_attempt", lambda *_: sending._Attempt())
+    opened, unit = [], node.unit
+
+    def counting(actor: Actor) -> AbstractContextManager[Unit]:
+        opened.append(actor)
+        return unit(actor)
+
+    monkeypatch.setattr(node, "unit", counting)
+    assert sending.send_to(node, wanted, partial_mtls="refuse", within=timedelta(seconds=60))["sent"] == 20
+    assert len(opened) < 10
+    with node.read() as session:
+        assert all(peers.get(session, one).last_outbound_at is not None for one in wanted)
+
+
+def test_a_call_that_went_as_the_one_before_leaves_its_time(node: Node, clock: ManualClock) -> None:
+    """Sent again, or failed for the same reason again: the time is written, and nothing is told twice."""
+    peer_id = new_peer(node, url="https://127.0.0.1:1")
+    put_in(node, peer_id, "active")
+    for well in (True, False):
+        attempt = sending._Attempt(None if well else "remote_refused: no", pair_news=False)
+        for number in range(3):
+            clock.advance(minutes=1)
+            with node.unit(heartbeats.JOB_ACTOR) as unit:
+                sending._record_outbound(unit, peer_id, attempt)
+            with node.read() as session:
+                peer = peers.get(session, peer_id)
+                assert peer.last_outbound_attempt_at == clock.at, number
+                assert (peer.last_outbound_at == clock.at) is well
+                assert peer.last_outbound_error == attempt.error
+    with node.read() as session:
+        assert len(recent(session, kind="federation.peer.outbound_failed")) == 1
+
+
+def test_what_a_peer_offers_to_sign_is_kept_and_forgotten(node: Node, clock: ManualClock) -> None:
+    """A request in an answer is kept until an answer comes without it, however alike the calls are else."""
+    peer_id = new_peer(node, url="https://127.0.0.1:1")
+    put_in(node, peer_id, "active")
+    csr = signing.signing_request(signing.new_key(), "x")
+    for answer, kept in (({}, None), ({"csr_pem": csr}, csr), ({"csr_pem": csr}, csr), ({}, None), ({}, None)):
+        with node.unit(heartbeats.JOB_ACTOR) as unit:
+            sending._record_outbound(unit, peer_id, sending._Attempt(None, None, answer, pair_news=False))
+        with node.read() as session:
+            assert peers.get(session, peer_id).offered_csr_pem == kept
+
+
+def test_calls_begin_one_after_the_other(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heartbeats go out a moment apart, so that those who call us get their turn; told to stop, none is waited for."""
+    wanted, begun = [new_peer(node, url=f"https://p{n}.example") for n in range(6)], []
+
+    def noting(_site: object, peer_id: str, _partial: str) -> sending._Attempt:
+        begun.append((peer_id, time.monotonic()))
+        return sending._Attempt()
+
+    monkeypatch.setattr(sending, "_attempt", noting)
+    began = time.monotonic()
+    assert sending.send_to(node, wanted, partial_mtls="refuse", within=timedelta(seconds=60))["sent"] == 6
+    assert sorted(begun, key=lambda one: one[1])[-1][1] - began >= 5 * sending.LONGEST_GAP
+    node.stopping.set()
+    begun.clear()
+    many = wanted * 1000
+    assert sending.send_to(node, many, partial_mtls="refuse", within=timedelta(hours=1))["postponed"] == len(many)
+    assert not begun
 
 
 @pytest.mark.parametrize(

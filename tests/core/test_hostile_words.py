@@ -25,7 +25,7 @@ from fedtui.core.acts import accepting, renewing
 from fedtui.core.acts.table import Call
 from fedtui.core.errors import Problem, RemoteFailed, WrongUsage
 from fedtui.core.node import Node
-from fedtui.core.peering import client, heartbeats, peers
+from fedtui.core.peering import client, heartbeats, peers, sending
 from fedtui.core.peering.client import Answer, Connection
 from fedtui.core.peering.peers import Peer
 from fedtui.core.runtime import urls
@@ -231,7 +231,7 @@ def test_any_answer_to_our_calls_leaves_the_node_whole(pair: tuple[Node, str], a
     def answered(answer: Answer) -> None:
         answers[:] = [answer]
         node.clock.advance(hours=2)  # type: ignore[attr-defined] # a CRL is due again
-        heartbeats.send(node, peer_id)
+        sending.send(node, peer_id)
         with pytest.raises(Problem):
             renewing.renew(node, peer_id, node.actor("test"))
         with suppress(Problem):

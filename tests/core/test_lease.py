@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -25,9 +26,11 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, shared_server: Server | None) -> Iterator[Database]:
+def shared(
+    tmp_path_factory: pytest.TempPathFactory, shared_server: Server | None, template: Path
+) -> Iterator[Database]:
     """An upgraded database for this module, whose clock is the one that is passed in."""
-    database = Database(Databases(shared_server).empty(tmp_path_factory.mktemp("lease")))
+    database = Database(Databases(shared_server, template).empty(tmp_path_factory.mktemp("lease")))
     migrate.upgrade(database)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lease, "_now", lambda _session, now: now)
@@ -220,8 +223,8 @@ def test_holders_have_names_of_their_own() -> None:
 
 
 def test_runs_are_found_and_pruned(database: Database) -> None:
-    """The newest run of each job and the newest that ended are told apart; runs older than a week are forgotten, but
-    for the newest of each job."""
+    """The newest run of each job and the newest that ended are told apart; what ran under a clock that was set back
+    since is neither; runs older than a week are forgotten, but for the newest of each job."""
     held = Held("a", 1)
     with database.writing() as session:
         for days in (9, 8):
@@ -231,13 +234,20 @@ def test_runs_are_found_and_pruned(database: Database) -> None:
         session.flush()
         jobs.finished(session, ended, "failed", {"error": "x"}, START + TTL)
         going_on = jobs.started(session, "work", held, START + HOUR)
+        ahead = jobs.started(session, "work", held, START + 3 * HOUR)
+        session.flush()
+        jobs.finished(session, ahead, "ok", {}, START + 3 * HOUR)
+    now = START + 2 * HOUR
     with database.reading() as session:
-        assert {name: run.id for name, run in jobs.latest(session).items()}["work"] == going_on
-        last = jobs.last_finished(session, "work")
+        assert {name: run.id for name, run in jobs.latest(session, now=now).items()} == {"old": old, "work": going_on}
+        newest = jobs.newest(session, "work", now=now)
+        assert newest is not None
+        assert newest.id == going_on
+        last = jobs.last_finished(session, "work", now=now)
         assert last is not None
         assert (last.id, last.outcome, last.finished_at) == (ended, "failed", START + TTL)
-        assert jobs.last_finished(session, "never") is None
+        assert jobs.last_finished(session, "never", now=now) is None
     with database.writing() as session:
         jobs.prune(session, START)
     with database.reading() as session:
-        assert session.scalars(select(JobRun.id).order_by(JobRun.id)).all() == [old, ended, going_on]
+        assert session.scalars(select(JobRun.id).order_by(JobRun.id)).all() == [old, ended, going_on, ahead]

@@ -20,7 +20,8 @@ from sqlalchemy.exc import IntegrityError
 from fedtui.core.access.grants import Grant
 from fedtui.core.control import operators
 from fedtui.core.errors import Refused, Unusable, WrongUsage
-from fedtui.core.node import Node, init_node, open_node
+from fedtui.core.node import Node
+from fedtui.core.opening import init_node, open_node
 from fedtui.core.runtime import migrate, settings
 from fedtui.core.runtime.database import Base, Database
 from fedtui.core.runtime.settings import Settings

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -45,6 +47,21 @@ def test_only_the_table_moves_a_peer(node: Node, origin: str, to: str) -> None:
         assert allowed in refused.value.cause
     with node.read() as session:
         assert peers.get(session, peer_id).status == origin
+
+
+def test_a_peer_of_the_network_alone_is_refused_for_what_it_is(node: Node) -> None:
+    """It may well be active: no heartbeat and no certificate goes to it for its kind, and that is what is said."""
+    peer_id = new_peer(node, kind="sdwan_only")
+    put_in(node, peer_id, "active")
+    actor = node.actor("test")
+    acts: tuple[Callable[[], object], ...] = (
+        lambda: node.heartbeat_now(actor, peer_id),
+        lambda: node.request(actor, "system.federation_certificate_rotate", {"peer": peer_id}),
+    )
+    for act in acts:
+        with pytest.raises(Refused) as refused:
+            act()
+        assert "https://b.example is sdwan_only" in refused.value.problem
 
 
 def test_random_walks_stay_on_the_table(node: Node, clock: ManualClock) -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,7 +26,9 @@ from fedtui.core.peering.heartbeats import Declared
 from fedtui.core.peering.peers import Peer
 from fedtui.core.peering.tokens import Invite
 from fedtui.core.playbook import causes, checks, engine, incidents, recognise, wizard
+from fedtui.core.playbook.checks.limits import FAR_LIMIT
 from fedtui.core.playbook.model import Case, Check, Evidence, Outcome, Sense, Subject
+from fedtui.core.playbook.running import Seen, run
 from fedtui.core.playbook.survey import NODE, Wanted
 from fedtui.core.record import events
 from fedtui.core.runtime import daemons, lease
@@ -70,6 +73,15 @@ def alive(node: Node, *, ran: bool = True) -> None:
                                     finished_at=unit.now, outcome="ok", detail={}))  # fmt: skip
 
 
+def refused_accept(node: Node, peer_id: str) -> None:
+    """A proposed peer's accept, refused for a token that was mistyped."""
+    with node.unit(ADA) as unit:
+        tokens.issue(unit, peer_id)
+        events.emit(
+            unit, "federation.peer.accept_refused", source="test", peer_id=peer_id, cause="token_unknown", answered=""
+        )
+
+
 def found(node: Node, symptom: str | None = None, **look: Any) -> list[str]:
     return [one.cause.code for one in node.diagnose(Wanted(symptom, **look)).findings]
 
@@ -93,7 +105,9 @@ def test_every_cause_of_the_catalogue_is_there() -> None:
         ours.setdefault(cause.symptom, set()).add(cause.code)
     wanted = {symptom: set(codes.split()) for symptom, codes in DOMAIN.items()}
     assert {symptom: codes - wanted[symptom] for symptom, codes in ours.items() if codes - wanted[symptom]} == {
-        "grant_scope_mismatch": {"kind_not_served"}
+        "grant_scope_mismatch": {"kind_not_served"},
+        "stuck_accepted": {"status_disagrees"},
+        "degraded": {"ca_disagrees"},
     }
     assert all(wanted[symptom] <= ours.get(symptom, set()) for symptom in wanted)
     assert set(wanted) == set(causes.BY_SYMPTOM)
@@ -107,6 +121,7 @@ def test_every_row_says_all_that_a_person_needs() -> None:
         assert cause.could_be.endswith(".")
         assert cause.section
         assert set(cause.after) <= set(causes.BY_CODE), cause.code
+        assert set(cause.also) <= set(causes.BY_SYMPTOM) - {cause.symptom}, cause.code
 
 
 def test_a_check_needs_only_what_is_there() -> None:
@@ -170,6 +185,65 @@ def test_checks_run_at_once_and_wait_for_what_they_need(node: Node, monkeypatch:
     diagnosis = engine.diagnose(node, node.acts, Wanted("approval_blocked"), lambda seen: told.append(seen.check.name))
     assert [(seen.check.name, seen.outcome.state) for seen in diagnosis.seen][2:] == [("c", "bad"), ("d", "skipped")]
     assert told == [seen.check.name for seen in diagnosis.seen]
+
+
+def test_each_check_has_a_limit_of_its_own(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that takes longer than its limit is unknown and says so, what needs it is not looked at, and the rest go
+    on to their ends."""
+    let_go = threading.Event()
+
+    def hang(_case: Case) -> Outcome:
+        let_go.wait(60)
+        return Outcome("ok", "too late")
+
+    def never(_case: Case) -> Outcome:
+        raise AssertionError("it was looked at all the same")
+
+    table = (Check("slow", "node", "slow", hang, limit=0.1), Check("after", "node", "after", never, ("slow",)),
+             Check("rest", "node", "rest", lambda _case: Outcome("ok", "at once")))  # fmt: skip
+    monkeypatch.setattr(engine, "CHECKS", table)
+    seen = {one.check.name: one.outcome for one in engine.diagnose(node, node.acts, Wanted("approval_blocked")).seen}
+    let_go.set()
+    assert {name: outcome.state for name, outcome in seen.items()} == {
+        "slow": "unknown", "after": "skipped", "rest": "ok",
+    }  # fmt: skip
+    assert seen["slow"].said == "It took longer than its 0.1 s."
+    assert seen["after"].said == "Not looked at: slow comes first."
+
+
+def test_what_a_check_finds_too_late_counts_no_more(node: Node) -> None:
+    """A check that ends after it was given up changes nothing of what was said, while others go on."""
+    given_up, over = threading.Event(), threading.Event()
+
+    def hang(_case: Case) -> Outcome:
+        given_up.wait(60)
+        over.set()
+        return Outcome("bad", "too late")
+
+    def rest(_case: Case) -> Outcome:
+        assert over.wait(60)
+        return Outcome("ok", "to the end")
+
+    table = (Check("slow", "node", "slow", hang, limit=0.1), Check("rest", "node", "rest", rest, limit=60))
+    told: list[Seen] = []
+
+    def tell(seen: Seen) -> None:
+        told.append(seen)
+        given_up.set()
+
+    one = case(node)
+    one.outcomes.clear()
+    assert run([one], table, tell, limit=60) == told
+    assert [(seen.check.name, seen.outcome.state) for seen in told] == [("slow", "unknown"), ("rest", "ok")]
+    assert one.outcomes["slow"].state == "unknown"
+
+
+def test_every_check_ends_before_the_bound_for_all() -> None:
+    """No limit is beyond what all of them have together; those that call have more than those that read."""
+    by_name = {check.name: check.limit for check in checks.CHECKS}
+    assert all(0 < limit < engine.LIMIT_SECONDS for limit in by_name.values())
+    assert by_name["probe"] >= 4 * FAR_LIMIT.total_seconds()
+    assert by_name["their_view"] > FAR_LIMIT.total_seconds() < by_name["sweep_endpoint"]
 
 
 def test_what_a_check_cannot_see_is_unknown(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,6 +322,7 @@ OWED = Peer(id="p", remote_instance_url="https://b.example", status="accepted", 
         ("sweep_endpoint_failing", {"sweep_endpoint": "failing"}),
         ("sweep_endpoint_unauthorized", {"sweep_endpoint": "unauthorized"}),
         ("handshake_incomplete", {**peer("accepted"), "peer": OWED}),
+        ("handshake_incomplete", {**peer("accepted"), "peer": OWED, "delivery_paused": True}),
         ("handshake_incomplete", peer("accepted", pair_state="none")),
         ("outbound_unreachable", peer("accepted", faults=["refused"])),
         ("outbound_tls_failed", peer("enrolled", faults=["unknown_ca"])),
@@ -368,6 +443,23 @@ def test_two_causes_at_once_are_both_named_the_root_first(node: Node, clock: Man
     assert {"title", "command", "action", "params", "needs_approval"} <= set(shaped["findings"][0]["fix"])
 
 
+def test_whether_a_fix_has_to_be_approved_is_as_the_policies_stand(node: Node) -> None:
+    """The policy that is in force says it, in the finding and before the fix is carried out; not the one at birth."""
+    alive(node)
+    node.request(ADA, "system.manager_pause", {"reason": "test"})
+
+    def said() -> tuple[bool, str]:
+        diagnosis = node.diagnose(Wanted())
+        [finding] = [one for one in diagnosis.findings if one.cause.code == "manager_paused"]
+        assert finding.fix is not None
+        return engine.finding_shape(finding, diagnosis)["fix"]["needs_approval"], node.preview(ADA, finding.fix)[-1]
+
+    assert said() == (False, wizard.AT_ONCE)
+    for policy, asks in (("require_approval", True), ("blocked", False)):
+        node.request(ADA, "system.policy_set", {"policy_action": "system.manager_resume", "policy": policy})
+        assert said() == (asks, wizard.BY_POLICY[policy])
+
+
 def test_a_refused_call_is_found_and_goes_when_it_would_be_allowed(node: Node) -> None:
     """The newest of each sort is judged again as things are now; strangers only where they are asked for."""
     world: World = make_world(node)
@@ -456,6 +548,47 @@ def test_a_peer_that_is_about_to_be_silent_is_one_way_already(node: Node) -> Non
     assert cause.holds(case(node, Subject("peer", "p"), **{**facts, **late})) is not None
     heard = {"heartbeat_age": timedelta(seconds=30)}
     assert cause.holds(case(node, Subject("peer", "p"), **{**facts, **heard})) is None
+
+
+def test_a_call_that_was_refused_here_is_the_root_and_no_partition(node: Node) -> None:
+    """The peer's calls fail because this node turns its certificate away: that is named, and no firewall."""
+    silent = peer("degraded", faults=[], view={"last_outbound_code": "remote_rejecting_auth"})
+    of_peer = case(node, Subject("peer", "p", "b", "p"), **silent)
+    refused = case(node, Subject("decision", "d", "call", "p"), code="cert_revoked", detail="serial 1")
+    of_another = case(node, Subject("decision", "d", "call", "q"), code="cert_revoked", detail="serial 1")
+    table = causes.CAUSES
+    assert [one.cause.code for one in engine.conclude([of_peer, refused], table)] == ["cert_revoked"]
+    codes = [one.cause.code for one in engine.conclude([of_peer, of_another], table)]
+    assert codes == ["one_way_partition", "cert_revoked"]
+    silent["view"] = {"last_outbound_code": "remote_timeout"}
+    codes = [one.cause.code for one in engine.conclude([case(node, of_peer.subject, **silent), refused], table)]
+    assert codes == ["one_way_partition", "cert_revoked"], "a call that times out is no refusal"
+
+
+def test_the_runbooks_own_ways_out_are_offered(node: Node) -> None:
+    """Half a pair, a lost certificate, a request that waits: what the runbook names besides the smallest fix."""
+
+    def offered(cause: str, scope: Any, **facts: Any) -> list[str]:
+        sense = causes.BY_CODE[cause].holds(case(node, Subject(scope, "p"), **facts))
+        assert sense is not None
+        return [fix.command.partition(" --")[0] for fix in sense.fixes]
+
+    half = peer("active", broken="key_missing", request_waits=True)
+    by_hand = ["fedtui certs csr p > a.csr; fedtui certs store p", "fedtui peers revoke p"]
+    half["peer"] = SimpleNamespace(id="p")
+    assert offered("key_missing", "peer", **half) == [f"fedtui certs issue {node.url}", *by_hand]
+    asked = offered("key_missing", "peer", **{**half, "request_waits": False})
+    assert asked == ["fedtui certs rotate p", f"fedtui certs issue {node.url}", *by_hand]
+    lost = [f"fedtui certs probe {node.url}", "fedtui certs issue PEER", "fedtui peers revoke PEER"]
+    assert offered("trust_chain_mismatch", "decision", code="trust_chain_mismatch") == lost
+    revoke = Approval(id="a", action="system.federation_peer_revoke", status="pending", digest="d" * 64,
+                      expires_at=node.clock.now())  # fmt: skip
+    waits = causes.BY_CODE["approval_pending"].holds(
+        case(node, Subject("approval", "a"), approval=revoke, can_decide=["ben"])
+    )
+    assert waits is not None
+    assert "fedtui policies lower system.federation_peer_revoke --to notify_and_proceed" in waits.because
+    assert len(waits.fixes) == 1, "it is said, and not offered by Enter"
 
 
 def test_what_is_wrong_beside_the_symptom_is_told(node: Node) -> None:
@@ -588,7 +721,7 @@ def test_from_symptom_to_proof(paused: Node, clock: ManualClock) -> None:
     incident = paused.begin_incident(ADA, Wanted("approval_blocked"))
     assert paused.standing(incident).step == "look"
     clock.advance(seconds=20)
-    alive_again(paused)
+    ran(paused)
     seen = paused.look(ADA, incident)
     assert paused.standing(incident).step == "cause"
     [one] = seen.findings
@@ -596,7 +729,7 @@ def test_from_symptom_to_proof(paused: Node, clock: ManualClock) -> None:
     assert paused.mend(ADA, incident, one.fix)["outcome"] == "done"
     assert paused.standing(incident).step == "prove"
     clock.advance(seconds=10)
-    alive_again(paused)
+    ran(paused)
     assert paused.look(ADA, incident, proving=True).findings == ()
     shaped = paused.incident(incident)
     assert (shaped["state"], shaped["outcome"], shaped["causes"]) == ("closed", "fixed", ["manager_paused"])
@@ -607,16 +740,125 @@ def test_from_symptom_to_proof(paused: Node, clock: ManualClock) -> None:
     ]  # fmt: skip
     with paused.read() as session:
         told = [event.kind for event in events.recent(session) if "incident" in event.kind]
-    assert told == ["system.incident.closed", "system.incident.opened"]
+    assert told == [f"system.incident.{kind}" for kind in ("closed", "diagnosed", "opened")]
 
 
-def alive_again(node: Node) -> None:
-    """The daemon is still there, and its jobs have just run."""
+def ran(node: Node, *but: str) -> None:
+    """The daemon is there, and its jobs have just run, all `but` these."""
     with node.unit(ADA) as unit:
         daemons.seen(unit.session, node.holder, now=unit.now, ttl=timedelta(hours=1))
         for job in node.jobs():
-            unit.session.add(JobRun(id=new_id(), job=job.name, holder=node.holder, epoch=1, started_at=unit.now,
-                                    finished_at=unit.now, outcome="ok", detail={}))  # fmt: skip
+            if job.name not in but:
+                unit.session.add(JobRun(id=new_id(), job=job.name, holder=node.holder, epoch=1, started_at=unit.now,
+                                        finished_at=unit.now, outcome="ok", detail={}))  # fmt: skip
+
+
+def test_it_stays_open_while_a_check_of_its_subject_fails_and_offers_what_explains_it(
+    paused: Node, clock: ManualClock
+) -> None:
+    """The paused manager is mended, and meanwhile the heartbeat job has stopped: another symptom's cause, of the same
+    node. It is named in the same incident with its fix; only when that check passes too is the incident fixed."""
+    incident = paused.begin_incident(ADA, Wanted("approval_blocked"))
+    [one] = paused.look(ADA, incident).findings
+    assert one.fix is not None
+    paused.mend(ADA, incident, one.fix)
+    clock.advance(minutes=10)
+    ran(paused, heartbeats.JOB)
+    looked = paused.look(ADA, incident, proving=True)
+    assert (looked.findings, [other.cause.code for other in looked.offered]) == ((), ["sweep_overdue"])
+    assert [(seen.check.name, seen.outcome.state) for seen in looked.held] == [("schedule", "bad")]
+    assert all(other.sense.fixes for other in looked.offered)
+    shaped = paused.incident(incident)
+    assert (shaped["state"], shaped["causes"]) == ("open", ["manager_paused", "sweep_overdue"])
+    assert paused.standing(incident).step == "cause"
+    told = engine.shape(looked)
+    assert told["keeps_open"] == [
+        {"check": "schedule", "subject": "this node", "said": looked.held[0].outcome.said},
+    ]  # fmt: skip
+    assert [other["cause"] for other in told["elsewhere"]] == ["sweep_overdue"]
+    ran(paused)
+    assert paused.look(ADA, incident, proving=True).held == ()
+    shaped = paused.incident(incident)
+    assert (shaped["outcome"], shaped["transcript"][-1]["content"]["reason"]) == ("fixed", "every check passes")
+
+
+@pytest.fixture
+def two_sick(node: Node, monkeypatch: pytest.MonkeyPatch) -> dict[str, Outcome]:
+    """What the one check of each of two degraded peers comes to, by the peer's URL; a test says which."""
+    alive(node)
+    states: dict[str, Outcome] = {}
+    for url in ("https://p.example", "https://q.example"):
+        put_in(node, new_peer(node, url), "degraded")
+        states[url] = Outcome("ok", "well")
+    table = (Check("one", "peer", "It is well", lambda case: states[case.subject.label]),)
+    monkeypatch.setattr(engine, "CHECKS", table)
+    return states
+
+
+BROKEN = {"broken": "key_missing", "status": "active", "peer": peer("active")["peer"]}
+
+
+@pytest.mark.parametrize("state", ["bad", "unknown"])
+def test_a_check_that_no_cause_explains_keeps_it_open_too(node: Node, two_sick: dict[str, Outcome], state: Any) -> None:
+    """What was found is gone, and a check of the same peer fails for no cause that is known, or could not be made:
+    it is said which and how, and the incident waits to be looked at again."""
+    two_sick["https://p.example"] = Outcome("bad", "half a pair", facts=BROKEN)
+    incident = node.begin_incident(ADA, Wanted("partial_mtls"))
+    assert [one.cause.code for one in node.look(ADA, incident).findings] == ["key_missing"]
+    two_sick["https://p.example"] = Outcome(state, "it hums")
+    looked = node.look(ADA, incident, proving=True)
+    assert (looked.offered, [seen.outcome.said for seen in looked.held]) == ((), ["it hums"])
+    assert node.incident(incident)["state"] == "open"
+    assert node.standing(incident).step == "prove"
+    last = node.incident(incident)["transcript"][-1]
+    assert last["content"]["keeps_open"] == [{"check": "one", "subject": "https://p.example", "said": "it hums"}]
+    two_sick["https://p.example"] = Outcome("ok", "well")
+    node.look(ADA, incident, proving=True)
+    assert node.incident(incident)["outcome"] == "fixed"
+
+
+def test_what_is_wrong_with_another_keeps_no_incident_open(node: Node, two_sick: dict[str, Outcome]) -> None:
+    """An incident about one peer is fixed when that peer's checks pass; what fails at the other is told beside it,
+    and no cause of the other's is offered in it."""
+    two_sick["https://p.example"] = Outcome("bad", "half a pair", facts=BROKEN)
+    incident = node.begin_incident(ADA, Wanted("partial_mtls"))
+    node.look(ADA, incident)
+    two_sick["https://p.example"] = Outcome("bad", "it hums")
+    two_sick["https://q.example"] = Outcome("bad", "too early", facts={"skew": 600.0})
+    looked = node.look(ADA, incident, proving=True)
+    assert ([seen.subject.label for seen in looked.held], looked.elsewhere) == (["https://p.example"], ())
+    two_sick["https://p.example"] = Outcome("ok", "well")
+    node.look(ADA, incident, proving=True)
+    closed = node.incident(incident)
+    assert (closed["outcome"], closed["causes"]) == ("fixed", ["key_missing"])
+    assert closed["transcript"][-1]["content"]["reason"] == "its checks pass; beside it: too early"
+
+
+def test_what_was_found_is_looked_at_again_though_the_record_shows_nothing(
+    node: Node, two_sick: dict[str, Outcome]
+) -> None:
+    """A peer that is active again by the record is no suspect any more; for its incident it is looked at all the
+    same, and proven well by its checks."""
+    two_sick["https://p.example"] = Outcome("bad", "half a pair", facts=BROKEN)
+    incident = node.begin_incident(ADA, Wanted("partial_mtls"))
+    [one] = node.look(ADA, incident).findings
+    put_in(node, one.subject.id, "active")
+    looked = node.look(ADA, incident, proving=True)
+    assert [found.cause.code for found in looked.findings] == ["key_missing"]
+    assert [seen.subject.label for seen in node.diagnose(Wanted("partial_mtls")).seen] == ["https://q.example"]
+
+
+def test_a_cause_of_another_symptom_is_offered_in_the_same_incident(paused: Node) -> None:
+    """Begun under the wrong symptom, the incident names what explains the check that failed, and is fixed by it."""
+    incident = paused.begin_incident(ADA, Wanted("degraded"))
+    looked = paused.look(ADA, incident)
+    assert (looked.findings, [one.cause.code for one in looked.offered]) == ((), ["manager_paused"])
+    assert paused.standing(incident).step == "cause"
+    [one] = looked.offered
+    assert one.fix is not None
+    paused.mend(ADA, incident, one.fix)
+    paused.look(ADA, incident, proving=True)
+    assert paused.incident(incident)["outcome"] == "fixed"
 
 
 def test_a_fix_that_needs_approval_is_waited_for_and_resumed(node: Node) -> None:
@@ -645,7 +887,7 @@ def test_what_a_fix_changes_is_shown_before(node: Node) -> None:
     fix = causes.pairs.Fix("Suspend", "", "system.federation_peer_suspend", {"peer": world.peer_id, "reason": "test"})
     lines = node.preview(ADA, fix)
     assert lines[0].startswith("Suspend https://b.example")
-    assert lines[1] == "https://b.example: in service -> suspended"
+    assert lines[1:] == ["https://b.example: in service -> suspended", wizard.AT_ONCE]
     with node.read() as session:
         assert session.get_one(Peer, world.peer_id).status == "active"
     assert node.preview(ADA, causes.pairs.Fix("Start it", "fedtui serve", where="there")) == []
@@ -660,6 +902,18 @@ def test_a_fix_that_failed_says_so(paused: Node) -> None:
     assert paused.incident(incident)["state"] == "open"
     by_hand = paused.mend(ADA, incident, causes.pairs.Fix("Start it", "fedtui serve", where="there"))
     assert by_hand["outcome"] == "by_hand"
+
+
+def test_what_a_fix_yields_once_is_for_whoever_carried_it_out(node: Node) -> None:
+    """A new token's invite is in the answer, and nowhere in the transcript."""
+    alive(node)
+    peer_id = new_peer(node, "https://c.example")
+    incident = node.begin_incident(ADA, Wanted("token_mismatch", peer=peer_id))
+    outcome = node.mend(ADA, incident, causes.tokens.Fix("New", "", "system.federation_peer_token", {"peer": peer_id}))
+    assert (outcome["outcome"], outcome["shown_once"]["invite"][:3]) == ("done", "fi1")
+    told = json.dumps(node.incident(incident), default=str)
+    assert outcome["shown_once"]["acceptance_token"] not in told
+    assert outcome["shown_once"]["invite"] not in told
 
 
 def test_a_closed_incident_is_closed(paused: Node) -> None:
@@ -699,6 +953,27 @@ def test_the_export_holds_everything_and_no_secret(paused: Node) -> None:
     assert text.startswith("# An act waits for approval")
     assert "The SDWAN Manager is paused" in text
     assert text.count("### ") == len(shaped["transcript"])
+    assert f"* daemons alive: `{paused.holder} at {paused.url}` (daemons)" in text
+    assert "`None`" not in text
+
+
+def test_only_what_came_to_nothing_is_closed_by_leaving(node: Node) -> None:
+    """All well in every look: closed. Before a look, with something wrong, a note, or as a colleague: left as it is."""
+    alive(node)
+    node.request(ADA, "system.operator_add", {"name": "ben"})
+    calm, noted, unseen = (node.begin_incident(ADA, Wanted("degraded")) for _ in range(3))
+    for one in (calm, noted):
+        node.look(ADA, one)
+    node.note_incident(ADA, noted, "it was slow at noon")
+    assert not any(node.leave_incident(ADA, one) for one in (noted, unseen))
+    assert not node.leave_incident(BEN, calm)
+    node.request(ADA, "system.manager_pause", {"reason": "test"})
+    ill = node.begin_incident(ADA, Wanted("approval_blocked"))
+    node.look(ADA, ill)
+    assert not node.leave_incident(ADA, ill)
+    assert node.leave_incident(ADA, calm)
+    assert not node.leave_incident(ADA, calm), "it is closed"
+    assert (node.incident(calm)["outcome"], node.incident(calm)["causes"]) == ("explained", [])
 
 
 def test_what_is_too_long_is_cut_and_said_so(paused: Node) -> None:

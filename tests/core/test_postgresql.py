@@ -7,14 +7,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
+from typing import LiteralString
 
 import pytest
 from sqlalchemy import select
 
-from fedtui.core.errors import Unusable
-from fedtui.core.record.changes import Changes
+from fedtui.core.errors import Unusable, WrongUsage
+from fedtui.core.record.changes import Watch
 from fedtui.core.runtime import database as databases
-from fedtui.core.runtime import lease
+from fedtui.core.runtime import lease, migrate
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.database import Database
 from fedtui.core.runtime.lease import Held, Lease
@@ -60,7 +61,8 @@ def test_machines_whose_clocks_differ_hold_one_lease(database: Database) -> None
 def test_what_is_committed_is_notified_and_what_is_undone_is_not(database: Database) -> None:
     """A watch hears of another's commit within its next look, of nothing while one is open, and of no roll-back."""
     with closing(Database(str(database.url.render_as_string(hide_password=False)))) as other:
-        changes = Changes(database)
+        watch = Watch(database)
+        changes = watch.changes()
         assert changes.poll() is True
         assert changes.poll() is False
         with pytest.raises(ZeroDivisionError), other.writing() as session:
@@ -74,13 +76,14 @@ def test_what_is_committed_is_notified_and_what_is_undone_is_not(database: Datab
             unit.session.flush()
             assert changes.poll() is False
         until(changes.poll, "the commit is heard of")
-        changes.close()
+        watch.close()
 
 
 def test_a_server_that_was_killed_is_said_and_taken_up_again(postgres: Server, database: Database) -> None:
     """Down, everything that asks is told so with a fix; up again, the same objects go on without being opened anew,
     and what was committed is there."""
-    changes = Changes(database)
+    watch = Watch(database)
+    changes = watch.changes()
     assert changes.poll() is True
     commit(database)
     postgres.kill()
@@ -95,7 +98,7 @@ def test_a_server_that_was_killed_is_said_and_taken_up_again(postgres: Server, d
     until(lambda: not changes.poll(), "it is quiet again")
     commit(database, "y")
     until(changes.poll, "the watch hears again")
-    changes.close()
+    watch.close()
 
 
 def test_units_queue_so_that_what_was_read_still_holds(database: Database) -> None:
@@ -141,3 +144,50 @@ def test_a_writer_that_stands_still_is_put_aside(database: Database, monkeypatch
         until(committed, "the place is free")
     with database.reading() as session:
         assert session.scalars(select(Lease.name)).all() == ["x"]
+
+
+def test_a_text_that_cannot_be_kept_is_the_givers_fault(database: Database) -> None:
+    """A NUL character, which SQLite takes and PostgreSQL does not, is refused in words, read by or written."""
+    with pytest.raises(WrongUsage) as raised:
+        commit(database, "a\0b")
+    assert (raised.value.code, bool(raised.value.fix)) == ("text_invalid", True)
+    with pytest.raises(WrongUsage), database.reading() as session:
+        session.scalars(select(Lease).where(Lease.name == "a\0b")).all()
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_does_not_take_every_text_is_refused(postgres: Server, encoding: LiteralString) -> None:
+    """Before anything is kept there that comes back as bytes, or a peer's words that it lacks are lost."""
+    url = postgres.empty_database(f"ENCODING '{encoding}' TEMPLATE template0")
+    with closing(Database(url)) as database, pytest.raises(Unusable) as refused:
+        migrate.upgrade(database)
+    assert refused.value.code == "database_encoding"
+    assert encoding in refused.value.cause
+    postgres.drop(url)
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        ("ALTER DATABASE {} SET default_transaction_read_only = on", "cannot be written"),
+        ("CREATE TABLE peers (id int)", "something else"),
+    ],
+)
+def test_a_database_that_cannot_be_the_nodes_is_told(postgres: Server, before: LiteralString, said: str) -> None:
+    """A replica, or one with tables of its own: what it is and what to do, and no bug of ours."""
+    url = postgres.empty_database()
+    postgres.run_in(url, before)
+    with closing(Database(url)) as database, pytest.raises(Unusable, match=said):
+        migrate.upgrade(database)
+    postgres.drop(url)
+
+
+@pytest.mark.parametrize(
+    "place", ["u:s3cret@more@127.0.0.1/n", "u:p@127.0.0.1:s3cret/n", "u:s3cret@127.0.0.1/n?nonsense=s3cret"]
+)
+def test_what_is_wrong_with_a_url_is_told_without_its_password(place: str) -> None:
+    """Also where the mistake is in the password: an @ that was not escaped, a port that is part of it."""
+    with pytest.raises(WrongUsage) as refused:
+        Database(f"postgresql+psycopg://{place}")
+    assert refused.value.code == "database_url_invalid"
+    assert "s3cret" not in f"{refused.value.problem}{refused.value.cause}{refused.value.fix}"

@@ -106,9 +106,9 @@ def serving(
                         connection.sendall(answer)
                         continue
                     with context.wrap_socket(connection, server_side=True) as secured:
-                        secured.recv(1)
-                        before(secured)
-                        secured.sendall(answer)
+                        if secured.recv(1):  # else it left without a word
+                            before(secured)
+                            secured.sendall(answer)
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()

@@ -11,7 +11,8 @@ from fedtui.core.acts import jobs, peer_acts, restoring
 from fedtui.core.acts.gate import Done, Pending
 from fedtui.core.control import approvals, quarantine
 from fedtui.core.errors import Refused, Unusable, WrongUsage
-from fedtui.core.node import Node, open_node, restore_node
+from fedtui.core.node import Node
+from fedtui.core.opening import open_node, restore_node
 from fedtui.core.peering import tokens
 from fedtui.core.record.events import Event
 from fedtui.core.runtime import daemons, upkeep

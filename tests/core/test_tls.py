@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from fedtui.core.node import Node
 from fedtui.core.trust import signing, tls
@@ -266,3 +268,29 @@ def test_without_memfd_nothing_is_left_on_disk(node: Node, monkeypatch: pytest.M
     outcome = connect(serving(node), calling(node, pair))
     assert outcome.certificate == ssl.PEM_cert_to_DER_cert(pair[0])
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_kept_context_is_another_when_what_it_is_made_of_is(node: Node) -> None:
+    """The same anchors, pair and CRL give the context that is there; with one of them changed it is made anew."""
+    anchor, pair, renewed = ca(node).cert_pem, peer_pair(node), peer_pair(node)
+    with node.read() as session:
+        crl = x509.load_der_x509_crl(signing.revocation_list(session, node.vault, node.clock.now()))
+    crl_pem = crl.public_bytes(serialization.Encoding.PEM).decode()
+    kept = tls.kept_client_context([anchor], pair)
+    assert tls.kept_client_context([anchor], pair) is kept
+    others: list[tuple[list[str] | None, Pair | None, str | None]] = [
+        ([anchor], renewed, None),
+        ([anchor], None, None),
+        ([], pair, None),
+        ([anchor], pair, crl_pem),
+        (None, pair, None),
+    ]
+    assert len({id(kept), *(id(tls.kept_client_context(*one)) for one in others)}) == len(others) + 1
+
+
+def test_a_kept_context_resumes_no_session(node: Node) -> None:
+    """Two connections of one kept context are both verified from the beginning."""
+    context = tls.kept_client_context([ca(node).cert_pem], peer_pair(node))
+    for _ in range(2):
+        outcome = connect(serving(node), context)
+        assert (outcome.answer, outcome.reused) == (b"pong", False)

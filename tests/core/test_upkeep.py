@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import func, select
 
 from fedtui.core.errors import Refused, Unusable
-from fedtui.core.node import Node, open_node
+from fedtui.core.node import Node
+from fedtui.core.opening import open_node
 from fedtui.core.peering import peers
 from fedtui.core.record.events import Event, emit
 from fedtui.core.runtime import settings, upkeep

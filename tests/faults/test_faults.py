@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from fedtui.child import ChildDaemon
 from fedtui.core.control import node_settings
 from fedtui.core.errors import Problem, Refused
-from fedtui.core.faults.catalogue import FAULTS
+from fedtui.core.faults.catalogue import BY_NAME, FAULTS
 from fedtui.core.faults.model import HERE, MARKER, THERE, Fault, require_practice
 from fedtui.core.faults.staging import STRANGER, peer_of
 from fedtui.core.peering import peers
@@ -22,11 +24,23 @@ from fedtui.core.playbook import causes, engine
 from fedtui.core.playbook.engine import Diagnosis
 from fedtui.core.playbook.survey import Wanted
 from fedtui.practice.nodes import Federation, await_active, build, plan
+from fedtui.practice.people import People
 from fedtui.practice.range import PracticeRange
+from tests.forks import Forked
 
 PATIENCE_SECONDS = 60
 UNSTAGED = {"recovering"}
 """Causes that no fault stages, as they pass by themselves; `tests/core/test_playbook.py` makes them from records."""
+
+
+class ForkedDaemon(ChildDaemon):
+    """The demo's daemon, its imports done; `tests/cli/test_demo.py` has those that start cold."""
+
+    def _launched(self, log: int) -> Any:
+        return Forked(
+            ["serve", "--until-eof"],
+            env=self.environment(), stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
 
 
 class Stage:
@@ -41,6 +55,8 @@ class Stage:
         if self._federation is None:
             self._folder = Path(tempfile.mkdtemp(prefix="fedtui-range-"))
             self._federation = Federation(plan(self._folder, 2))
+            for member in self._federation.nodes:
+                member.daemon = ForkedDaemon(member.home, member.daemon.log)
             build(self._federation, lambda _text: None)
             await_active(self._federation, time.monotonic())
         return PracticeRange(self._federation)
@@ -71,10 +87,10 @@ def codes(found: Diagnosis) -> list[str]:
     return [one.cause.code for one in found.findings]
 
 
-def made_well(stand: PracticeRange) -> None:
+def made_well(stand: PracticeRange, **look: Any) -> None:
     """Wait until the doctor finds nothing and both nodes are at ease with each other: so the next fault begins."""
     until = time.monotonic() + PATIENCE_SECONDS
-    while codes(found := diagnosed(stand)):
+    while codes(found := diagnosed(stand, **look)):
         assert time.monotonic() < until, [engine.finding_shape(one, found) for one in found.findings]
         time.sleep(0.3)
     until = time.monotonic() + PATIENCE_SECONDS
@@ -129,11 +145,12 @@ def test_the_doctor_finds_it_and_the_fix_makes_it_well(stage: Stage, fault: Faul
         shown = [engine.finding_shape(one, found) for one in found.findings]
         assert codes(found) == list(fault.causes), shown
         assert all(one["evidence"] and one["explanation"] and one["fix"] for one in shown)
-        if fault.mend is not None:
-            fault.mend(stand)
-        else:
+        for part in fault.mend:
+            part.do(stand)
+        if not fault.mend:
             carry_out(stand, found)
         tidy(stand)
+        made_well(stand, **{name: what for name, what in look.items() if name == "peer"})
         made_well(stand)
     except BaseException:
         stand.stop_beside()
@@ -150,6 +167,41 @@ def test_a_healthy_node_yields_no_finding(stage: Stage) -> None:
             found = engine.diagnose(node, node.acts, Wanted())
         assert found.findings == ()
         assert {one.outcome.state for one in found.seen} <= {"ok", "skipped"}
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", ["silent-there", "wrong-anchor", "suspended-there"])
+def test_the_others_do_their_part_once_they_are_told(stage: Stage, name: str) -> None:
+    """By what the wizard offers alone: beta's people do what they are told of, by hand or by the act that the fix
+    names, ben approves what is asked for; the incident closes as fixed, and the notice says how to leave."""
+    stand, fault, said = stage.ready(), BY_NAME[name], list[str]()
+    try:
+        people = People(stand, fault, fault.stage(stand) or {}, Path("env"), said.append)
+        with stand.opened(HERE) as node:
+            actor = node.actor("test")
+            people.step(node)
+            incident = node.begin_incident(actor, Wanted(fault.symptom))
+            fix = node.look(actor, incident).findings[0].fix
+            assert fix is not None
+            people.step(node)
+            node.mend(actor, incident, fix)
+            until = time.monotonic() + PATIENCE_SECONDS
+            while node.standing(incident).step != "done":
+                assert time.monotonic() < until, said
+                people.step(node)
+                node.look(actor, incident)
+            assert node.standing(incident).outcome == "fixed"
+            while "well done" not in said[-1]:
+                assert time.monotonic() < until, said
+                people.step(node)
+    except BaseException:
+        stage.close()
+        raise
+    assert said[0] == "Practice: something is wrong here. Find it: :doctor-all"
+    assert "the cause is named" in said[1]
+    assert ("ben, your colleague" if name == "wrong-anchor" else "beta's people: told") in said[2]
+    assert said[-1].startswith("Practice: well done. q leaves. Another: fedtui demo --fault ")
+    made_well(stand)
 
 
 def test_every_cause_is_staged_or_said_not_to_be() -> None:

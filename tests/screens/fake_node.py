@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -97,6 +98,9 @@ class FakeNode:
         self.incident_shapes: list[dict[str, Any]] = []
         self.stands: Any = None
         self.diagnosed: Any = None
+        self.held: threading.Event | None = None
+        """What an act waits for, where the test wants it slow; `reading`, what a read waits for."""
+        self.reading: threading.Event | None = None
 
     def actor(self, origin: str) -> str:
         """Who acts."""
@@ -105,6 +109,8 @@ class FakeNode:
     def request(self, actor: str, action: str, params: dict[str, Any], *, reason: str | None = None) -> Done | Pending:
         """The gate: what trusts asks, suspending and resuming are done at once; all of it is kept in `asked`."""
         time.sleep(self.delay)
+        if self.held is not None:
+            self.held.wait(20)
         self.asked.append((action, dict(params), reason))
         if self.refuses is not None:
             raise self.refuses
@@ -219,6 +225,10 @@ class FakeNode:
             tell(seen)
         return self.diagnosed
 
+    def preview(self, actor: str, fix: Any) -> list[str]:
+        """What a fix would change: one thing."""
+        return ["https://bravo.example.org: degraded → suspended"]
+
     def recognise(self, text: str) -> Any:
         """Nothing is known to a fake node."""
         return None
@@ -249,6 +259,8 @@ class FakeNode:
     def read(self) -> Iterator[None]:
         """A read, as slow or as broken as the test wants it."""
         self.reads += 1
+        if self.reading is not None:
+            self.reading.wait(20)
         time.sleep(self.delay)
         if self.broken is not None:
             raise self.broken
@@ -537,8 +549,8 @@ def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
     return run
 
 
-async def until(pilot: Pilot[None], condition: Callable[[], object], seconds: float = 5.0) -> None:
-    """Let the console go on until `condition` holds; fails the test if it does not."""
+async def until(pilot: Pilot[None], condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Let the console go on until `condition` holds; fails the test if it does not. How long says nothing of speed."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "the console did not get there in time"

@@ -1,7 +1,7 @@
 """A console on a fake node, as a process of its own: what the terminal tests start.
 
 Arguments: `busy` changes a peer ten times a second, `hang` never opens the node,
-`crash` raises from inside the console.
+`crash` raises from inside the console, `half` leaves output half written.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 from fake_node import FakeNode, fake_source, peer
 
 import fedtui.app
+from fedtui.cli import streams
+from fedtui.cli.guard import guarded
 
 COUNT = 500
 
@@ -32,6 +34,11 @@ class FakeConsole(fedtui.app.Console):
         if "crash" in sys.argv:
             token = "s3cret"
             raise RuntimeError(f"broken after {len(token)}")
+
+    def on_unmount(self) -> None:
+        """Leave a piece unwritten, as the terminal's end does where it comes between two of them."""
+        if "half" in sys.argv and sys.__stderr__ is not None:
+            sys.__stderr__.write(".")
 
 
 def be_busy(node: FakeNode) -> None:
@@ -55,4 +62,5 @@ def open_node() -> FakeNode:
 
 if __name__ == "__main__":
     fedtui.app.Console = FakeConsole  # type: ignore[misc]
-    sys.exit(fedtui.app.run_console(open_node))
+    streams.make_usable()
+    sys.exit(guarded(lambda: fedtui.app.run_console(open_node)))

@@ -17,7 +17,8 @@ from fedtui.app import Console
 from fedtui.core.acts.gate import Done, Pending
 from fedtui.core.control import approvals
 from fedtui.core.control.approvals import Approval
-from fedtui.core.node import Node, open_node
+from fedtui.core.node import Node
+from fedtui.core.opening import open_node
 from fedtui.core.runtime import settings
 from fedtui.core.runtime.actor import Actor
 from fedtui.screens.approvals import ApprovalScreen, ApprovalsScreen

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
+import time
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from fake_node import (
@@ -29,12 +30,14 @@ from textual import events
 from textual.app import App
 from textual.pilot import Pilot
 
-from fedtui.core.errors import Refused
-from fedtui.screens.dialogs.ask import Ask
-from fedtui.screens.dialogs.field import Text
+from fedtui.core.errors import Refused, Unusable
+from fedtui.screens import drafts
+from fedtui.screens.dialogs.ask import Ask, Question
+from fedtui.screens.dialogs.field import Field, Text
 from fedtui.screens.dialogs.tell import COPY_LIMIT, SCREEN_PIECE, Secret, Told, clipboard_sequence
 from fedtui.screens.dialogs.wait import Waiting
-from fedtui.screens.peers import PeersScreen
+from fedtui.screens.help import HelpScreen
+from fedtui.screens.peers import PeerScreen, PeersScreen
 
 
 async def on_top(pilot: Pilot[None], kind: type) -> None:
@@ -151,6 +154,93 @@ async def test_failures_of_several_are_told_at_once() -> None:
         assert "peer-000002.example.org: Another operator was faster." in page(pilot)
         await pilot.press("q")
         await on_top(pilot, PeersScreen)
+        assert set(table(pilot).marks) == {peer(1).id, peer(2).id}
+
+
+@in_loop
+async def test_what_was_filled_in_for_an_act_that_failed_is_kept() -> None:
+    """After a failure the same key asks with what was typed, until it is done; the next time the form is empty."""
+    node = FakeNode([])
+    node.refuses = Refused("The database is held.", fix="Try again.")
+    async with console(node).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await type_in(
+            pilot, "p", "text:https://new.example", "enter", "enter", "enter", "text:as agreed", "enter", "enter"
+        )
+        await on_top(pilot, Told)
+        assert drafts.KEPT in page(pilot)
+        node.refuses = None
+        await type_in(pilot, "escape", "p")
+        await on_top(pilot, Ask)
+        assert drafts.AGAIN in page(pilot)
+        await type_in(pilot, "enter", "enter", "enter", "enter", "enter")
+        await until(pilot, lambda: len(node.asked) == 2)
+        assert node.asked[0] == node.asked[1]
+        await on_top(pilot, PeersScreen)
+        await type_in(pilot, "p")
+        await on_top(pilot, Ask)
+        assert drafts.AGAIN not in page(pilot)
+        assert "new.example" not in page(pilot)
+
+
+@in_loop
+async def test_where_some_of_several_fail_the_rest_is_kept_for_these() -> None:
+    """What it is done to loses its mark; what failed keeps it, and the same key asks about these, filled in."""
+    node = FakeNode([peer(1), peer(2)])
+
+    def request(actor: str, action: str, params: dict[str, Any], *, reason: str | None = None) -> Any:
+        node.refuses = Refused("Not now.", fix="Later.") if params["peer"] == peer(2).id else None
+        return FakeNode.request(node, actor, action, params, reason=reason)
+
+    node.request = request  # type: ignore[method-assign]
+    async with console(node).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await type_in(pilot, "space", "space", "S", "text:why", "tab", "tab", "enter")
+        await on_top(pilot, Told)
+        await type_in(pilot, "escape")
+        await on_top(pilot, PeersScreen)
+        assert table(pilot).marks == (peer(2).id,)
+        await type_in(pilot, "S")
+        await on_top(pilot, Ask)
+        assert "Suspend this peer" in page(pilot)
+        assert drafts.AGAIN in page(pilot)
+        assert pilot.app.screen.query_one("#field-reason", Text).answer == "why"
+
+
+@in_loop
+async def test_a_name_that_proves_what_is_meant_is_typed_anew() -> None:
+    """A revocation that failed asks for the peer's address again; the reason is kept."""
+    node = FakeNode([peer(1, "https://bravo.example")])
+    node.refuses = Refused("Not now.", fix="Later.")
+    async with console(node).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await type_in(pilot, "X", "text:gone", "enter", "text:bravo.example", "enter", "tab", "enter")
+        await on_top(pilot, Told)
+        await type_in(pilot, "escape", "X")
+        await on_top(pilot, Ask)
+        asked = {text.field.key: text.answer for text in pilot.app.screen.query(Text)}
+        assert asked == {"reason": "gone", "name": ""}
+
+
+@in_loop
+async def test_a_key_that_comes_to_nothing_says_why() -> None:
+    """A read that fails behind a key that only looks is told like an act's."""
+    node = FakeNode([peer(1)])
+    async with console(node).run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        node.broken = Unusable("The node's database did not answer.", cause="gone", fix="See that it is there.")
+        await pilot.press("d")
+        await on_top(pilot, Told)
+        assert "The node's database did not answer. gone See that it is there." in page(pilot)
+
+
+def test_only_what_was_changed_is_filled_in_again() -> None:
+    """What a form showed and nobody touched may have moved on meanwhile: it is shown as it is then."""
+    kept = drafts.Drafts()
+    first = Question("Edit", (), "Save", fields=(Field("scopes", "", "read"), Field("ttl", "", "30d")))
+    kept.keep("grant", first, {"scopes": "read", "ttl": "7d"})
+    meanwhile = Question("Edit", (), "Save", fields=(Field("scopes", "", "read, write"), Field("ttl", "", "30d")))
+    assert [field.value for field in kept.fill("grant", meanwhile).fields] == ["read, write", "7d"]
 
 
 @in_loop
@@ -348,10 +438,10 @@ async def test_a_megabyte_into_an_input_is_refused_whole(keys: tuple[str, ...]) 
         await settled(pilot)
         await pilot.press(*keys, *"abc")
         await until(pilot, lambda: isinstance(pilot.app.focused, Text) and pilot.app.focused.value == "abc")
-        began = asyncio.get_running_loop().time()
+        began = time.process_time()  # what others do on the machine does not count
         pilot.app.post_message(events.Paste("\x1b]0;x\x07y " * 140_000))
         await until(pilot, lambda: "1,120,000 characters are too many" in page(pilot))
-        assert asyncio.get_running_loop().time() - began < 1
+        assert time.process_time() - began < 2
         field = pilot.app.focused
         assert isinstance(field, Text)
         assert field.value == "abc"
@@ -376,9 +466,15 @@ async def test_hostile_text_is_harmless_in_dialogs(monkeypatch: pytest.MonkeyPat
     node.refuses = Refused("No\x1b[2J.", cause="[/oops] \u202e\x9b31m")
     async with console(node).run_test(size=(80, 24)) as pilot:
         await settled(pilot)
-        for keys in (("X",), ("escape", "S", *"why", "tab", "y"), ("escape", "enter"), ("escape", "question_mark")):
+        ways: list[tuple[tuple[str, ...], type[object]]] = [
+            (("X",), Ask), (("escape", "S"), Ask), ((*"why", "tab", "y"), Told), (("escape", "enter"), PeerScreen),
+            (("question_mark",), HelpScreen),
+        ]  # fmt: skip
+        for keys, kind in ways:
+            before = pilot.app.screen
             await pilot.press(*keys)
-            await pilot.pause(0.3)
+            await until(pilot, lambda kind=kind, before=before: isinstance(pilot.app.screen, kind)
+                        and pilot.app.screen is not before and getattr(pilot.app.screen, "ready", True))  # fmt: skip
             written += shown(pilot)
     assert all(line.isprintable() for line in written)
     assert any("No\\x1b[2J." in line for line in written)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from fake_node import FakeNode, console, in_loop, page, settled, type_in, until, zoo
+from fake_node import FakeNode, console, in_loop, page, peer, settled, type_in, until, zoo
 from textual.pilot import Pilot
 
 from fedtui.app import Console
+from fedtui.core.errors import Refused
 from fedtui.core.node import Node
+from fedtui.screens import drafts
 from fedtui.screens.dialogs.ask import Ask
+from fedtui.screens.dialogs.tell import Told
 
 
 async def asked(pilot: Pilot[None], name: str) -> None:
@@ -30,6 +33,26 @@ async def test_the_manager_is_paused_and_resumed_from_any_screen() -> None:
         await type_in(pilot, "colon", "text:restore-policy", "enter")
         await until(pilot, lambda: "No policy is lowered." in page(pilot))
         assert len(node.asked) == 2
+
+
+@in_loop
+async def test_the_reason_of_an_emergency_that_failed_is_kept() -> None:
+    """A pause that the gate refuses says why, and asks again with the reason that was given."""
+    node = FakeNode([peer(1)])
+    node.refuses = Refused("Another program holds the node's database.", fix="Try again.")
+    app = console(node)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await asked(pilot, "pause-manager")
+        await type_in(pilot, "text:it makes things worse", "tab", "y")
+        await until(pilot, lambda: isinstance(app.screen, Told) and drafts.KEPT in page(pilot))
+        await type_in(pilot, "escape")
+        await until(pilot, lambda: not isinstance(app.screen, Told))
+        node.refuses = None
+        await asked(pilot, "pause-manager")
+        await type_in(pilot, "tab", "y")
+        await until(pilot, lambda: len(node.asked) == 2)
+        assert node.asked[0] == node.asked[1]
 
 
 @in_loop

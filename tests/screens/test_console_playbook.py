@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from fake_node import NOW, FakeNode, console, in_loop, page, type_in, until, zoo
+from textual.containers import VerticalScroll
 from textual.pilot import Pilot
 
 from fedtui.app import Console
 from fedtui.core.acts import gate
 from fedtui.core.control.approvals import Approval
-from fedtui.core.node import Node, open_node
-from fedtui.core.playbook import causes
+from fedtui.core.errors import Unusable
+from fedtui.core.governance import change_requests
+from fedtui.core.node import Node
+from fedtui.core.opening import open_node
+from fedtui.core.peering import tokens
+from fedtui.core.playbook import causes, engine
 from fedtui.core.playbook.checks import CHECKS
-from fedtui.core.playbook.engine import Diagnosis, Seen
-from fedtui.core.playbook.model import Evidence, Finding, Fix, Outcome, Sense, Subject
+from fedtui.core.playbook.engine import Diagnosis
+from fedtui.core.playbook.model import Check, Evidence, Finding, Fix, Outcome, Sense, Subject
+from fedtui.core.playbook.running import Seen
 from fedtui.core.playbook.survey import NODE, Wanted
 from fedtui.core.playbook.wizard import Standing
 from fedtui.core.runtime import settings
 from fedtui.core.runtime.actor import Actor
+from fedtui.screens import drafts
 from fedtui.screens.dialogs.ask import Ask
-from fedtui.screens.dialogs.tell import Shown
+from fedtui.screens.dialogs.tell import Secret, Shown, Told
 from fedtui.screens.playbook import PlaybookScreen
 from fedtui.screens.wizard import WizardScreen
-from tests.conftest import START, MakeNode
-from tests.core.test_playbook import alive
+from tests.conftest import START, MakeNode, ManualClock
+from tests.core.test_peers import new_peer
+from tests.core.test_playbook import alive, refused_accept
 from tests.core.world import make_world
 
 Compare = Callable[..., bool]
@@ -63,6 +73,13 @@ def sick() -> Diagnosis:
     return Diagnosis(NOW, 0.4, looked, found)
 
 
+def keeps_open() -> Diagnosis:
+    """Nothing of what was found is left, and one check of the peer's does not pass."""
+    said = "Its calls to this node fail: remote_timeout."
+    return Diagnosis(NOW, 0.4, (*sick().seen[:4], seen("their_view", "bad", said, BRAVO)), (),
+                     held=(seen("their_view", "bad", said, BRAVO),))  # fmt: skip
+
+
 def incident(**more: Any) -> dict[str, Any]:
     """The incident of the tests."""
     return {
@@ -79,6 +96,8 @@ def node(state: str) -> FakeNode:
     made.incident_shapes = [incident()]
     made.diagnosed = sick()
     made.stands = Standing(ID, "cause", "alice")
+    if state == "held":
+        made.stands, made.diagnosed = Standing(ID, "prove", "alice"), keeps_open()
     if state == "done":
         ended = {"outcome": "fixed", "seconds_to_fix": 95.0, "closed_by": "alice", "closed_at": NOW}
         made.incident_shapes = [incident(**ended)]
@@ -101,6 +120,7 @@ LOOKS = {
     "playbook": ("playbook", "cause", "Go on: A peer was active"),
     "wizard-cause": ("playbook/degraded", "cause", "remote_unreachable"),
     "wizard-wait": (f"playbook/{ID}", "wait", "Can decide"),
+    "wizard-held": (f"playbook/{ID}", "held", "not every check passes"),
     "wizard-done": (f"playbook/{ID}", "done", "Fixed"),
 }
 
@@ -108,7 +128,7 @@ LOOKS = {
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", LOOKS)
 def test_looks(snap_compare: Compare, name: str, size: str) -> None:
-    """The symptoms, a cause with its evidence, a fix that waits, and the end; at both sizes."""
+    """The symptoms, a cause with its evidence, a fix that waits, what keeps it open, and the end; at both sizes."""
     place, state, words = LOOKS[name]
     app = console(node(state), place=place)
 
@@ -153,7 +173,7 @@ async def test_a_whole_run_by_enter_alone(make_node: MakeNode) -> None:
         await at(pilot, "manager_paused")
         await type_in(pilot, "enter")
         await confirm(pilot)
-        await at(pilot, "Fixed: the checks find it")
+        await at(pilot, "Fixed: its checks pass")
     [shape] = node.incidents()
     assert (shape["outcome"], shape["causes"], shape["owner"]) == ("fixed", ["manager_paused"], "ada")
 
@@ -183,41 +203,70 @@ async def test_a_colleague_goes_on_with_it(make_node: MakeNode) -> None:
     assert node.incident(begun)["owner"] == "ben"
 
 
-@in_loop
-async def test_what_needs_approval_is_waited_for_and_then_proved(make_node: MakeNode) -> None:
-    """The wizard shows who can decide; once it is carried out, it looks again by itself."""
+@dataclass
+class Waiting:
+    """A node with an incident whose fix waits to be approved by ben, or not."""
+
+    node: Node
+    incident: str
+    approval: str
+
+
+@pytest.fixture
+def waiting(make_node: MakeNode) -> Waiting:
+    """Ada has asked for a certificate to be signed, from an incident of hers."""
     node = make_node()
     world = make_world(node)
     alive(node)
     incident_id = node.begin_incident(ADA, Wanted("approval_blocked"))
-    outcome = node.mend(
-        ADA, incident_id, Fix("Sign", "", "system.federation_certificate_mint", {"peer": world.peer_id})
-    )
-    app = real(node, f"playbook/{incident_id}")
+    sign = Fix("Sign", "", "system.federation_certificate_mint", {"peer": world.peer_id})
+    return Waiting(node, incident_id, node.mend(ADA, incident_id, sign)["approval"])
+
+
+@in_loop
+async def test_what_needs_approval_is_waited_for_and_then_proved(waiting: Waiting) -> None:
+    """The wizard shows who can decide; once it is carried out, it looks again by itself."""
+    node = waiting.node
+    app = real(node, f"playbook/{waiting.incident}")
     async with app.run_test(size=(120, 40)) as pilot:
         await at(pilot, "Can decide")
         assert "ben" in page(pilot)
         with node.read() as session:
-            digest = session.get_one(Approval, outcome["approval"]).digest
-        node.approve(BEN, outcome["approval"], digest, reason="test")
-        gate.execute(node, node.acts, outcome["approval"])
+            digest = session.get_one(Approval, waiting.approval).digest
+        node.approve(BEN, waiting.approval, digest, reason="test")
+        gate.execute(node, node.acts, waiting.approval)
         await at(pilot, "Nothing is wrong")
 
 
 @in_loop
-async def test_a_fix_that_was_rejected_says_so(make_node: MakeNode) -> None:
+async def test_the_waiting_outlasts_a_database_that_does_not_answer(
+    waiting: Waiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reads that fail while it waits do not end the waiting: what was decided meanwhile is seen afterwards."""
+    node, failed = waiting.node, []
+    app = real(node, f"playbook/{waiting.incident}")
+
+    def held(self: Node, incident_id: str) -> Standing:
+        failed.append(incident_id)
+        raise Unusable("Another program holds the node's database.", fix="Try again.")
+
+    async with app.run_test(size=(120, 40)) as pilot:
+        await at(pilot, "Can decide")
+        with monkeypatch.context() as patch:
+            patch.setattr(Node, "standing", held)
+            await until(pilot, lambda: len(failed) > 3, 10)
+        node.decide(BEN, "reject", waiting.approval, "not now")
+        await at(pilot, "ended as rejected")
+
+
+@in_loop
+async def test_a_fix_that_was_rejected_says_so(waiting: Waiting) -> None:
     """Rejected, the request ends the waiting: it is said, and how it ended stands in the transcript."""
-    node = make_node()
-    world = make_world(node)
-    alive(node)
-    incident_id = node.begin_incident(ADA, Wanted("approval_blocked"))
-    outcome = node.mend(
-        ADA, incident_id, Fix("Sign", "", "system.federation_certificate_mint", {"peer": world.peer_id})
-    )
+    node, incident_id = waiting.node, waiting.incident
     app = real(node, f"playbook/{incident_id}")
     async with app.run_test(size=(120, 40)) as pilot:
         await at(pilot, "Can decide")
-        node.decide(BEN, "reject", outcome["approval"], "not now")
+        node.decide(BEN, "reject", waiting.approval, "not now")
         await at(pilot, "ended as rejected")
         await until(pilot, lambda: "act_ended" in [one["kind"] for one in node.incident(incident_id)["transcript"]], 10)
     [ended] = [one["content"] for one in node.incident(incident_id)["transcript"] if one["kind"] == "act_ended"]
@@ -240,16 +289,169 @@ async def test_a_fix_that_did_not_help_says_so_and_another_is_offered() -> None:
 
 
 @in_loop
-async def test_the_wrong_symptom_leads_to_everything(make_node: MakeNode) -> None:
-    """A paused manager, sought as a degraded peer: it is said that not all is well, and Enter looks at everything."""
+async def test_a_step_that_was_taken_leads_to_the_next_of_its_change() -> None:
+    """Steps of one change that are each needed: what a person was told of is not offered first again."""
+    made = node("cause")
+    [first, second] = sick().findings
+    steps = (first.sense.fixes[0], second.sense.fixes[0])
+    made.diagnosed = replace(sick(), findings=(replace(first, sense=replace(first.sense, fixes=steps, together=True)),))
+    made.mend = lambda _actor, _id, fix: {  # type: ignore[attr-defined]
+        "outcome": "by_hand", "title": fix.title, "command": fix.command, "where": fix.where,
+    }  # fmt: skip
+    app = console(made, place="playbook/degraded")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await at(pilot, "› Fix: Have its operator start")
+        await type_in(pilot, "enter")
+        await confirm(pilot)
+        await at(pilot, "This is for a person to do, on the other side.")
+        await type_in(pilot, "enter")
+        await at(pilot, "› Fix: then Suspend it")
+
+
+@in_loop
+async def test_what_is_found_right_after_the_fix_may_be_older_and_is_looked_at_again() -> None:
+    """Before a heartbeat has come the same cause is no proof that the fix was of no use: it says so, offers no other,
+    and looks again by itself."""
+    made, looks = node("cause"), list[None]()
+    made.stands = replace(made.stands, settles_at=NOW + timedelta(seconds=1))
+    made.preview = lambda _actor, _fix: []  # type: ignore[attr-defined]
+    made.mend = lambda _actor, _id, fix: {"outcome": "done", "title": fix.title}  # type: ignore[attr-defined]
+    look = made.look
+
+    def once_more(*words: Any, **options: Any) -> Any:
+        looks.append(None)
+        if len(looks) == 3:
+            made.stands = replace(made.stands, settles_at=None)
+        return look(*words, **options)
+
+    made.look = once_more  # type: ignore[method-assign]
+    app = console(made, place="playbook/degraded")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await at(pilot, "remote_unreachable")
+        await type_in(pilot, "enter")
+        await confirm(pilot)
+        await at(pilot, "may be from before it")
+        assert f"looks again by itself at {NOW + timedelta(seconds=1):%H:%M:%S} UTC" in page(app)
+        assert "the checks still find it" not in page(app)
+        await at(pilot, "the checks still find it")
+    assert len(looks) == 3
+
+
+@in_loop
+@pytest.mark.parametrize("begun", ["peers", "events", "playbook", "home"])
+async def test_esc_leads_back_to_where_the_wizard_was_begun(begun: str) -> None:
+    """From a record's doctor, from any place's command line, or from the playbook; also from the wizard of
+    everything, which another wizard led to."""
+    made = node("cause")
+    app = console(made, place=begun)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: getattr(app.screen, "place", "") == begun)
+        app.screen.go("playbook/degraded")  # type: ignore[attr-defined]
+        await at(pilot, "remote_unreachable")
+        app.screen.go("playbook/everything")  # type: ignore[attr-defined]
+        await at(pilot, "remote_unreachable")
+        await type_in(pilot, "escape")
+        await until(pilot, lambda: getattr(app.screen, "place", "") == begun)
+
+
+@in_loop
+async def test_the_next_fix_is_in_sight_after_a_look() -> None:
+    """At 80x24 the one that was of no use is on top, and the next beyond the edge: it is marked, and shown."""
+    made = node("cause")
+    [first, second] = sick().findings
+    tried = replace(first, sense=replace(first.sense, fixes=(replace(first.sense.fixes[0], action="x", where="here"),)))
+    made.diagnosed = replace(sick(), findings=(tried, tried, tried, second))
+    made.preview = lambda _actor, _fix: []  # type: ignore[attr-defined]
+    made.mend = lambda _actor, _id, fix: {"outcome": "done", "title": fix.title}  # type: ignore[attr-defined]
+    app = console(made, place="playbook/degraded")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at(pilot, "remote_unreachable")
+        assert "Suspend it" not in page(pilot)
+        await type_in(pilot, "enter")
+        await confirm(pilot)
+        await at(pilot, "› Fix: Suspend it")
+
+
+@in_loop
+async def test_under_the_wrong_symptom_what_is_wrong_is_offered_all_the_same(make_node: MakeNode) -> None:
+    """A paused manager, sought as a degraded peer: that is said, its cause named, and mended in the same incident."""
     node = make_node()
     alive(node)
     node.request(ADA, "system.manager_pause", {"reason": "test"})
     app = real(node, "playbook/degraded")
     async with app.run_test(size=(80, 24)) as pilot:
-        await at(pilot, "No cause of this symptom")
+        await at(pilot, "No cause of it")
+        assert "manager_paused" in page(pilot)
         await type_in(pilot, "enter")
+        await confirm(pilot)
+        await at(pilot, "Fixed")
+    assert [one["outcome"] for one in node.incidents()] == ["fixed"]
+
+
+@in_loop
+async def test_what_no_cause_explains_leads_to_everything(make_node: MakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check fails under the wrong symptom and no cause is known for it: Enter looks at everything; where that is
+    what was looked at, it looks again."""
+    node = make_node()
+    alive(node)
+    hums = Check("hums", "node", "It is silent", lambda _case: Outcome("bad", "it hums"))
+    monkeypatch.setattr(engine, "CHECKS", (*CHECKS, hums))
+    app = real(node, "playbook/degraded")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at(pilot, "Enter looks at everything")
+        assert "it hums" in page(pilot)
+        await type_in(pilot, "enter")
+        await at(pilot, "Is anything wrong?")
+        await at(pilot, "Enter looks again; U hands it up")
+
+
+@in_loop
+async def test_a_new_token_is_shown_once(make_node: MakeNode, clock: ManualClock) -> None:
+    """The fix of a refused token makes another: its invite is shown to whoever carried it out, and then it is looked
+    again."""
+    node = make_node()
+    alive(node)
+    peer_id = new_peer(node, "https://c.example")
+    refused_accept(node, peer_id)
+    clock.advance(seconds=1)
+    app = real(node, "playbook/token_mismatch")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at(pilot, "token_mistyped")
+        await type_in(pilot, "enter")
+        await confirm(pilot)
+        await until(pilot, lambda: isinstance(app.screen, Secret), 10)
+        await until(pilot, lambda: "fi1" in page(pilot))
+        await type_in(pilot, "escape")
+        await at(pilot, "Fixed")
+    with node.read() as session:
+        made = tokens.newest(session, peer_id)
+    assert made is not None
+    assert made.expires_at - made.issued_at == timedelta(hours=1), "as the fix said"
+
+
+@in_loop
+async def test_it_stays_open_until_every_check_of_its_subject_passes(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cause is mended, and another check of the node fails: the wizard says which, and what can be done; Enter
+    looks again, and once it passes the incident is fixed."""
+    node = make_node()
+    alive(node)
+    node.request(ADA, "system.manager_pause", {"reason": "test"})
+    hums = [True]
+    silent = Check("hums", "node", "It is silent", lambda _case: Outcome("bad" if hums[0] else "ok", "it hums"))
+    monkeypatch.setattr(engine, "CHECKS", (*CHECKS, silent))
+    app = real(node, "playbook/approval_blocked")
+    async with app.run_test(size=(80, 24)) as pilot:
         await at(pilot, "manager_paused")
+        await type_in(pilot, "enter")
+        await confirm(pilot)
+        await at(pilot, "not every check passes")
+        assert all(words in page(pilot) for words in ("It is silent: it hums", "U hands it up", ":end-incident"))
+        assert node.incidents()[0]["state"] == "open"
+        hums[0] = False
+        await type_in(pilot, "enter")
+        await at(pilot, "Fixed")
 
 
 @in_loop
@@ -335,7 +537,7 @@ async def test_a_pasted_text_leads_to_its_wizard(make_node: MakeNode) -> None:
             await until(pilot, lambda: isinstance(app.screen, Ask) and app.screen.ready)
             await type_in(pilot, f"text:{text}", "enter", "enter")
             await pilot.pause(0.2)
-        await at(pilot, "Nothing is wrong")
+        await at(pilot, "Nothing on record shows it")
     [shape] = node.incidents()
     assert shape["symptom"] == "token_missing"
 
@@ -354,12 +556,186 @@ async def test_the_doctor_is_called_to_a_record(make_node: MakeNode) -> None:
         await until(pilot, lambda: isinstance(app.screen, WizardScreen), 10)
         await until(pilot, lambda: not app.screen._busy and app.screen._found is not None, 15)  # type: ignore[attr-defined]
         assert node.incidents()[0]["about"] == {"peer": world.peer_id}
+        node.note_incident(ADA, node.incidents()[0]["id"], "a long day " * 150)
+        for _ in range(6):
+            node.look(ADA, node.incidents()[0]["id"])
         await type_in(pilot, "x")
-        await until(pilot, lambda: isinstance(app.screen, Shown))
+        await until(pilot, lambda: isinstance(app.screen, Shown) and app.screen.ready)
+        await until(pilot, lambda: "PgDn more c copy Esc close" in page(pilot))  # in sight though the text is long
+        await type_in(pilot, "pagedown", "c")
+        await until(pilot, lambda: "In a shell: fedtui incidents" in page(pilot))
+        assert f"export {node.incidents()[0]['id'][:13]}" in page(pilot)
         await type_in(pilot, "escape", "U")
         await until(pilot, lambda: isinstance(app.screen, Ask) and app.screen.ready)
         await type_in(pilot, "tab", "text:it is not ours to mend", "enter", "enter")
         await until(pilot, lambda: node.incidents()[0]["outcome"] == "escalated")
+
+
+@in_loop
+async def test_what_was_written_for_the_owner_outlasts_a_failure(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An escalation that cannot be filed keeps its words, and files them the next time."""
+    node = make_node()
+    incident = node.begin_incident(node.actor("test"), Wanted("token_missing"))
+    app = real(node, f"playbook/{incident}")
+
+    def held(*_: Any, **__: Any) -> Any:
+        raise Unusable("Another program holds the node's database.", fix="Try again.")
+
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, WizardScreen) and not app.screen._busy, 15)
+        with monkeypatch.context() as patch:
+            patch.setattr(Node, "escalate", held)
+            await type_in(pilot, "U")
+            await until(pilot, lambda: isinstance(app.screen, Ask) and app.screen.ready)
+            await type_in(pilot, "tab", "text:it is not ours to mend", "enter", "enter")
+            await until(pilot, lambda: isinstance(app.screen, Told) and drafts.KEPT in page(pilot))
+        await type_in(pilot, "escape")
+        await until(pilot, lambda: isinstance(app.screen, WizardScreen))
+        await type_in(pilot, "U")
+        await until(pilot, lambda: isinstance(app.screen, Ask) and app.screen.ready)
+        await type_in(pilot, "enter", "enter", "enter")
+        await until(pilot, lambda: node.incidents()[0]["outcome"] == "escalated")
+        with node.read() as session:
+            assert [row.body for row in change_requests.listing(session)] == ["it is not ours to mend"]
+
+
+@in_loop
+async def test_a_second_enter_begins_nothing_twice(make_node: MakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enter twice in a row on an open incident, and on its fix: it is gone on with once, and asked about once."""
+    node = make_node()
+    alive(node)
+    node.request(ADA, "system.manager_pause", {"reason": "test"})
+    incident = node.begin_incident(node.actor("test"), Wanted("approval_blocked"))
+    app, go_on = real(node, "playbook"), threading.Event()
+
+    def slowly(work: Callable[..., Any]) -> Callable[..., Any]:
+        def waits(*given: Any) -> Any:
+            assert go_on.wait(10)
+            return work(*given)
+
+        go_on.clear()
+        return waits
+
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, PlaybookScreen))
+        await until(pilot, lambda: app.screen.update() or "Go on:" in page(pilot))  # type: ignore[attr-defined]
+        with monkeypatch.context() as patch:
+            patch.setattr(Node, "incident", slowly(Node.incident))
+            await type_in(pilot, "enter")
+            await until(pilot, lambda: isinstance(app.screen, WizardScreen))
+            await type_in(pilot, "enter")
+            go_on.set()
+            await at(pilot, "manager_paused")
+        with monkeypatch.context() as patch:
+            patch.setattr(Node, "preview", slowly(Node.preview))
+            await type_in(pilot, "enter", "enter")
+            go_on.set()
+            await until(pilot, lambda: isinstance(app.screen, Ask) and app.screen.ready)
+            assert [type(one) for one in app.screen_stack].count(Ask) == 1
+        await type_in(pilot, "escape")
+        await until(pilot, lambda: isinstance(app.screen, WizardScreen))
+    kinds = [line["kind"] for line in node.incident(incident)["transcript"]]
+    assert kinds.count("looked") == 1
+
+
+@in_loop
+async def test_an_incident_that_came_to_nothing_is_not_left_open(make_node: MakeNode) -> None:
+    """Leaving the wizard where nothing is wrong closes it; one that has a note in it stays for whoever wrote that."""
+    node = make_node()
+    alive(node)
+    app = real(node, "playbook/degraded")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at(pilot, "closes the incident")
+        await type_in(pilot, "escape")
+        await until(pilot, lambda: node.incidents()[0]["outcome"] == "explained")
+        await type_in(pilot, "colon", "text:playbook degraded", "enter")
+        await at(pilot, "closes the incident")
+        await type_in(pilot, "N")
+        await until(pilot, lambda: isinstance(app.screen, Ask) and app.screen.ready)
+        await type_in(pilot, "text:it was slow at noon", "enter", "enter")
+        await at(pilot, "Noted")
+        await type_in(pilot, "escape")
+        await until(pilot, lambda: isinstance(app.screen, PlaybookScreen))
+        await until(pilot, lambda: app.screen.update() or "Go on:" in page(pilot))  # type: ignore[attr-defined]
+    assert [one["outcome"] for one in node.incidents()] == [None, "explained"]
+
+
+@in_loop
+@pytest.mark.parametrize("what", ["look", "begin_incident"])
+async def test_a_look_that_failed_can_be_tried_again(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """The database was held for a moment, before the incident began or after: Enter tries again, and it goes on."""
+    node = make_node()
+    alive(node)
+    node.request(ADA, "system.manager_pause", {"reason": "test"})
+
+    def held(*_: Any, **__: Any) -> Any:
+        raise Unusable("Another program holds the node's database.", fix="Try again.")
+
+    app = real(node, "playbook/approval_blocked")
+    with monkeypatch.context() as patch:
+        patch.setattr(Node, what, held)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await at(pilot, "Enter tries again")
+            assert "holds the node's database" in page(pilot)
+            patch.undo()
+            await type_in(pilot, "enter")
+            await at(pilot, "manager_paused")
+    assert [one["causes"] for one in node.incidents()] == [["manager_paused"]]
+
+
+@in_loop
+async def test_a_closed_incident_takes_no_words_that_would_be_lost() -> None:
+    """A note, handing it up and ending it are refused before anything is typed; the transcript is still shown."""
+    app = console(node("done"), place=f"playbook/{ID}")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at(pilot, "Fixed")
+        for key in ("N", "U"):
+            await type_in(pilot, key)
+            await at(pilot, "This incident is closed")
+        refused = {command.name for command, free in app.screen.commands_shown() if not free}  # type: ignore[attr-defined]
+        assert refused == {"note", "escalate"}
+
+
+@in_loop
+async def test_the_fix_that_is_marked_is_in_sight() -> None:
+    """At 80x24 with more causes than fit: Tab marks the next fix and shows it; G and g lead to both ends."""
+    made = node("cause")
+    [first, second] = sick().findings
+    made.diagnosed = replace(sick(), findings=(first, first, first, second))
+    app = console(made, place="playbook/degraded")
+    marked = "› Fix: Suspend it"
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at(pilot, "remote_unreachable")
+        await at(pilot, "A person does this")
+        assert "Suspend it" not in page(pilot)
+        await type_in(pilot, "tab", "tab", "tab")
+        await at(pilot, marked)
+        await at(pilot, "Enter carries out")
+        scrolled = app.screen.query_one(VerticalScroll)
+        await type_in(pilot, "g")
+        await until(pilot, lambda: scrolled.scroll_y == 0)
+        await type_in(pilot, "pagedown")
+        await until(pilot, lambda: scrolled.scroll_y == scrolled.size.height - 1)
+        await type_in(pilot, "G")
+        await until(pilot, lambda: scrolled.scroll_y == scrolled.max_scroll_y > scrolled.size.height)
+
+
+@in_loop
+async def test_the_doctor_is_called_from_anywhere_by_its_name(make_node: MakeNode) -> None:
+    """`:doctor` where nothing is under the cursor looks at everything, as practice tells a newcomer to."""
+    node = make_node()
+    alive(node)
+    for place in ("home", "playbook", "governance"):
+        app = real(node, place)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await until(pilot, lambda app=app: app.shared.overview is not None)
+            await type_in(pilot, "colon", "text:doctor", "enter")
+            await at(pilot, "Nothing is wrong")
+    assert [one["about"] for one in node.incidents()] == [{}] * 3
 
 
 @in_loop

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -17,7 +16,8 @@ from fedtui.app import Console
 from fedtui.core.errors import Refused
 from fedtui.core.governance import findings as core_findings
 from fedtui.core.governance import listing as finding_listing
-from fedtui.core.node import Node, open_node
+from fedtui.core.node import Node
+from fedtui.core.opening import open_node
 from fedtui.core.peering import peers
 from fedtui.core.record import listing
 from fedtui.core.record.events import emit
@@ -184,10 +184,8 @@ async def test_the_tail_of_a_real_node(node: Node, clock: Clock) -> None:
     app = opened(node, clock, "events")
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await at(pilot, "events")
-        began = time.monotonic()
         tell(node, "federation.peer.proposed")
         await until(pilot, lambda: kinds(pilot)[0] == "peer.proposed")
-        assert time.monotonic() - began < 1.5
         assert screen._table.current.kind == "federation.peer.proposed"
         await pilot.press("z")
         await until(pilot, lambda: "PAUSED, 0 came meanwhile" in trail(pilot))

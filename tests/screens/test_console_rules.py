@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from importlib import import_module
 
@@ -13,7 +12,7 @@ from fake_record import record_node
 from test_console_certs import node as certs_node
 from test_console_home import busy
 from test_console_playbook import node as sick_node
-from test_console_table import CountingDriver
+from test_console_table import CountingDriver, driver_of
 from textual.pilot import Pilot
 
 from fedtui.app import Console
@@ -120,10 +119,10 @@ MEANINGS = {
     "left": "to the left: turn-back, left",
     "j,down": "down: pick-next, down, scroll-down, next",
     "k,up": "up: pick-before, up, scroll-up, before",
-    "g,home": "the first: pick-first, first",
-    "G,end": "the last: pick-last, last",
-    "pagedown": "a page down: page-down, text-down",
-    "pageup": "a page up: page-up, text-up",
+    "g,home": "the first: pick-first, first, scroll-first",
+    "G,end": "the last: pick-last, last, scroll-last",
+    "pagedown": "a page down: page-down, text-down, scroll-page-down",
+    "pageup": "a page up: page-up, text-up, scroll-page-up",
     "d": "doctor: doctor, examine",
     "n": "anew: renew, renew-cert, again, scan",
     "a": "take on: accept, acknowledge",
@@ -256,12 +255,7 @@ async def test_a_tick_without_a_change_writes_nothing(place: str) -> None:
     app.driver_class = CountingDriver
     async with app.run_test(size=(80, 24), headless=False) as pilot:
         await arrive(pilot, place)
-        await asyncio.sleep(1.0)
-        driver = app._driver
-        assert isinstance(driver, CountingDriver)
-        driver.written.clear()
-        await asyncio.sleep(2.2)
-        assert driver.written == []
+        await driver_of(pilot).rests(2.2)
 
 
 # --- danger (rule 3) ---------------------------------------------------------------------------

@@ -87,6 +87,24 @@ def failing() -> FakeNode:
     return node
 
 
+def held() -> FakeNode:
+    """A node whose database another program holds."""
+    node = FakeNode(zoo())
+    node.refuses = Unusable(
+        "Another program holds the node's database.",
+        cause="database is locked (/srv/fedtui/fedtui.db)",
+        fix="See which one (fuser FILE, lsof FILE) and let it finish, or stop it; then try again.",
+        code="database_unavailable",
+    )
+    return node
+
+
+async def once_more(pilot: Pilot[None], _node: FakeNode) -> None:
+    """Close what tells that it failed, and press the key again."""
+    await until(pilot, lambda: isinstance(pilot.app.screen, Told) and pilot.app.screen.ready)
+    await type_in(pilot, "escape", "p")
+
+
 def everything() -> FakeNode:
     """A node in every mode at once."""
     node = FakeNode(zoo())
@@ -97,6 +115,7 @@ def everything() -> FakeNode:
 NO_COLOR = {"NO_COLOR": "1"}
 ASCII = {"LANG": "C"}
 BROKEN = {"text": "degraded", "sort": "url"}
+PROPOSED = ("p", "text:https://new.example", *["enter"] * 3, "text:as agreed", "enter", "enter")
 STATES = {
     "peers-several": State("Peers in every state tell it by glyph and word, the drill-mode one loudly."),
     "peers-demo": State(
@@ -163,6 +182,8 @@ STATES = {
         keys=("t", "enter", "enter"),
         top=Secret,
     ),
+    "dialog-problem-kept": State("What was filled in is kept, and that is said.", held, keys=PROPOSED, top=Told),
+    "dialog-propose-again": State("The form has it again.", held, keys=PROPOSED, then=once_more, top=Ask),
     "dialog-problem": State("A problem has cause, fix and key.", failing, keys=("h",), top=Told),
     "peer-degraded": State("A peer in full: states, endpoints, what it declares.", keys=("enter",), top=PeerScreen),
     "peer-end": State("The end of it: certificates, times, events.", keys=("enter", *"j" * 30), top=PeerScreen),

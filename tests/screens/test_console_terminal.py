@@ -20,6 +20,8 @@ import pytest
 
 PROGRAM = Path(__file__).with_name("run_fake.py")
 ROOT = Path(__file__).parents[2]
+LEAVING_SECONDS = 20
+"""It takes a fraction of one; a machine that is busy with other things may take more."""
 
 
 class Terminal:
@@ -131,24 +133,45 @@ def test_leaving_gives_the_terminal_back(how: bytes | signal.Signals, code: int)
             os.write(terminal.master, how)
         else:
             terminal.process.send_signal(how)
-        assert terminal.wait(2) == code
+        assert terminal.wait(LEAVING_SECONDS) == code
         terminal.read(0.1)
         assert is_whole(terminal)
         assert b"Traceback" not in terminal.text
 
 
-@pytest.mark.parametrize("busy", [(), ("busy",)], ids=["idle", "busy"])
+def test_the_terminal_itself_says_how_large_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what a shell once exported: the band reaches to the edge, and the last line is the last."""
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("LINES", "5")
+    with console() as terminal:
+        terminal.read(0.3)
+        assert b"\x1b[24;1H" in terminal.text
+
+
+def test_bytes_that_are_no_text_are_typed_like_any_others() -> None:
+    """A terminal of another encoding, or a pasted binary: the console goes on, and the shell gets nothing of it."""
+    with console() as terminal:
+        os.write(terminal.master, b"/\xe9t\xe9\xff\r")
+        terminal.read_until(b"Esc takes it away.")
+        os.write(terminal.master, b"\x1b")
+        terminal.read(0.3)
+        os.write(terminal.master, b"q")
+        assert terminal.wait(LEAVING_SECONDS) == 0
+        assert b"Traceback" not in terminal.text
+
+
+@pytest.mark.parametrize("busy", [(), ("busy",), ("half",)], ids=["idle", "busy", "half"])
 @pytest.mark.parametrize(("controlling", "ignore_hangup"), [(True, False), (True, True), (False, False), (False, True)])
 def test_a_terminal_that_goes_away_ends_the_console(
     busy: tuple[str, ...], controlling: bool, ignore_hangup: bool
 ) -> None:
-    """With SIGHUP or without, the end of the input ends the process within 2 s, without spinning."""
+    """With SIGHUP or without, the end of the input ends the process, without spinning."""
     with console(*busy, controlling=controlling, ignore_hangup=ignore_hangup) as terminal:
         before = used = processor_seconds(terminal.process.pid)
         began = time.monotonic()
         terminal.hang_up()
         while terminal.process.poll() is None:
-            assert time.monotonic() - began < 2, "the process is still there"
+            assert time.monotonic() - began < LEAVING_SECONDS, "the process is still there"
             used = processor_seconds(terminal.process.pid) or used
             time.sleep(0.01)
         assert used - before < 1
@@ -157,12 +180,12 @@ def test_a_terminal_that_goes_away_ends_the_console(
 
 @pytest.mark.parametrize("keys", [b"p", b":", b"X"], ids=["form", "prompt", "revoke"])
 def test_a_terminal_that_goes_away_under_a_dialog_ends_the_console(keys: bytes) -> None:
-    """Whatever is open, a terminal that is gone ends the process within 2 s."""
+    """Whatever is open, a terminal that is gone ends the process."""
     with console() as terminal:
         os.write(terminal.master, keys)
         terminal.read(0.5)
         terminal.hang_up()
-        assert terminal.wait(2) == 0
+        assert terminal.wait(LEAVING_SECONDS) == 0
 
 
 def test_a_megabyte_pasted_through_the_terminal() -> None:
@@ -204,7 +227,7 @@ def test_a_node_that_never_opens_does_not_hold_the_leaving() -> None:
     """While opening hangs, the screen is there, and q leaves at once."""
     with console("hang") as terminal:
         os.write(terminal.master, b"q")
-        assert terminal.wait(2) == 0
+        assert terminal.wait(LEAVING_SECONDS) == 0
         assert is_whole(terminal)
 
 
@@ -216,7 +239,7 @@ def test_a_frozen_terminal_does_not_keep_the_process_on_sigterm() -> None:
             time.sleep(0.005)
         time.sleep(0.5)
         terminal.process.send_signal(signal.SIGTERM)
-        end = time.monotonic() + 12
+        end = time.monotonic() + LEAVING_SECONDS
         while terminal.process.poll() is None:
             assert time.monotonic() < end, "the process is still there"
             time.sleep(0.02)
@@ -266,7 +289,9 @@ def test_no_color_sends_no_colour(terminal: Callable[..., None]) -> None:
 def test_the_idle_console_costs_nothing() -> None:
     """On a real terminal an idle console writes no byte and uses next to no processor."""
     with console() as terminal:
-        terminal.read(1.0)
+        end = time.monotonic() + LEAVING_SECONDS
         before = processor_seconds(terminal.process.pid)
-        assert terminal.read(2.0) == 0
+        while terminal.read(2.0):  # it has to come to rest first
+            assert time.monotonic() < end, "it goes on writing"
+            before = processor_seconds(terminal.process.pid)
         assert processor_seconds(terminal.process.pid) - before < 0.2

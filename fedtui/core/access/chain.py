@@ -11,16 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from fedtui.core.access import allowlists, bridges, grants, inventory
 from fedtui.core.access.callers import Caller
 from fedtui.core.access.grants import BEARER, Grant
 from fedtui.core.peering.peers import MAY_HEARTBEAT, Peer
-from fedtui.core.trust import certificates
 from fedtui.core.trust.certificates import Certificate
 from fedtui.core.trust.x509_reading import instance_of
 
@@ -84,6 +84,40 @@ class Result:
     refusal: Refusal | None = None
 
 
+class Presented(NamedTuple):
+    """What is on record of the client certificate."""
+
+    id: str
+    serial: str
+    subject_kind: str
+    direction: str
+    peer_id: str | None
+    cert_pem: str
+    not_after: datetime
+    revoked_at: datetime | None
+    revocation_reason: str | None
+    first_used_at: datetime | None
+
+
+class Calling(NamedTuple):
+    """What of the peer that calls the checks look at."""
+
+    id: str
+    remote_instance_url: str
+    status: str
+
+
+_CERTIFICATES, _PEERS = Certificate.__table__, Peer.__table__
+_PEER = tuple(_PEERS.c[name] for name in Calling._fields)
+_PEER_BY_ID = select(*_PEER).where(_PEERS.c.id == bindparam("peer_id"))
+# One query without row objects: nearly every call is judged by these two, and most by nothing else.
+_BY_FINGERPRINT = (
+    select(*(_CERTIFICATES.c[name] for name in Presented._fields), *_PEER)
+    .select_from(_CERTIFICATES.outerjoin(_PEERS, _PEERS.c.id == _CERTIFICATES.c.peer_id))
+    .where(_CERTIFICATES.c.fingerprint == bindparam("fingerprint"))
+)
+
+
 @dataclass
 class Seen:
     """What the checks look at, each read when first needed."""
@@ -94,16 +128,27 @@ class Seen:
     supposed: Supposed = field(default_factory=Supposed)
 
     @cached_property
-    def certificate(self) -> Certificate | None:
+    def _presented(self) -> tuple[Presented | None, Calling | None]:
+        fingerprint = self.asked.caller.fingerprint
+        row = self.session.execute(_BY_FINGERPRINT, {"fingerprint": fingerprint}).one_or_none() if fingerprint else None
+        if row is None:
+            return None, None
+        own = len(Presented._fields)
+        return Presented(*row[:own]), Calling(*row[own:]) if row[own] is not None else None
+
+    @property
+    def certificate(self) -> Presented | None:
         """The client certificate, as we have it on record."""
-        presented = self.asked.caller.fingerprint
-        return certificates.by_fingerprint(self.session, presented) if presented else None
+        return self._presented[0]
 
     @cached_property
-    def peer(self) -> Peer | None:
+    def peer(self) -> Calling | None:
         """The peer that the certificate stands for."""
-        known = self.certificate.peer_id if self.certificate else self.asked.caller.peer_id
-        return self.session.get(Peer, known) if known else None
+        named = self.asked.caller.peer_id
+        if self.certificate is not None or named is None:
+            return self._presented[1]
+        row = self.session.execute(_PEER_BY_ID, {"peer_id": named}).one_or_none()
+        return Calling(*row) if row is not None else None
 
     @cached_property
     def named_grant(self) -> Grant | None:
@@ -201,7 +246,7 @@ def _in_force(grant: Grant, seen: Seen) -> Refusal | str:
         when = f"{grant.revoked_at:%F %H:%M} UTC" if grant.revoked_at else "an unknown date"
         return _mismatch("grant_revoked", "the grant is revoked", f"revoked on {when}: {grant.revocation_reason}")
     if seen.now >= grant.expires_at:
-        ended = f"expires_at {grant.expires_at.isoformat()}"
+        ended = f"expires_at {grant.expires_at:%F %H:%M:%S} UTC"
         return _mismatch("grant_expired", f"the grant has expired ({ended})", ended)
     return f"until {grant.expires_at:%F %H:%M} UTC"
 

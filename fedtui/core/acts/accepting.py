@@ -14,7 +14,7 @@ from fedtui.core.acts import handshake
 from fedtui.core.acts.handshake import SOURCE
 from fedtui.core.acts.table import Act, Call, Change, Params, Result, Wanted
 from fedtui.core.errors import Problem, Refused, RemoteFailed, WrongUsage
-from fedtui.core.peering import client, heartbeats, peers, tokens
+from fedtui.core.peering import client, peers, sending, tokens
 from fedtui.core.peering.peers import SUPPORTED_CONTRACTS, Peer
 from fedtui.core.record.events import emit
 from fedtui.core.runtime import urls
@@ -182,7 +182,7 @@ def _call_accept(site: Site, call: Call, peer_id: str, csr_pem: str) -> Mapping[
         connection = client.connection_to(
             session, site.vault, peer, now=site.clock.now(), partial_mtls="refuse", anonymous=True
         )
-        declaration = heartbeats.own_declaration(site, session, site.clock.now())
+        declaration = sending.own_declaration(site, session, site.clock.now())
     body = {
         **declaration,
         "acceptance_token": call.secrets["token"],

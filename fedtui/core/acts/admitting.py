@@ -13,7 +13,7 @@ from fedtui.core.acts import handshake
 from fedtui.core.acts.handshake import SOURCE
 from fedtui.core.control import node_settings, quarantine
 from fedtui.core.errors import Denied
-from fedtui.core.peering import heartbeats, peers, tokens
+from fedtui.core.peering import heartbeats, peers, sending, tokens
 from fedtui.core.peering.heartbeats import Declared
 from fedtui.core.peering.peers import SUPPORTED_CONTRACTS, Peer
 from fedtui.core.peering.tokens import AcceptanceToken
@@ -235,13 +235,12 @@ def receive_heartbeat(unit: Unit, site: Site, peer_id: str, declared: Declared) 
     Works in the caller's unit, which it shares with other heartbeats. Raises `Refused`.
     """
     peer = heartbeats.record(unit, peer_id, declared)
-    waiting = credentials.pending(unit.session, peer_id)
     # A request of ours that waits to be signed: the peer's operators can do so by one act.
-    offered = {"csr_pem": waiting.csr_pem} if waiting is not None else {}
+    offered = {"csr_pem": peer.csr_pem} if peer.csr_pem is not None else {}
     return {
         "status": peer.status,
         "last_heartbeat_at": peer.last_heartbeat_at,
-        "our_endpoints": heartbeats.own_endpoints(site),
+        "our_endpoints": sending.own_endpoints(site),
         "schema_compatibility": heartbeats.schema_compatibility(site.settings.platform_version, peer.platform_version),
         **offered,
     }

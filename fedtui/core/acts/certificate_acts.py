@@ -32,8 +32,9 @@ def _in_service(unit: Unit, raw: Mapping[str, Any]) -> Peer:
     """The peer that is named, if certificates are exchanged with it. Raises `Refused`."""
     peer = named_peer(unit, raw)
     if peer.status not in MAY_HEARTBEAT or peer.peer_kind != "platform":
+        stands = peer.status if peer.peer_kind == "platform" else peer.peer_kind
         raise Refused(
-            f"{peer.remote_instance_url} is {peer.status}; no certificates are exchanged with it.",
+            f"{peer.remote_instance_url} is {stands}; no certificates are exchanged with it.",
             cause=f"They are with platforms that are {', '.join(MAY_HEARTBEAT)}.",
             fix=f"See what comes next for it: fedtui peers show {peer.id}",
             code="peer_not_reachable",

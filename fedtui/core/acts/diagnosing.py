@@ -24,11 +24,13 @@ def view_of(site: Site, peer_id: str, presented: str | None) -> Mapping[str, Any
         return {
             "now": site.clock.now(),
             "status": peer.status,
+            "unchanged_since": peer.updated_at,
             "contract_version_agreed": peer.contract_version_agreed,
             "signed_at": peer.signed_at,
             "last_handshake_at": peer.last_handshake_at,
             "last_heartbeat_at": peer.last_heartbeat_at,
             "stale_after_seconds": site.settings.stale_after.total_seconds(),
+            "heartbeat_interval_seconds": site.settings.heartbeat_interval.total_seconds(),
             "last_outbound_at": peer.last_outbound_at,
             "last_outbound_code": _code(peer.last_outbound_error),
             "clock_skew_seconds": peer.clock_skew_seconds,

@@ -12,7 +12,7 @@ from typing import Any
 
 from fedtui.core.access import grants
 from fedtui.core.control import node_settings
-from fedtui.core.peering import heartbeats
+from fedtui.core.peering import sending
 from fedtui.core.peering.peers import Peer
 from fedtui.core.record.events import emit
 from fedtui.core.runtime.unit import Unit
@@ -56,4 +56,4 @@ def greet(site: Site, peer_id: str) -> str | None:
     """Send a heartbeat at once; None, or why it failed."""
     with site.read() as session:
         partial = node_settings.value(session, "partial_mtls")
-    return heartbeats.send(site, peer_id, partial_mtls=partial)
+    return sending.send(site, peer_id, partial_mtls=partial)

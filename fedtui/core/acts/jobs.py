@@ -20,11 +20,12 @@ from fedtui.core.acts import accepting, gate, handshake, renewing
 from fedtui.core.acts.table import ActTable
 from fedtui.core.control import approvals, lowering, manager_state, node_settings, operators, quarantine
 from fedtui.core.control.waiting import ALSO_PAUSED
-from fedtui.core.peering import heartbeats, tokens
+from fedtui.core.peering import heartbeats, sending, tokens
 from fedtui.core.record import notices, seals
 from fedtui.core.record.events import emit
 from fedtui.core.runtime import daemons, jobs, lease
 from fedtui.core.runtime.actor import MANAGER, Actor
+from fedtui.core.runtime.complaint import tell
 from fedtui.core.runtime.correlation import correlated
 from fedtui.core.runtime.lease import Held
 from fedtui.core.runtime.unit import Unit
@@ -78,7 +79,7 @@ def federation_heartbeat(site: Site, held: Held | None = None) -> Mapping[str, A
         "held_back": swept["held_back"],
         "heard": heard,
         "sweep_seconds": sweep_seconds,
-        **heartbeats.send_all(site, partial_mtls=partial),
+        **sending.send_all(site, partial_mtls=partial),
     }
 
 
@@ -136,9 +137,9 @@ def _redeliver(site: Site) -> int:
         try:
             with correlated():
                 finished += _redeliver_to(site, peer_id)
-        except Exception:
+        except Exception as error:
             # Whatever one peer brings up, the others' handshakes are to go on.
-            log.exception("[SDWAN Manager] the handshake with %s could not be finished", peer_id)
+            tell(log, f"[SDWAN Manager] the handshake with {peer_id} could not be finished", error)
     return finished
 
 
@@ -158,8 +159,8 @@ def _probe(site: Site) -> dict[str, int]:
     with site.read() as session:
         partial = node_settings.value(session, "partial_mtls")
         before: datetime = site.clock.now() - site.settings.manager_interval / 2
-        waiting = heartbeats.degraded(session, untried_since=before)
-    tally = heartbeats.send_to(site, waiting, partial_mtls=partial, within=site.settings.manager_interval)
+        waiting = sending.degraded(session, untried_since=before)
+    tally = sending.send_to(site, waiting, partial_mtls=partial, within=site.settings.manager_interval)
     return {"probed": len(waiting), "answered": tally["sent"]}
 
 

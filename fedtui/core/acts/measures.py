@@ -161,18 +161,18 @@ def _durations(look: Look) -> Samples:
     return {
         (job.name,): _seconds(run.finished_at - run.started_at)
         for job in look.jobs
-        if (run := jobs.last_finished(look.session, job.name)) is not None and run.finished_at is not None
+        if (run := jobs.last_finished(look.session, job.name, now=look.now)) is not None and run.finished_at is not None
     }
 
 
 def _sweep_seconds(look: Look) -> Samples:
-    run = jobs.last_finished(look.session, FEDERATION_JOB)
+    run = jobs.last_finished(look.session, FEDERATION_JOB, now=look.now)
     seconds = run.detail.get("sweep_seconds") if run is not None else None
     return {(): seconds} if isinstance(seconds, int | float) else {}
 
 
 def _lags(look: Look) -> Samples:
-    latest = jobs.latest(look.session)
+    latest = jobs.latest(look.session, now=look.now)
     return {
         (job.name,): max(0.0, _seconds(look.now - latest[job.name].started_at - job.every))
         for job in look.jobs

@@ -18,13 +18,14 @@ from fedtui.core.trust.site import Site
 
 
 def _read_operator(_unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
-    permissions = list(raw.get("permissions") or PERMISSIONS)
-    operators.check(str(raw["name"]), permissions)
-    return Wanted({"name": str(raw["name"]), "permissions": sorted(permissions)})
+    name, given = str(raw.get("name") or ""), raw.get("permissions") or PERMISSIONS
+    permissions = [str(one) for one in (given if isinstance(given, list | tuple) else [given])]
+    operators.check(name, permissions)
+    return Wanted({"name": name, "permissions": sorted(permissions)})
 
 
 def _read_named_operator(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
-    return Wanted({"name": operators.require(unit.session, str(raw["name"])).name})
+    return Wanted({"name": operators.require(unit.session, str(raw.get("name") or "")).name})
 
 
 def _operator_target(session: Session, params: Params) -> Mapping[str, Any]:
@@ -45,8 +46,8 @@ def _remove_operator(unit: Unit, _site: Site, params: Params) -> Result:
 
 
 def _read_setting(_unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
-    value = node_settings.check(str(raw["key"]), str(raw["value"]))
-    return Wanted({"key": raw["key"], "value": value})
+    key = str(raw.get("key") or "")
+    return Wanted({"key": key, "value": node_settings.check(key, str(raw.get("value", "")))})
 
 
 def _setting_target(session: Session, params: Params) -> Mapping[str, Any]:
@@ -59,8 +60,9 @@ def _set_setting(unit: Unit, _site: Site, params: Params) -> Result:
 
 
 def _read_policy(_unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
-    policies.check(str(raw["policy_action"]), str(raw["policy"]))
-    return Wanted({"policy_action": raw["policy_action"], "policy": raw["policy"]})
+    action, policy = str(raw.get("policy_action") or ""), str(raw.get("policy") or "")
+    policies.check(action, policy)
+    return Wanted({"policy_action": action, "policy": policy})
 
 
 def _policy_target(session: Session, params: Params) -> Mapping[str, Any]:

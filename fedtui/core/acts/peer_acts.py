@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from fedtui.core.acts.table import Act, Change, Params, Result, Wanted
 from fedtui.core.control import node_settings, operators, quarantine
 from fedtui.core.errors import Refused, WrongUsage
-from fedtui.core.peering import heartbeats, peers, prefixes, tokens
+from fedtui.core.peering import peers, prefixes, sending, tokens
 from fedtui.core.peering.peers import Peer
 from fedtui.core.peering.tokens import Invite
 from fedtui.core.record.events import emit
@@ -119,7 +119,8 @@ def _propose(unit: Unit, _site: Site, params: Params) -> Result:
 def _read_token(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
     peer = named_peer(unit, raw)
     cancel = bool(raw.get("cancel"))
-    ttl: timedelta = raw.get("ttl") or tokens.DEFAULT_TTL
+    given: str | timedelta = raw.get("ttl") or tokens.DEFAULT_TTL
+    ttl = durations.parse(given, field="ttl") if isinstance(given, str) else given
     if not cancel and peer.status != "proposed":
         raise Refused(
             f"{peer.remote_instance_url} needs no token: it is {peer.status}.",
@@ -315,13 +316,16 @@ def heartbeat_now(site: Site, actor: Actor, wanted: str) -> tuple[str, str | Non
         peer = peers.find(session, wanted)
         partial = node_settings.value(session, "partial_mtls")
     if peer.status not in peers.MAY_HEARTBEAT or peer.peer_kind != "platform":
+        stands = peer.status if peer.peer_kind == "platform" else peer.peer_kind
         raise Refused(
-            f"{peer.remote_instance_url} is {peer.status} and takes no heartbeats.",
+            f"{peer.remote_instance_url} is {stands} and takes no heartbeats.",
             cause=f"They go to platforms that are {', '.join(peers.MAY_HEARTBEAT)}.",
-            fix=f"See what comes next for it: fedtui peers show {peer.id}",
+            fix=f"See what comes next for it: fedtui peers show {peer.id}"
+            if peer.peer_kind == "platform"
+            else "Where it is to be a platform: revoke it, and propose it anew as one.",
             code="peer_not_reachable",
         )
-    return peer.id, heartbeats.send(site, peer.id, partial_mtls=partial, actor=actor)
+    return peer.id, sending.send(site, peer.id, partial_mtls=partial, actor=actor)
 
 
 def _status_changes(after: str) -> Callable[[Params, Mapping[str, Any]], Sequence[Change]]:

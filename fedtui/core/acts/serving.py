@@ -14,7 +14,7 @@ from fedtui.core.access.callers import Caller, Headers
 from fedtui.core.access.chain import Asked, Judgement, Seen
 from fedtui.core.access.resources import Document, Expected, VersionMismatch
 from fedtui.core.acts.access_acts import PROVIDER
-from fedtui.core.control import node_settings
+from fedtui.core.control import standing
 from fedtui.core.errors import Denied
 from fedtui.core.record.events import emit
 from fedtui.core.runtime.actor import Actor
@@ -51,10 +51,13 @@ class Answer:
 
 
 def caller_behind(session: Session, direct: Caller, headers: Headers, now: datetime) -> Caller:
-    """Whom a connection speaks for, by the proxies that this node trusts."""
+    """Whom a connection speaks for, by the proxies that this node trusts.
+
+    Raises `Denied` while the node is in quarantine.
+    """
+    configured = standing.trusted_proxies(session)
     if direct.fingerprint is None:
         return callers.believe(direct, headers, proxied=False)
-    configured = node_settings.trusted_proxies(session)
     proxied = callers.is_trusted_proxy(session, direct.fingerprint, configured, now)
     return callers.believe(direct, headers, proxied=proxied)
 

@@ -110,7 +110,7 @@ def approval_in_full(session: Session, row: Approval, site: Site, table: ActTabl
         "waiting": {
             "can_decide": can,
             "cannot_decide": cannot,
-            "next_tick_at": _next_tick(session, site.settings.manager_interval),
+            "next_tick_at": _next_tick(session, site.settings.manager_interval, now),
             "manager_status": manager_state.status(session),
             "claimed_by": row.requested_by if act.shown_once else None,
             "executing_since": row.executing_since if row.status == "executing" else None,
@@ -124,14 +124,14 @@ def manager(session: Session, site: Site, table: tuple[Job, ...]) -> Shape:
     """The SDWAN Manager, the lease, and each job's latest run."""
     now = site.clock.now()
     held = lease.in_force(session, now=now)
-    latest = jobs.latest(session)
+    latest = jobs.latest(session, now=now)
     failing, last_error = notices.failing(session)
-    last_tick = jobs.last_finished(session, MANAGER_JOB)
+    last_tick = jobs.last_finished(session, MANAGER_JOB, now=now)
     return {
         "status": manager_state.status(session),
         "quarantine": quarantine.current(session) is not None,
         "last_tick_at": last_tick.finished_at if last_tick else None,
-        "next_tick_at": _next_tick(session, site.settings.manager_interval),
+        "next_tick_at": _next_tick(session, site.settings.manager_interval, now),
         "notices": {
             "configured": bool(site.settings.notify_command),
             "failing": failing,
@@ -282,6 +282,6 @@ def operator(row: Operator) -> Mapping[str, Any]:
     return {"name": row.name, "permissions": row.permissions, "added_at": row.added_at}
 
 
-def _next_tick(session: Session, interval: timedelta) -> datetime | None:
-    latest = jobs.latest(session).get(MANAGER_JOB)
+def _next_tick(session: Session, interval: timedelta, now: datetime) -> datetime | None:
+    latest = jobs.newest(session, MANAGER_JOB, now=now)
     return latest.started_at + interval if latest else None

@@ -429,7 +429,7 @@ def _decidable(unit: Unit, approval_id: str) -> Approval:
     if approval.expires_at <= unit.now:
         raise Refused(
             "That request has timed out.",
-            cause=f"Nobody decided it until {approval.expires_at.isoformat()}; the clock rejects after 4 hours.",
+            cause=f"Nobody decided it until {approval.expires_at:%F %H:%M} UTC; the clock rejects after 4 hours.",
             fix="Ask for the act again, and have it decided within 4 hours.",
             code="approval_timed_out",
         )

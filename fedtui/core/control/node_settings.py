@@ -18,6 +18,7 @@ from fedtui.core.runtime.types import Text_, Time
 from fedtui.core.runtime.unit import Unit
 
 SWITCH = ("on", "off")
+PROXIES = "trusted_proxies"
 _FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -54,7 +55,7 @@ TABLE: Mapping[str, Setting] = {
     "partial_mtls": Setting(
         "refuse", "calling a peer with half a key pair: not at all, or anonymously", ("refuse", "fallback")
     ),
-    "trusted_proxies": Setting(
+    PROXIES: Setting(
         "",
         "proxies whose forwarded certificates, instances, networks and addresses are believed",
         read=_fingerprints,
@@ -92,9 +93,9 @@ def is_on(session: Session, key: str) -> bool:
     return value(session, key) == "on"
 
 
-def trusted_proxies(session: Session) -> frozenset[str]:
-    """Fingerprints of the proxies that are believed."""
-    return frozenset(one for one in value(session, "trusted_proxies").split(",") if one)
+def fingerprints_in(text: str) -> frozenset[str]:
+    """What a setting that holds several holds."""
+    return frozenset(one for one in text.split(",") if one)
 
 
 def put(unit: Unit, key: str, given: str) -> None:

@@ -15,8 +15,8 @@ from sqlalchemy import delete, update
 from fedtui.core.access import bridges, inventory
 from fedtui.core.access.grants import Grant
 from fedtui.core.errors import RemoteFailed
-from fedtui.core.faults.model import HERE, NETWORK, THERE, Fault, Look, Range
-from fedtui.core.faults.staging import STRANGER, WHY, peer_of, refused
+from fedtui.core.faults.model import HERE, KEEPERS, NETWORK, THERE, Fault, Look, Range, theirs, yours
+from fedtui.core.faults.staging import OVER, STRANGER, WHY, peer_of, refused
 from fedtui.core.peering import peers
 from fedtui.core.peering.client import PREFIX
 from fedtui.core.trust import certificates, credentials, signing
@@ -145,10 +145,14 @@ def _of_a_proxy(stand: Range) -> tuple[str, bytes]:
     return made["cert_pem"] + made["chain_pem"], signing.key_pem(key)
 
 
-def _sign_here(stand: Range) -> None:
-    """Beta asks for a certificate, which cannot be had with the one it has, and alpha signs what beta offers."""
+def _asked_there(stand: Range) -> None:
+    """Beta asks for a certificate, which it cannot have with the one it has."""
     with stand.opened(THERE) as node, node.unit(node.actor("drill")) as unit:
         credentials.prepare(unit, node.vault, peer_of(node).id, common_name=THERE)
+
+
+def _sign_here(stand: Range) -> None:
+    """Alpha signs what beta offers."""
     with stand.opened(HERE) as node:
         peer_id = peer_of(node).id
 
@@ -158,10 +162,6 @@ def _sign_here(stand: Range) -> None:
 
         stand.until("the peer offers its request", offered)
     stand.act(HERE, "federation_certificate_mint", {"peer": stand.url(THERE)})
-
-
-def _nothing(_stand: Range) -> None:
-    """Nothing is to be mended: the call is over."""
 
 
 def _bound_to_nobody(stand: Range) -> None:
@@ -237,26 +237,26 @@ FAULTS: tuple[Fault, ...] = (
     Fault("grant-expired", "beta's grant has expired", ("grant_expired",), _grant_ended(expires_at=True)),
     Fault("grant-revoked", "beta's grant is revoked", ("grant_revoked",), _grant_ended(revoked_at=True)),
     Fault("grant-malformed", "beta sends a bearer that is none", ("grant_token_malformed",), _bearer("secret"),
-          mend=_rightly),
+          mend=(theirs(_rightly),)),
     Fault("grant-unknown", "beta sends the bearer of no grant", ("grant_token_unknown",), _bearer(f"fg-{ELSEWHERE}"),
-          mend=_rightly),
+          mend=(theirs(_rightly),)),
     Fault("grant-of-another", "beta uses another peer's grant", ("grant_of_other_peer",), _of_another,
-          mend=_rightly),
+          mend=(theirs(_rightly),)),
     Fault("grant-not-served", "beta uses a grant for a kind that alpha does not serve", ("kind_not_served",),
           _narrowed(kind="practice.unserved", path="practice.unserved/one")),
     Fault("no-certificate", "somebody calls alpha without a certificate", ("cert_not_presented",),
-          _without_certificate, symptom="unauthorized_with_grant", mend=_nothing),
+          _without_certificate, symptom="unauthorized_with_grant", mend=OVER),
     Fault("certificate-self-signed", "somebody calls alpha with a certificate of their own", ("trust_chain_mismatch",),
-          _presented("trust_chain_mismatch", _self_signed), symptom="unauthorized_with_grant", mend=_nothing),
+          _presented("trust_chain_mismatch", _self_signed), symptom="unauthorized_with_grant", mend=OVER),
     Fault("certificate-forged", "somebody calls alpha with a forged certificate", ("cert_chain_invalid",),
-          _presented("cert_chain_invalid", _forged), symptom="unauthorized_with_grant", mend=_nothing),
+          _presented("cert_chain_invalid", _forged), symptom="unauthorized_with_grant", mend=OVER),
     Fault("certificate-of-proxy", "somebody calls alpha with a proxy's certificate", ("cert_wrong_kind",),
-          _presented("cert_wrong_kind", _of_a_proxy), symptom="unauthorized_with_grant", mend=_nothing),
+          _presented("cert_wrong_kind", _of_a_proxy), symptom="unauthorized_with_grant", mend=OVER),
     Fault("certificate-unbound", "beta's certificate stands for no peer that alpha knows", ("peer_missing",),
-          _bound_to_nobody, mend=_bound_again),
+          _bound_to_nobody, mend=(theirs(_bound_again, KEEPERS),)),
     Fault("suspended-here", "alpha itself has suspended beta", ("peer_not_reachable",), _suspended_here),
     Fault("certificate-revoked", "alpha has revoked beta's certificate", ("cert_revoked",), _revoked_here),
     Fault("certificate-unknown", "alpha has beta's certificate no more on record", ("cert_unknown",),
-          _unknown_certificate, mend=_sign_here),
+          _unknown_certificate, mend=(theirs(_asked_there), yours(_sign_here))),
     Fault("certificate-expired", "beta's certificate has run out", ("cert_expired",), _ran_out),
 )  # fmt: skip

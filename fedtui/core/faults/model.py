@@ -20,6 +20,9 @@ HERE, THERE = "alpha", "beta"
 """The node that is diagnosed, and its peer."""
 NETWORK = "0195d3a2-7c1e-7000-8000-0000000000b1"
 """The SDWAN network over which calls reach the practice nodes."""
+YOU, BETA, CALLER, BEN = "you", "beta's people", "the caller's people", "ben"
+PROXY, KEEPERS = "the proxy's people", "the database's keepers"
+"""Who has a part in mending: whoever practises, as alpha's operator ada, and those whom the demo plays."""
 
 
 class Range(Protocol):
@@ -65,11 +68,35 @@ class Range(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A part of mending that no act of alpha's gate carries out as it is offered: whose it is, and what they do."""
+
+    whose: str
+    do: Callable[[Range], None]
+
+    @property
+    def played(self) -> bool:
+        """Whether it is somebody's whom the demo plays; else it is for the one who practises."""
+        return self.whose != YOU
+
+
+def yours(do: Callable[[Range], None]) -> Part:
+    """What alpha's own operator does, by hand on this machine or through the gate."""
+    return Part(YOU, do)
+
+
+def theirs(do: Callable[[Range], None], whose: str = BETA) -> Part:
+    """What others do once they are told."""
+    return Part(whose, do)
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
     """A row: what is broken, in words for the one who practises, and how.
 
     `causes` is what `doctor` names at alpha, exactly, asked for `symptom` where one is given; `stage` returns
-    further options of the doctor. `mend` is what a person does where the fix is no act of the gate.
+    further options of the doctor. `mend` is what people do, one after the other, where the acts that are
+    offered at alpha do not suffice. Without it they do, at alpha or (`Fix.where`) at beta.
     """
 
     name: str
@@ -77,7 +104,7 @@ class Fault:
     causes: tuple[str, ...]
     stage: Callable[[Range], Look | None]
     symptom: str | None = None
-    mend: Callable[[Range], None] | None = None
+    mend: tuple[Part, ...] = ()
 
 
 def require_practice(home: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sqlalchemy import delete
 
 from fedtui.core.acts import jobs
-from fedtui.core.faults.model import HERE, Fault, Node, Range
+from fedtui.core.faults.model import HERE, PROXY, Fault, Node, Range, theirs, yours
 from fedtui.core.peering import heartbeats
 from fedtui.core.playbook import engine
 from fedtui.core.playbook.survey import Wanted
@@ -92,23 +92,23 @@ def _another_answers(status: int) -> Callable[[Range], None]:
 def _itself_answers(stand: Range) -> None:
     stand.stop_beside()
     stand.stop(HERE)
-    stand.configure(HERE, listen=stand.url(HERE).removeprefix("https://"), worker_token=None)
+    stand.configure(HERE, listen=stand.url(HERE).removeprefix("https://"))
     stand.start(HERE)
 
 
 FAULTS: tuple[Fault, ...] = (
     Fault("daemon-stopped", "alpha's daemon is stopped", ("worker_not_running",), _daemon_stopped,
-          mend=lambda stand: stand.start(HERE)),
+          mend=(yours(lambda stand: stand.start(HERE)),)),
     Fault("job-off", "alpha's daemon runs without the heartbeat job", ("job_not_registered",),
-          _without_job(heartbeats.JOB), mend=_with_all_jobs, symptom="stuck_accepted"),
+          _without_job(heartbeats.JOB), mend=(yours(_with_all_jobs),), symptom="stuck_accepted"),
     Fault("lease-held", "a daemon of alpha holds the lease and does nothing", ("sweep_overdue",), _lease_held,
-          mend=_lease_free, symptom="stuck_accepted"),
+          mend=(yours(_lease_free),), symptom="stuck_accepted"),
     Fault("worker-token", "alpha's worker has another token than its daemon", ("sweep_endpoint_unauthorized",),
-          _other_token, mend=_restart),
+          _other_token, mend=(yours(_restart),)),
     Fault("other-service", "what answers at alpha's URL is not alpha", ("sweep_endpoint_missing",),
-          _another_answers(404), mend=_itself_answers, symptom="stuck_accepted"),
+          _another_answers(404), mend=(theirs(_itself_answers, PROXY),), symptom="stuck_accepted"),
     Fault("broken-proxy", "what answers at alpha's URL answers with errors", ("sweep_endpoint_failing",),
-          _another_answers(502), mend=_itself_answers, symptom="stuck_accepted"),
+          _another_answers(502), mend=(theirs(_itself_answers, PROXY),), symptom="stuck_accepted"),
     Fault("manager-off", "alpha's daemon runs without the manager", ("manager_not_ticking",),
-          _without_job(jobs.MANAGER_JOB), mend=_with_all_jobs, symptom="approval_blocked"),
+          _without_job(jobs.MANAGER_JOB), mend=(yours(_with_all_jobs),), symptom="approval_blocked"),
 )  # fmt: skip

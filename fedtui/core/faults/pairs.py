@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from sqlalchemy import delete, update
 
-from fedtui.core.faults.model import HERE, THERE, Fault, Node, Range
+from fedtui.core.faults.model import HERE, THERE, Fault, Node, Range, theirs, yours
 from fedtui.core.faults.staging import WHY, calls_fail, peer_of, proving_anew
 from fedtui.core.peering import peers
 from fedtui.core.trust import anchors, certificates, credentials, signing
@@ -103,25 +103,28 @@ def _stuck_on_tls(stand: Range) -> None:
     proving_anew(stand)
 
 
-def _unstuck_from_tls(stand: Range) -> None:
+def _trusted_here(stand: Range) -> None:
     with stand.opened(THERE) as node, node.read() as session:
         pin = certificates.own_ca(session).fingerprint
     stand.act(HERE, "federation_certificate_anchor", {"peer": stand.url(THERE), "ca_fingerprint": pin})
+
+
+def _resumed_there(stand: Range) -> None:
     stand.act(THERE, "federation_peer_resume", {"peer": stand.url(HERE)})
 
 
 FAULTS: tuple[Fault, ...] = (
     Fault("key-deleted", "half of alpha's pair is gone: the private key", ("key_missing",), _pair_damaged(_no_key),
-          mend=_sign_there),
+          mend=(theirs(_sign_there),)),
     Fault("certificate-deleted", "half of alpha's pair is gone: the certificate", ("cert_missing",),
-          _pair_damaged(_no_certificate), mend=_sign_there),
+          _pair_damaged(_no_certificate), mend=(theirs(_sign_there),)),
     Fault("key-swapped", "alpha's certificate and key do not belong together", ("key_cert_mismatch",),
-          _pair_damaged(_other_key), mend=_sign_there),
+          _pair_damaged(_other_key), mend=(theirs(_sign_there),)),
     Fault("vault-spoilt", "the vault does not open alpha's private key", ("vault_unreadable",),
-          _pair_damaged(_spoilt_key), mend=_sign_there),
+          _pair_damaged(_spoilt_key), mend=(theirs(_sign_there),)),
     Fault("wrong-anchor", "alpha knows beta by another CA of the same name", ("remote_tls_failed",), _wrong_anchor),
     Fault("stuck-on-tls", "alpha knows beta by another CA before either has proved itself", ("outbound_tls_failed",),
-          _stuck_on_tls, mend=_unstuck_from_tls, symptom="stuck_accepted"),
+          _stuck_on_tls, mend=(yours(_trusted_here), theirs(_resumed_there)), symptom="stuck_accepted"),
     Fault("revoked-there", "beta has revoked alpha's certificate", ("remote_rejecting_auth",), _revoked_there),
     Fault("suspended-there", "beta has suspended alpha", ("remote_rejecting_auth",), _suspended_there),
 )  # fmt: skip

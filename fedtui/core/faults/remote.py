@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from fedtui.core.faults.model import HERE, THERE, Fault, Range
+from fedtui.core.faults.model import HERE, THERE, Fault, Range, theirs, yours
 from fedtui.core.faults.staging import (
     WHY,
     calls_fail,
@@ -22,6 +22,10 @@ from fedtui.core.peering import peers
 def _peer_stopped(stand: Range) -> None:
     stand.stop(THERE)
     degraded(stand)
+
+
+def _started_there(stand: Range) -> None:
+    stand.start(THERE)
 
 
 def _port_blocked(stand: Range) -> None:
@@ -65,12 +69,6 @@ def _no_such_name(stand: Range) -> None:
     calls_fail(stand, "remote_dns")
 
 
-def _right_name(stand: Range) -> None:
-    with stand.opened(HERE) as node:
-        peer_id = peer_of(node).id
-    stand.act(HERE, "federation_peer_edit", {"peer": peer_id, "url": stand.url(THERE)})
-
-
 def _clock_off(stand: Range) -> None:
     other_there(clock_offset=600)(stand)
     with stand.opened(HERE) as node:
@@ -104,30 +102,29 @@ def _undelivered(stand: Range) -> None:
         unit.session.flush()
 
 
-def _delivered(stand: Range) -> None:
+def _manager_resumed(stand: Range) -> None:
     stand.act(HERE, "manager_resume", {})
-    speaking(stand)
 
 
 FAULTS: tuple[Fault, ...] = (
     Fault("peer-stopped", "beta's daemon is stopped", ("remote_unreachable",), _peer_stopped,
-          mend=lambda stand: stand.start(THERE)),
+          mend=(theirs(_started_there),)),
     Fault("port-blocked", "nothing comes back from beta's port", ("remote_unreachable",), _port_blocked,
-          mend=_port_open, symptom="degraded"),
+          mend=(theirs(_port_open),), symptom="degraded"),
     Fault("gone-a-day", "beta has been gone for more than a day", ("remote_unreachable", "gone_over_24h"),
-          _gone_for_a_day, mend=lambda stand: stand.start(THERE), symptom="degraded"),
-    Fault("no-such-name", "alpha has a name for beta that does not resolve", ("one_way_partition",), _no_such_name,
-          mend=_right_name),
+          _gone_for_a_day, mend=(theirs(_started_there),), symptom="degraded"),
+    Fault("no-such-name", "alpha has a name for beta that does not resolve", ("one_way_partition",), _no_such_name),
     Fault("stuck-unreachable", "beta is gone before it has proved itself", ("outbound_unreachable",),
-          _stuck_unreachable, symptom="stuck_accepted", mend=lambda stand: stand.start(THERE)),
+          _stuck_unreachable, symptom="stuck_accepted", mend=(theirs(_started_there),)),
     Fault("stuck-rejected", "beta turns alpha away before either has proved itself", ("outbound_rejected",),
           _stuck_rejected, symptom="stuck_accepted"),
     Fault("undelivered", "what alpha signed for beta was never delivered", ("handshake_incomplete",), _undelivered,
-          symptom="stuck_accepted", mend=_delivered),
+          symptom="stuck_accepted", mend=(yours(_manager_resumed), theirs(speaking))),
     Fault("clock-skew", "beta's clock is ten minutes ahead", ("clock_skew",), _clock_off,
-          mend=other_there(clock_offset=None)),
+          mend=(theirs(other_there(clock_offset=None)),)),
     Fault("rate-limit", "beta takes one heartbeat a minute", ("remote_rate_limited",), _rate_limited,
-          mend=other_there(heartbeats_per_minute=600, heartbeats_burst=None)),
-    Fault("silent-there", "beta answers and sends no heartbeats", ("remote_failing",), _silent_there, mend=speaking,
+          mend=(theirs(other_there(heartbeats_per_minute=600, heartbeats_burst=None)),)),
+    Fault("silent-there", "beta answers and sends no heartbeats", ("remote_failing",), _silent_there,
+          mend=(theirs(speaking),),
           symptom="degraded"),
 )  # fmt: skip

@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from fedtui.core.control import operators
 from fedtui.core.control.approvals import Approval
-from fedtui.core.faults.model import HERE, Fault, Range
+from fedtui.core.faults.model import BEN, HERE, Fault, Range, theirs, yours
 from fedtui.core.faults.staging import STRANGER, WHY
 
 
@@ -22,12 +22,13 @@ def _pending(stand: Range) -> None:
     _asked(stand)
 
 
-def _withdrawn(stand: Range) -> None:
-    with stand.opened(HERE) as node:
+def _decided(stand: Range) -> None:
+    """The other operator says no to what waits."""
+    with stand.opened(HERE, BEN) as node:
         with node.read() as session:
             waiting = session.scalars(select(Approval.id).where(Approval.status == "pending")).all()
         for asked in waiting:
-            node.decide(node.actor("drill"), "withdraw", asked)
+            node.decide(node.actor("drill"), "reject", asked, WHY)
 
 
 def _timed_out(stand: Range) -> None:
@@ -46,13 +47,12 @@ def _timed_out(stand: Range) -> None:
 
 def _nobody_can(stand: Range) -> None:
     with stand.opened(HERE) as node, node.unit(node.actor("drill")) as unit:
-        operators.remove(unit, "ben")
+        operators.remove(unit, BEN)
     _asked(stand)
 
 
 def _somebody_can(stand: Range) -> None:
-    stand.act(HERE, "operator_add", {"name": "ben"})
-    _withdrawn(stand)
+    stand.act(HERE, "operator_add", {"name": BEN})
 
 
 def _manager_paused(stand: Range) -> None:
@@ -66,10 +66,10 @@ def _policy_lowered(stand: Range) -> None:
 
 FAULTS: tuple[Fault, ...] = (
     Fault("request-pending", "a request waits to be decided", ("approval_pending",), _pending,
-          mend=_withdrawn),
+          mend=(theirs(_decided, BEN),)),
     Fault("request-timed-out", "a request was rejected by the clock", ("approval_timed_out",), _timed_out),
     Fault("nobody-can-approve", "nobody can decide a request", ("no_eligible_approver",), _nobody_can,
-          mend=_somebody_can),
+          mend=(yours(_somebody_can), theirs(_decided, BEN))),
     Fault("manager-paused", "alpha's manager is paused", ("manager_paused",), _manager_paused),
     Fault("policy-lowered", "a policy of alpha is lowered", ("policy_lowered",), _policy_lowered),
 )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from fedtui.core.access import decisions
-from fedtui.core.faults.model import HERE, THERE, Node, Range
+from fedtui.core.faults.model import CALLER, HERE, THERE, Node, Range, theirs
 from fedtui.core.peering import heartbeats, peers
 from fedtui.core.peering.peers import Peer
 from fedtui.core.runtime.jobs import JobRun
@@ -17,6 +17,14 @@ from fedtui.core.runtime.types import new_id
 
 WHY = "for practice"
 STRANGER = "https://newcomer.example.org"
+
+
+def _nothing(_stand: Range) -> None:
+    """Nothing is to be mended: the call is over."""
+
+
+OVER = (theirs(_nothing, CALLER),)
+"""The mending of what was refused, and stays so: whose it was is told."""
 
 
 def peer_of(node: Node) -> Peer:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from fedtui.core.faults.model import HERE, Fault, Look, Range
-from fedtui.core.faults.staging import STRANGER
+from fedtui.core.faults.staging import OVER, STRANGER
 from fedtui.core.peering import peers, tokens
 from fedtui.core.peering.client import PREFIX
 from fedtui.core.peering.tokens import AcceptanceToken
@@ -81,7 +81,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("token-expired", "a newcomer's token has expired", ("token_expired",), _expired),
     Fault("token-superseded", "a newcomer uses the token before the newest", ("token_superseded",), _superseded),
     Fault("token-used", "somebody holds a token that was used", ("token_already_used",), _used,
-          mend=lambda _stand: None),
+          mend=OVER),
     Fault("token-not-sent", "a newcomer sends no token", ("token_not_sent",), _not_sent),
     Fault("drill-mode", "alpha takes anybody as a newcomer", ("drill_mode_peer",), _drill_mode),
 )  # fmt: skip

@@ -45,11 +45,13 @@ _KEPT_APART = ("subject", "peer_id", "severity")
 
 @dataclass
 class Pass:
-    """How far a scan has come with a rule: when its kind was told before, and how many changes of a sort were."""
+    """How far a scan has come with a rule: when its kind was told before, whether all that went was taken up, and
+    how many changes of a sort were."""
 
     rule: Rule
     before: datetime | None = None
     held_back: bool = False
+    all_gone: bool = False
     changed: Counter[str] = field(default_factory=Counter)
 
 
@@ -103,7 +105,8 @@ def _apply(unit: Unit, site: Site, one: Pass) -> bool:
     seen, grace = rule.query(look).subquery("seen"), rule.grace(look)
     # Both are read before either is written: the one must not hide from the other.
     differing = _differing(unit.session, rule, seen)
-    missing = _missing(unit.session, rule, seen, unit.now - grace)
+    missing = [] if one.all_gone else _missing(unit.session, rule, seen, unit.now - grace)
+    one.all_gone = len(missing) < BATCH
     _appear(unit, one, differing)
     _go(unit, one, missing, grace)
     return max(len(differing), len(missing)) < BATCH

@@ -25,6 +25,7 @@ from fedtui.core.runtime import urls
 from fedtui.core.runtime.deadline import within
 from fedtui.core.runtime.foreign import storable, words
 from fedtui.core.trust import anchors, credentials, crls, tls
+from fedtui.core.trust.credentials import Pair
 from fedtui.core.trust.crls import Fetched
 from fedtui.core.trust.vault import Vault
 from fedtui.core.trust.x509_reading import read_der
@@ -63,18 +64,25 @@ class Answer:
 
 
 def connection_to(
-    session: Session, vault: Vault, peer: Peer, *, now: datetime, partial_mtls: str, anonymous: bool = False
+    session: Session,
+    vault: Vault,
+    peer: Peer,
+    *,
+    now: datetime,
+    partial_mtls: str,
+    anonymous: bool = False,
+    pair: Pair | None = None,
 ) -> Connection:
     """Gather a connection from the records, as they are `now`.
 
-    `anonymous` presents no certificate (the bootstrap call). Raises `RemoteFailed` with code
-    `partial_mtls` when one half of the pair is missing and the node refuses to call so, and
-    `VaultUnreadable` when the key does not open.
+    `anonymous` presents no certificate (the bootstrap call); `pair` is ours, where it was read already.
+    Raises `RemoteFailed` with code `partial_mtls` when one half of the pair is missing and the node
+    refuses to call so, and `VaultUnreadable` when the key does not open.
     """
-    known = tuple(anchor.pem for anchor in anchors.of_peer(session, peer.id))
-    pair = None if anonymous else _pair(session, vault, peer, partial_mtls)
+    known = anchors.pems_of(session, peer.id)
+    usable = None if anonymous else _usable(peer, pair or credentials.pair(session, vault, peer.id), partial_mtls)
     crl = crls.to_check_by(session, peer.id, now)
-    return Connection(endpoint_urls(peer), None if peer.public_ca else known, pair, crl)
+    return Connection(endpoint_urls(peer), None if peer.public_ca else known, usable, crl)
 
 
 def endpoint_urls(peer: Peer) -> tuple[str, ...]:
@@ -144,7 +152,7 @@ async def _call(
         if crl_pem is None and connection.crl_pem is not None and not speaks_for_others:
             break
         try:
-            context = tls.client_context(anchors_pem, connection.pair, crl_pem)
+            context = tls.kept_client_context(anchors_pem, connection.pair, crl_pem)
         except ssl.SSLError as error:
             raise _own_pair_unusable(error) from error
         for url in connection.urls:
@@ -173,12 +181,14 @@ async def _call_one(
 ) -> Answer:
     import httpx  # here, not above: most commands never call a peer
 
-    headers = {"Accept-Encoding": "identity", **more}  # what is packed small may unpack without end
+    # What is packed small may unpack without end.
+    headers = {"Accept-Encoding": "identity", "Connection": "close", **more}
     try:
-        async with (
-            httpx.AsyncClient(verify=context, trust_env=False, timeout=None, headers=headers) as client,  # noqa: S113
-            client.stream(method, url, json=body) as response,
-        ):
+        # The transport alone: redirects, cookies and proxies are not wanted, and a client for one call costs as much
+        # processor time as its TLS handshake.
+        async with httpx.AsyncHTTPTransport(verify=context, trust_env=False) as transport:
+            request = httpx.Request(method, url, json=body, headers=headers)
+            response = await transport.handle_async_request(request)
             secured = response.extensions["network_stream"].get_extra_info("ssl_object")
             content = await _read(response)
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
@@ -291,8 +301,7 @@ def _timed_out() -> RemoteFailed:
     )
 
 
-def _pair(session: Session, vault: Vault, peer: Peer, partial_mtls: str) -> tuple[str, bytes] | None:
-    pair = credentials.pair(session, vault, peer.id)
+def _usable(peer: Peer, pair: Pair, partial_mtls: str) -> tuple[str, bytes] | None:
     if pair.state == "complete" and pair.certificate is not None and pair.private_key_pem is not None:
         return pair.certificate.cert_pem + pair.certificate.chain_pem, pair.private_key_pem
     if pair.state == "none":
@@ -309,9 +318,11 @@ def _pair(session: Session, vault: Vault, peer: Peer, partial_mtls: str) -> tupl
         return None
     raise RemoteFailed(
         f"This node has only half of what it needs to call {peer.remote_instance_url}.",
-        cause=f"Certificate there: {_word(has_cert)}; private key there: {_word(has_key)}; "
-        f"they belong together: {_word(pair.state != 'mismatch')}.",
-        fix=f"Ask for a new certificate: fedtui certs rotate {peer.id}",
+        cause="Certificate and private key do not belong together."
+        if has_cert and has_key
+        else f"Certificate there: {_word(has_cert)}; private key there: {_word(has_key)}.",
+        fix="Have its operator sign this node's new request, which every heartbeat offers; "
+        f"how: fedtui doctor partial_mtls --peer {peer.id}",
         code="partial_mtls",
     )
 

@@ -1,4 +1,4 @@
-"""Heartbeats: the ones that arrive, the sweep over those that do not, and the ones sent out.
+"""Heartbeats: the ones that arrive, and the sweep over those that do not (`sending.py`: the ones sent out).
 
 `accepted -> enrolled -> active` happens here and nowhere else: a heartbeat proves that the
 certificates work (runbook, "both sides show accepted indefinitely").
@@ -6,35 +6,26 @@ certificates work (runbook, "both sides show accepted indefinitely").
 
 from __future__ import annotations
 
-import logging
 import re
-import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import func, insert, literal, or_, select, text, update
+from sqlalchemy import Table, bindparam, func, insert, literal, select, text, update
 from sqlalchemy.orm import Session
 
-from fedtui.core.errors import Problem, Refused, WrongUsage
-from fedtui.core.peering import client, peers
-from fedtui.core.peering.peers import MAY_HEARTBEAT, SUPPORTED_CONTRACTS, Peer
+from fedtui.core.errors import Refused
+from fedtui.core.peering import peers
+from fedtui.core.peering.peers import MAY_HEARTBEAT, Peer
 from fedtui.core.record.events import KINDS, Event, context, emit
 from fedtui.core.runtime import daemons
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.runtime.batch import GroupCommit
-from fedtui.core.runtime.correlation import carried
 from fedtui.core.runtime.durations import show
 from fedtui.core.runtime.types import new_id
 from fedtui.core.runtime.unit import Unit
-from fedtui.core.trust import certificates, credentials, crls
-from fedtui.core.trust.crls import Fetched
-from fedtui.core.trust.site import Site
-from fedtui.core.trust.x509_reading import key_fingerprint, read_csr
+from fedtui.core.trust import credentials
 
-log = logging.getLogger(__name__)
 JOB = "federation_heartbeat"
 SWEEP_SOURCE = "federation_heartbeat_sweep"
 PATIENCE = 1.5
@@ -74,45 +65,71 @@ class Declared:
 # --- inbound -----------------------------------------------------------------------------
 
 
-def record(unit: Unit, peer_id: str, declared: Declared) -> Peer:
+class Heard(NamedTuple):
+    """A peer after its heartbeat. `csr_pem` is a request of ours that waits to be signed by it."""
+
+    status: str
+    last_heartbeat_at: datetime
+    platform_version: str | None
+    csr_pem: str | None
+
+
+_PEERS = cast(Table, Peer.__table__)
+_SAYABLE = (*DECLARED, "sync_cursor")
+# Row objects would cost as much as all the rest of a heartbeat, and there may be thousands a second.
+_BEFORE = (
+    select(
+        _PEERS.c.status, _PEERS.c.peer_kind, _PEERS.c.remote_instance_url,
+        *(_PEERS.c[name] for name in _SAYABLE), credentials.waiting_for(_PEERS.c.id).label("csr_pem"),
+    )
+    .where(_PEERS.c.id == bindparam("wanted"))
+    .with_for_update(of=_PEERS)
+)  # fmt: skip
+_UPDATE = update(_PEERS).where(_PEERS.c.id == bindparam("wanted"))
+
+
+def record(unit: Unit, peer_id: str, declared: Declared) -> Heard:
     """An authenticated heartbeat has arrived: the peer becomes (or stays) active.
 
     Raises `Refused` when its status does not allow it to call.
     """
-    peer = peers.lock(unit, peer_id)
-    before = peer.status
+    found = unit.session.execute(_BEFORE, {"wanted": peer_id}).one_or_none()
+    if found is None:
+        raise peers.not_found(peer_id)
+    before = found.status
     if before not in MAY_HEARTBEAT:
         raise Refused(
-            f"The peer {peer.remote_instance_url} is {before} and may not send heartbeats.",
+            f"The peer {found.remote_instance_url} is {before} and may not send heartbeats.",
             cause=f"Heartbeats are taken from: {', '.join(MAY_HEARTBEAT)}.",
             code="peer_not_reachable",
         )
-    values = {"last_heartbeat_at": unit.now, **declared.columns(unit.now)}
-    _tell_declared(unit, peer, declared)
-    if peer.peer_kind == "sdwan_only" or before == "active":
-        for name, value in values.items():  # the row is held: only what differs is written
-            setattr(peer, name, value)
-        unit.session.flush()
-        return peer
+    said = declared.columns(unit.now)
+    _tell_declared(unit, peer_id, found, declared)
+    version = found.platform_version if declared.platform_version is None else declared.platform_version
+    if found.peer_kind == "sdwan_only" or before == "active":
+        # The row is held: only what differs is written.
+        changed = {name: value for name, value in said.items() if getattr(found, name, None) != value}
+        unit.session.execute(_UPDATE, {"wanted": peer_id, "last_heartbeat_at": unit.now, **changed})
+        return Heard(before, unit.now, version, found.csr_pem)
     if before == "accepted":
         peers.move(unit, peer_id, "enrolled", last_handshake_at=unit.now)
         emit(unit, "federation.peer.enrolled", source="accept_controller", peer_id=peer_id)
-    peer = peers.move(unit, peer_id, "active", **values)
+    peer = peers.move(unit, peer_id, "active", last_heartbeat_at=unit.now, **said)
     if before == "degraded":
         peers.note(unit, peer, degraded_reason=None, degraded_at=None)
         emit(unit, "federation.peer.recovered", source="accept_controller", peer_id=peer_id)
     else:
         emit(unit, "federation.peer.active", source="accept_controller", peer_id=peer_id)
-    return peer
+    return Heard(peer.status, unit.now, version, found.csr_pem)
 
 
-def _tell_declared(unit: Unit, peer: Peer, declared: Declared) -> None:
+def _tell_declared(unit: Unit, peer_id: str, before: Any, declared: Declared) -> None:
     """What a peer says of itself has changed: text before and after, of the rest only what it is."""
     said = {name: getattr(declared, name) for name in DECLARED if getattr(declared, name) is not None}
-    changed = {name: (getattr(peer, name), value) for name, value in said.items() if getattr(peer, name) != value}
+    changed = {name: (getattr(before, name), value) for name, value in said.items() if getattr(before, name) != value}
     if changed:
         shown: dict[str, Any] = {name: list(pair) for name, pair in changed.items() if isinstance(pair[1], str)}
-        emit(unit, "federation.peer.declared", source="accept_controller", peer_id=peer.id, changed=sorted(changed),
+        emit(unit, "federation.peer.declared", source="accept_controller", peer_id=peer_id, changed=sorted(changed),
              **shown)  # fmt: skip
 
 
@@ -207,177 +224,6 @@ def heard(session: Session, settings: Any, now: datetime) -> int:
 def _window(stale_after: timedelta) -> str:
     seconds = int(stale_after.total_seconds())
     return f"{seconds // 60} minutes" if seconds % 60 == 0 else show(stale_after)
-
-
-# --- outbound ----------------------------------------------------------------------------
-
-
-def own_declaration(site: Site, session: Session, now: datetime) -> dict[str, Any]:
-    """What this node says of itself in every heartbeat (contract, HTTP)."""
-    settings = site.settings
-    slugs = [slug.strip() for slug in settings.extension_slugs.split(",") if slug.strip()]
-    return {
-        "capabilities": {"contract_versions": list(SUPPORTED_CONTRACTS)},
-        "endpoints": own_endpoints(site),
-        "sync_cursor": {},
-        "extension_slugs": slugs,
-        "platform_version": settings.platform_version or None,
-        "data_residency": settings.data_residency or None,
-        "operator_contact": settings.operator_contact or None,
-        "ca_bundle_pem": certificates.own_ca(session).cert_pem,
-        "sent_at": now.isoformat(),
-    }
-
-
-def own_endpoints(site: Site) -> list[dict[str, Any]]:
-    """Where this node can be reached."""
-    return [{"url": site.url, "scope": "wan", "priority": client.OWN_PRIORITY}]
-
-
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    """How a call went: `error` says why it failed, `broken` what is wrong with our pair."""
-
-    error: str | None = None
-    broken: str | None = None
-    answer: Mapping[str, Any] = field(default_factory=dict)
-    crl: Fetched | None = None
-    crl_error: str | None = None
-
-
-def send(site: Site, peer_id: str, *, partial_mtls: str = "refuse", actor: Actor = JOB_ACTOR) -> str | None:
-    """Send one heartbeat now and record how it went: None, or why it failed.
-
-    Inbound liveness is not touched: a peer that hears us may still be silent.
-    """
-    attempt = _attempt(site, peer_id, partial_mtls)
-    with site.unit(actor) as unit:
-        _record_outbound(unit, peer_id, attempt)
-    return attempt.error
-
-
-def _attempt(site: Site, peer_id: str, partial_mtls: str) -> _Attempt:
-    now, timeout, broken = site.clock.now(), site.settings.outbound_timeout, None
-    try:
-        with site.read() as session:
-            peer = peers.get(session, peer_id)
-            body = own_declaration(site, session, now)
-            broken = credentials.broken(session, site.vault, peer_id)
-            connection = client.connection_to(session, site.vault, peer, now=now, partial_mtls=partial_mtls)
-            wants_crl = crls.due(session, peer_id, now)
-        answer = client.call(connection, f"{client.PREFIX}/heartbeat", body, timeout=timeout)
-    except Problem as problem:
-        return _Attempt(f"{problem.code}: {problem.problem} {problem.cause}".strip(), broken)
-    if not wants_crl:
-        return _Attempt(None, broken, answer)
-    try:
-        return _Attempt(None, broken, answer, client.fetch_crl(connection, timeout=timeout))
-    except Problem as problem:
-        return _Attempt(None, broken, answer, None, f"{problem.code}: {problem.problem}")
-
-
-def _record_outbound(unit: Unit, peer_id: str, attempt: _Attempt) -> None:
-    peer, error = peers.lock(unit, peer_id), attempt.error
-    before, peer.last_outbound_error = peer.last_outbound_error, error
-    peer.last_outbound_attempt_at = unit.now
-    if error is None:
-        peer.last_outbound_at = unit.now
-        peer.offered_csr_pem = _offered(attempt.answer)
-        if not peer.enroll_owed and _lacks_what_we_signed(unit, peer):
-            peer.enroll_owed = True
-            emit(unit, "federation.handshake.owed", source=JOB, peer_id=peer_id)
-    unit.session.flush()
-    if attempt.crl is not None or attempt.crl_error is not None:
-        crls.keep(unit, peer_id, attempt.crl, error=attempt.crl_error)
-    if credentials.mark(unit, peer_id, attempt.broken):
-        kind = "federation.peer.pair_broken" if attempt.broken else "federation.peer.pair_mended"
-        emit(unit, kind, source=JOB, peer_id=peer_id, pair=attempt.broken or "complete")
-    if error is not None and before is None:
-        emit(unit, "federation.peer.outbound_failed", source=JOB, peer_id=peer_id, error=error)
-    elif error is None and before is not None:
-        emit(unit, "federation.peer.outbound_recovered", source=JOB, peer_id=peer_id)
-
-
-def _offered(answer: Mapping[str, Any]) -> str | None:
-    """The request that the remote wants signed; None where it has none, or none that can be read."""
-    given = answer.get("csr_pem")
-    if not isinstance(given, str):
-        return None
-    try:
-        read_csr(given)
-    except WrongUsage:
-        return None
-    return given
-
-
-def _lacks_what_we_signed(unit: Unit, peer: Peer) -> bool:
-    """The remote asks for a certificate that we signed already: it did not get, or lost, it."""
-    if peer.offered_csr_pem is None:
-        return False
-    wanted = key_fingerprint(read_csr(peer.offered_csr_pem).public_key())
-    return any(certificates.key_of(row) == wanted for row in certificates.awaiting_use(unit.session, peer.id, unit.now))
-
-
-def send_all(site: Site, *, partial_mtls: str = "refuse") -> dict[str, int]:
-    """Send to every peer that takes heartbeats, within one interval.
-
-    Peers whose last call succeeded go first, so that the dead cannot delay the living; then
-    those that failed, the longest untried first. Who is not reached within the interval
-    is first in its group next time.
-    """
-    with site.read() as session:
-        wanted = list(session.scalars(_recipients()))
-    return send_to(site, wanted, partial_mtls=partial_mtls, within=site.settings.heartbeat_interval)
-
-
-def degraded(session: Session, *, untried_since: datetime) -> list[str]:
-    """Degraded platforms that were not called since then, the longest untried first."""
-    untried = or_(Peer.last_outbound_attempt_at.is_(None), Peer.last_outbound_attempt_at < untried_since)
-    query = select(Peer.id).where(Peer.peer_kind == "platform", Peer.status == "degraded", untried)
-    return list(session.scalars(query.order_by(Peer.last_outbound_attempt_at.asc().nulls_first(), Peer.id)))
-
-
-def send_to(site: Site, wanted: Sequence[str], *, partial_mtls: str, within: timedelta) -> dict[str, int]:
-    """Send to these peers, many at once; how many were sent, failed, or postponed for want of time."""
-    until = time.monotonic() + within.total_seconds()
-
-    def one(peer_id: str) -> str:
-        if time.monotonic() >= until or site.stopping.is_set():
-            return "postponed"
-        try:
-            attempt = _attempt(site, peer_id, partial_mtls)
-            written.submit(lambda unit: _record_outbound(unit, peer_id, attempt)).result()
-            return "sent" if attempt.error is None else "failed"
-        except Exception:
-            # A bug met with one peer must not cost the others their heartbeat.
-            log.exception("[FederationHeartbeatJob] the heartbeat to %s failed unexpectedly", peer_id)
-            return "failed"
-
-    tally = {"sent": 0, "failed": 0, "postponed": 0}
-    if not wanted:
-        return tally
-    workers = min(site.settings.outbound_concurrency, len(wanted))
-    # One writer for all of them: a transaction each would have hundreds of threads wait for the one place to write.
-    written: GroupCommit[None] = GroupCommit(lambda: site.unit(JOB_ACTOR))
-    try:
-        with ThreadPoolExecutor(workers, thread_name_prefix="heartbeat") as pool:
-            for done in as_completed([pool.submit(carried(one), peer_id) for peer_id in wanted]):
-                tally[done.result()] += 1
-    finally:
-        written.close()
-    return tally
-
-
-def _recipients() -> Any:
-    return (
-        select(Peer.id)
-        .where(Peer.peer_kind == "platform", Peer.status.in_(MAY_HEARTBEAT))
-        .order_by(
-            or_(Peer.last_outbound_error.is_not(None), Peer.last_outbound_at.is_(None)),
-            Peer.last_outbound_attempt_at.asc().nulls_first(),
-            Peer.id,
-        )
-    )
 
 
 def schema_compatibility(ours: str, theirs: str | None) -> str:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Integer, and_, case, func, literal, literal_column, not_, or_, select
 from sqlalchemy.orm import Session
 
-from fedtui.core.peering.peers import URGENCY_SQL, Peer
+from fedtui.core.peering.peers import EPOCH, NEVER, URGENCY_SQL, Peer
 from fedtui.core.runtime import keyset
 from fedtui.core.runtime.keyset import Key
 from fedtui.core.runtime.types import UtcTime
 from fedtui.core.trust.certificates import Certificate
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TROUBLED = 2
 """The last rank of `URGENCY_SQL` at which something is wrong with a peer."""
 
@@ -42,7 +41,7 @@ class PeerLine:
 
 
 _URGENCY: ColumnElement[int] = literal_column(URGENCY_SQL, Integer())
-_HEARTBEAT = func.coalesce(Peer.last_heartbeat_at, literal(EPOCH, UtcTime), type_=UtcTime)
+_HEARTBEAT = func.coalesce(Peer.last_heartbeat_at, NEVER, type_=UtcTime)
 _ORDERS: Mapping[str, Sequence[Any]] = {
     "urgency": (_URGENCY, Peer.remote_instance_url, Peer.id),
     "url": (Peer.remote_instance_url, Peer.id),

@@ -8,16 +8,17 @@ decided by the database and whoever loses is told what is allowed.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Index, select, text, update
+from sqlalchemy import CheckConstraint, Index, func, literal, literal_column, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.errors import NotFound, Refused, WrongUsage
 from fedtui.core.runtime import urls
 from fedtui.core.runtime.database import Base
-from fedtui.core.runtime.types import Id, JsonList, JsonObject, Text_, Time, new_id
+from fedtui.core.runtime.types import Id, JsonList, JsonObject, Text_, Time, UtcTime, new_id
 from fedtui.core.runtime.unit import Unit
 
 TRANSITIONS: Mapping[str, tuple[str, ...]] = {
@@ -53,6 +54,12 @@ URGENCY_SQL = (
 parameters, so that both databases can serve the order from an index; `listing.urgency` is its twin."""
 
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NEVER = literal(EPOCH, UtcTime, literal_execute=True)
+"""The last heartbeat of a peer that never sent one, in the order of heartbeats. It stands in the statement itself:
+a parameter could not be served from the index."""
+
+
 class Peer(Base):
     """One remote platform. `last_heartbeat_at` is inbound; the `last_outbound_*` columns are
     kept apart from it, so that a partition in one direction shows."""
@@ -71,6 +78,7 @@ class Peer(Base):
         Index("ix_peers_urgency", text(URGENCY_SQL), "remote_instance_url", "id"),
         Index("ix_peers_status_url", "status", "remote_instance_url", "id"),
         Index("ix_peers_created_at", "created_at", "id"),
+        Index("ix_peers_heartbeat", func.coalesce(literal_column("last_heartbeat_at"), NEVER), "id"),
         Index("ix_peers_url_id", "remote_instance_url", "id"),
     )  # fmt: skip
 
@@ -189,7 +197,7 @@ def get(session: Session, peer_id: str) -> Peer:
     """The peer with this id. Raises `NotFound`."""
     peer = session.get(Peer, peer_id)
     if peer is None:
-        raise _not_found(peer_id)
+        raise not_found(peer_id)
     return peer
 
 
@@ -198,7 +206,7 @@ def lock(unit: Unit, peer_id: str) -> Peer:
     query = select(Peer).where(Peer.id == peer_id).with_for_update().execution_options(populate_existing=True)
     peer = unit.session.scalars(query).one_or_none()
     if peer is None:
-        raise _not_found(peer_id)
+        raise not_found(peer_id)
     return peer
 
 
@@ -214,10 +222,10 @@ def find(session: Session, wanted: str) -> Peer:
     if "://" in text_:
         peer = by_url(session, urls.normalize(text_, field="peer"))
         if peer is None:
-            raise _not_found(text_)
+            raise not_found(text_)
         return peer
     if not text_:
-        raise _not_found(wanted)
+        raise not_found(wanted)
     query = select(Peer).where(Peer.id.startswith(text_.lower(), autoescape=True)).order_by(Peer.id).limit(3)
     found = list(session.scalars(query))
     if len(found) > 1:
@@ -228,7 +236,7 @@ def find(session: Session, wanted: str) -> Peer:
             code="peer_ambiguous",
         )
     if not found:
-        raise _not_found(text_)
+        raise not_found(text_)
     return found[0]
 
 
@@ -295,7 +303,8 @@ def _require_one_of(field: str, value: str | None, allowed: tuple[str, ...]) -> 
         )
 
 
-def _not_found(wanted: str) -> NotFound:
+def not_found(wanted: str) -> NotFound:
+    """What is said of a peer that is not there."""
     return NotFound(
         f"There is no peer {wanted[:100]!r}.",
         cause="A PEER is an id, a unique beginning of one, or the URL of a peer that is not revoked.",

@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from fedtui.core.acts.table import ActTable
 from fedtui.core.control import policies
-from fedtui.core.errors import Problem, WrongUsage
+from fedtui.core.errors import WrongUsage
 from fedtui.core.playbook import causes
 from fedtui.core.playbook.checks import CHECKS
-from fedtui.core.playbook.model import RUNBOOK, Case, Cause, Check, Finding, Fix, Outcome, Subject
+from fedtui.core.playbook.model import RUNBOOK, Case, Cause, Finding, Fix, Subject
+from fedtui.core.playbook.running import Seen, Tell, run
 from fedtui.core.playbook.survey import NODE, Survey, Wanted, survey
 from fedtui.core.record.events import SEVERITIES
 from fedtui.core.trust.site import Site
 
-log = logging.getLogger(__name__)
-AT_ONCE = 24
 LIMIT_SECONDS = 30.0
-"""For all checks together. What has not come by then is unknown."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One check of one subject, ended."""
-
-    subject: Subject
-    check: Check
-    outcome: Outcome
+"""For all checks together, besides the limit that each has. What has not come by then is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +32,39 @@ class Diagnosis:
     seen: tuple[Seen, ...]
     findings: tuple[Finding, ...]
     left_out: int = 0
+    elsewhere: tuple[Finding, ...] = ()
+    """Causes of other symptoms that explain the checks that failed, where none of the one asked about is found."""
+    held: tuple[Seen, ...] = ()
+    """Checks of what an incident is about that do not pass though its cause is gone: it stays open for them."""
+    asks: frozenset[str] = frozenset()
+    """Actions among the fixes that have to be approved, by the policies in force."""
+
+    @property
+    def offered(self) -> tuple[Finding, ...]:
+        """What there is to mend: what was asked about, else what is wrong in its place."""
+        return self.findings or self.elsewhere
 
     @property
     def beside(self) -> tuple[Seen, ...]:
         """Checks that failed though no cause was found: something is wrong, and not what was asked about."""
         return () if self.findings else tuple(one for one in self.seen if one.outcome.state == "bad")
 
+    @property
+    def well(self) -> bool:
+        """Whether nothing was found to be wrong."""
+        return not (self.offered or self.held or self.beside)
 
-Tell = Callable[[Seen], object]
+    def holding(self, held: Sequence[Seen]) -> Diagnosis:
+        """The same, for an incident that these checks keep open: elsewhere counts only what is wrong with theirs."""
+        about = {one.subject.key for one in held}
+        elsewhere = tuple(one for one in self.elsewhere if one.subject.key in about)
+        return replace(self, held=tuple(held), elsewhere=elsewhere)
 
 
-def diagnose(site: Site, table: ActTable, wanted: Wanted, tell: Tell = lambda _seen: None) -> Diagnosis:
-    """Look at what is wanted and name the causes. Changes nothing.
+def diagnose(
+    site: Site, table: ActTable, wanted: Wanted, tell: Tell = lambda _seen: None, *, again: Sequence[Subject] = ()
+) -> Diagnosis:
+    """Look at what is wanted, and `again` at what was found before; name the causes. Changes nothing.
 
     `tell` gets each check as it ends, in this thread. Raises `WrongUsage` for an unknown symptom,
     `NotFound` for a thing that is not there.
@@ -65,65 +74,22 @@ def diagnose(site: Site, table: ActTable, wanted: Wanted, tell: Tell = lambda _s
         raise _unknown(wanted.symptom)
     with site.read() as session:
         found: Survey = survey(session, site, now, wanted)
-    cases = [Case(site, table, now, subject, wanted.pointed) for subject in found.subjects]
-    seen = _look(cases, tell)
-    findings = _conclude(cases, causes.of(wanted.symptom))
-    return Diagnosis(now, round(time.monotonic() - began, 3), tuple(seen), findings, found.left_out)
+    surveyed = {one.key for one in found.subjects}
+    subjects = (*found.subjects, *(one for one in again if one.key not in surveyed))
+    cases = [Case(site, table, now, subject, wanted.pointed) for subject in subjects]
+    seen = run(cases, CHECKS, tell, limit=LIMIT_SECONDS)
+    findings = conclude(cases, causes.of(wanted.symptom))
+    failed = {one.subject.key for one in seen if one.outcome.state == "bad"}
+    others = [case for case in cases if case.subject.key in failed] if not findings else []
+    elsewhere = conclude(others, causes.CAUSES)
+    actions = {fix.action for one in (*findings, *elsewhere) for fix in one.sense.fixes if not fix.by_hand}
+    with site.read() as session:
+        asks = frozenset(one for one in actions if policies.in_force(session, one, now) == policies.ASK)
+    seconds = round(time.monotonic() - began, 3)
+    return Diagnosis(now, seconds, tuple(seen), findings, found.left_out, elsewhere, asks=asks)
 
 
-def _look(cases: Sequence[Case], tell: Tell) -> list[Seen]:
-    """Run every check of every case, each as soon as what it needs is known."""
-    seen: list[Seen] = []
-    todo = [(case, check) for case in cases for check in CHECKS if check.scope == case.subject.scope]
-    running: dict[Future[Outcome], tuple[Case, Check]] = {}
-    until = time.monotonic() + LIMIT_SECONDS
-    pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="check")
-
-    def ended(case: Case, check: Check, outcome: Outcome) -> None:
-        case.outcomes[check.name] = outcome
-        seen.append(Seen(case.subject, check, outcome))
-        tell(seen[-1])
-
-    try:
-        while todo or running:
-            later = []
-            for case, check in todo:
-                waits_for = [name for name in check.needs if name not in case.outcomes]
-                failed = [name for name in check.needs if name in case.outcomes and case.outcomes[name].state != "ok"]
-                if failed:
-                    ended(case, check, Outcome("skipped", f"Not looked at: {failed[0].replace('_', ' ')} comes first."))
-                elif waits_for:
-                    later.append((case, check))
-                else:
-                    running[pool.submit(_one, case, check)] = (case, check)
-            todo = later
-            if not running:
-                continue
-            done, _ = wait(running, timeout=max(until - time.monotonic(), 0), return_when=FIRST_COMPLETED)
-            for future in done:
-                case, check = running.pop(future)
-                ended(case, check, future.result())
-            if not done:
-                for case, check in running.values():
-                    ended(case, check, Outcome("unknown", f"It took longer than {LIMIT_SECONDS:g} s."))
-                running.clear()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-    return seen
-
-
-def _one(case: Case, check: Check) -> Outcome:
-    """One check. What it cannot see is unknown, and why; it ends no other."""
-    try:
-        return check.look(case)
-    except Problem as problem:
-        return Outcome("unknown", f"{problem.problem} {problem.cause}".strip())
-    except Exception as error:
-        log.exception("[Playbook] the check %s failed", check.name)
-        return Outcome("unknown", f"The check itself failed: {type(error).__name__}.")
-
-
-def _conclude(cases: Sequence[Case], table: Sequence[Cause]) -> tuple[Finding, ...]:
+def conclude(cases: Sequence[Case], table: Sequence[Cause]) -> tuple[Finding, ...]:
     """The causes that hold, without those that another explains, the root first."""
     found = [
         Finding(cause, case.subject, sense)
@@ -132,11 +98,13 @@ def _conclude(cases: Sequence[Case], table: Sequence[Cause]) -> tuple[Finding, .
         if _is_for(cause, case.subject)
         if (sense := cause.holds(case)) is not None
     ]
+    refused = {(one.subject.peer_id, one.cause.code) for one in found if one.subject.scope == "decision"}
     of_node = {one.cause.code for one in found if one.subject == NODE}
 
     def explained(one: Finding) -> bool:
         beside = {other.cause.code for other in found if other.subject == one.subject}
-        return any(code in of_node or code in beside for code in one.cause.after)
+        by_refusal = any((one.subject.peer_id, code) in refused for code in one.sense.after)
+        return by_refusal or any(code in of_node or code in beside for code in one.cause.after)
 
     # Calls that one and the same change would let through are one finding; the newest of them stands for it.
     once: dict[Any, Finding] = {}
@@ -170,11 +138,17 @@ def shape(found: Diagnosis, *, fail_on: str = "low") -> dict[str, Any]:
         "checked_at": found.checked_at,
         "duration_ms": round(found.seconds * 1000),
         "findings": [finding_shape(one, found) for one in found.findings],
-        "failed_beside": [
-            {"check": one.check.name, "subject": one.subject.label, "said": one.outcome.said} for one in found.beside
-        ],
+        "failed_beside": [failed_shape(one) for one in found.beside],
+        "elsewhere": [finding_shape(one, found) for one in found.elsewhere],
+        "keeps_open": [failed_shape(one) for one in found.held],
         "not_looked_at": found.left_out,
+        "checks": len(found.seen),
     }
+
+
+def failed_shape(one: Seen) -> dict[str, Any]:
+    """A check that does not pass, with its words."""
+    return {"check": one.check.name, "subject": one.subject.label, "said": one.outcome.said}
 
 
 def finding_shape(one: Finding, found: Diagnosis) -> dict[str, Any]:
@@ -196,24 +170,23 @@ def finding_shape(one: Finding, found: Diagnosis) -> dict[str, Any]:
              for item in one.sense.evidence],
         "explanation": f"{one.cause.means} {one.sense.because}".strip(),
         "could_be": one.cause.could_be,
-        "fix": fix_shape(one.fix) if one.fix is not None else None,
+        "fix": fix_shape(one.fix, found) if one.fix is not None else None,
         "fixes_together": one.sense.together,
         "undecided": list(one.sense.undecided),
-        "other_fixes": [fix_shape(fix) for fix in one.sense.fixes[1:]],
+        "other_fixes": [fix_shape(fix, found) for fix in one.sense.fixes[1:]],
         "hint_url": f"runbook:{RUNBOOK}#{one.cause.section}",
     }  # fmt: skip
 
 
-def fix_shape(fix: Fix) -> dict[str, Any]:
+def fix_shape(fix: Fix, found: Diagnosis) -> dict[str, Any]:
     """A fix, with whether it has to be approved."""
-    rule = policies.RULES.get(fix.action)
     return {
         "title": fix.title,
         "command": fix.command or None,
         "action": fix.action or None,
         "params": dict(fix.params),
         "where": fix.where,
-        "needs_approval": rule is not None and rule.policy == policies.ASK,
+        "needs_approval": not fix.by_hand and fix.action in found.asks,
     }
 
 

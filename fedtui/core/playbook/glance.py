@@ -129,7 +129,7 @@ def _late(session: Session, site: Site, now: datetime) -> tuple[Late, ...]:
     if since is None:
         return ()
     for job, every in ((heartbeats.JOB, settings.heartbeat_interval), (MANAGER_JOB, settings.manager_interval)):
-        run = jobs.newest(session, job)
+        run = jobs.newest(session, job, now=now)
         last = run.started_at if run is not None else None
         error = str(run.detail.get("error", "")) if run is not None and run.outcome == "failed" else None
         if error is not None or now - max(since, last or since) > LATE * every:

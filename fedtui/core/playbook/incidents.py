@@ -16,6 +16,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.control import operators
 from fedtui.core.errors import Refused, WrongUsage
+from fedtui.core.playbook.model import Subject, in_words
 from fedtui.core.record.events import emit
 from fedtui.core.record.redaction import redact, redact_text
 from fedtui.core.runtime.database import Base
@@ -26,6 +27,8 @@ from fedtui.core.runtime.unit import Unit
 SOURCE = "playbook"
 OUTCOMES = ("fixed", "explained", "escalated", "abandoned")
 """How an incident can end: the checks pass; the cause is known and not here to mend; handed on; given up."""
+LASTING = ("node", "peer", "grant", "approval")
+"""Subjects that are looked at again until the end."""
 NOTE_LIMIT = 4000
 ENTRY_LIMIT = 64 * 1024
 
@@ -150,6 +153,17 @@ def note(unit: Unit, incident_id: str, text: str) -> None:
     emit(unit, "system.incident.noted", source=SOURCE, peer_id=row.peer_id, incident_id=row.id)
 
 
+def diagnosed(unit: Unit, row: Incident, codes: Sequence[str], peer_id: str | None) -> None:
+    """Causes were named; what is new about that is told."""
+    causes = list(dict.fromkeys([*row.causes, *codes]))
+    if causes == row.causes:
+        return
+    row.causes = causes
+    row.peer_id = row.peer_id or peer_id
+    row.diagnosed_at = row.diagnosed_at or unit.now
+    emit(unit, "system.incident.diagnosed", source=SOURCE, peer_id=row.peer_id, incident_id=row.id, causes=causes)
+
+
 def close(unit: Unit, incident_id: str, outcome: str, reason: str = "") -> Incident:
     """End an incident. Raises `WrongUsage` for an outcome that is none, `Refused` where it is closed."""
     if outcome not in OUTCOMES:
@@ -197,6 +211,18 @@ def last_of(session: Session, incident_id: str, *kinds: str) -> Entry | None:
     """The last line of these kinds."""
     query = select(Entry).where(Entry.incident_id == incident_id, Entry.kind.in_(kinds))
     return session.scalars(query.order_by(Entry.id.desc()).limit(1)).first()
+
+
+def subjects(session: Session, incident_id: str) -> list[Subject]:
+    """What a cause was ever named for, as it was called last. Not calls: which of them were answered since, the
+    survey tells; and no token, which is not kept."""
+    named: dict[tuple[str, str], Subject] = {}
+    for one in transcript(session, incident_id):
+        if one.kind == "finding" and one.content.get("scope") in LASTING:
+            told = one.content
+            subject = Subject(told["scope"], told["subject_id"], told["subject"], told["peer_id"])
+            named[subject.key] = subject
+    return list(named.values())
 
 
 def shape(session: Session, row: Incident, *, full: bool = False) -> dict[str, Any]:
@@ -254,12 +280,19 @@ def _told(entry: Mapping[str, Any]) -> list[str]:
         return [content["text"]]
     if entry["kind"] == "check":
         head = f"{content['state'].upper()}: {content['title']} ({content['subject']}): {content['said']}"
-        return [head, *(f"* {one['what']}: `{one['value']}` ({one['source']})" for one in content["evidence"])]
+        return [head, *(f"* {one['what']}: {_value(one['value'])} ({one['source']})" for one in content["evidence"])]
     return [f"* {key.replace('_', ' ')}: {_inline(value)}" for key, value in content.items() if value not in (None, "")]
 
 
 def _inline(value: Any) -> str:
     return value if isinstance(value, str) else f"`{json.dumps(value)}`"
+
+
+def _value(value: Any) -> str:
+    """What a check saw, as people write it."""
+    if isinstance(value, list):
+        return ", ".join(f"`{in_words(one)}`" for one in value) or "none"
+    return "none" if value is None else f"`{in_words(value)}`"
 
 
 def _moment(moment: datetime) -> str:

@@ -6,9 +6,10 @@ means, and the smallest fix. The engine knows none of them by name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from fedtui.core.acts.table import ActTable
@@ -18,8 +19,32 @@ Scope = Literal["node", "peer", "token", "decision", "grant", "approval"]
 State = Literal["ok", "bad", "unknown", "skipped"]
 RUNBOOK = "federation-troubleshooting"
 """The user's document, which every cause points into."""
+RECORD_SECONDS = 10.0
+"""The limit of a check that reads this node's own record, and calls nobody: as long as the database waits."""
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}")
 ESCALATION = "escalation"
 """The symptom of whoever has none: everything is looked at, and handed up."""
+
+
+def in_words(value: Any) -> str:
+    """A value as people read it; times in one form, also those that a remote or a transcript has as text."""
+    if value is None or value == []:
+        return "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(in_words, value))
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {in_words(one)}" for key, one in value.items()) or "none"
+    moment = _moment(value) if isinstance(value, str) else value
+    return f"{moment.astimezone(UTC):%F %H:%M:%S} UTC" if isinstance(moment, datetime) else str(value)
+
+
+def _moment(text: str) -> datetime | None:
+    """The time that a text is, whole."""
+    try:
+        moment = datetime.fromisoformat(text) if _TIME.match(text) else None
+    except ValueError:
+        return None
+    return moment if moment is not None and moment.tzinfo is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +77,11 @@ class Subject:
     peer_id: str | None = None
     secret: str = field(default="", repr=False)
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes two the same, whatever they are called."""
+        return self.scope, self.id
+
 
 @dataclass
 class Case:
@@ -78,13 +108,15 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A row: something to look at. It is skipped where one of `needs` did not come to `ok`."""
+    """A row: something to look at. It is skipped where one of `needs` did not come to `ok`, and unknown where it
+    takes longer than `limit` seconds."""
 
     name: str
     scope: Scope
     title: str
     look: Callable[[Case], Outcome]
     needs: tuple[str, ...] = ()
+    limit: float = RECORD_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +132,11 @@ class Fix:
     params: Mapping[str, Any] = field(default_factory=dict)
     where: Literal["here", "there"] = "here"
 
+    @property
+    def by_hand(self) -> bool:
+        """Whether it is for a person to do, here or on the other side: no act of this node carries it out."""
+        return not self.action or self.where == "there"
+
 
 @dataclass(frozen=True, slots=True)
 class Sense:
@@ -112,6 +149,8 @@ class Sense:
     """Codes that it could be as well, where that cannot be told from here."""
     together: bool = False
     """Whether the fixes are steps of one change, each needed; otherwise each does by itself."""
+    after: tuple[str, ...] = ()
+    """Causes of calls that were refused here to the same peer: where one is found, it explains this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +158,8 @@ class Cause:
     """A row of the catalogue (domain, section 9).
 
     `holds` tells it from what was seen; `rank` orders several, the root first; it is not named where
-    one of `after` is found, which then explains it. `could_be` is what else it might look like.
+    one of `after` is found, which then explains it. `could_be` is what else it might look like. `also` are other
+    symptoms under which a person might look for it.
     """
 
     code: str
@@ -132,6 +172,7 @@ class Cause:
     section: str
     holds: Callable[[Case], Sense | None]
     after: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

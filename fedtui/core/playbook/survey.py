@@ -49,6 +49,15 @@ class Wanted:
         """Whether one thing was pointed at."""
         return any((self.peer, self.decision, self.approval, self.token, self.grant))
 
+    def is_about(self, subject: Subject) -> bool:
+        """Whether a subject that was surveyed for this is what was pointed at, and not what belongs to that."""
+        given = {"peer": self.peer, "decision": self.decision, "approval": self.approval, "grant": self.grant,
+                 "token": self.token}.get(subject.scope)  # fmt: skip
+        if given is None:
+            return False
+        # Of peers and tokens only the one that is pointed at is surveyed; the others are named by an id's beginning.
+        return subject.scope in ("peer", "token") or subject.id.startswith(given.strip().lower())
+
 
 @dataclass(frozen=True, slots=True)
 class Survey:

@@ -5,22 +5,24 @@ The screen and the text version are two faces of these functions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from fedtui.core.acts import gate
 from fedtui.core.acts.gate import Pending
 from fedtui.core.acts.table import ActTable
-from fedtui.core.control import approvals
+from fedtui.core.control import approvals, policies
 from fedtui.core.errors import Problem
 from fedtui.core.governance import change_requests
 from fedtui.core.governance import listing as findings
+from fedtui.core.peering import heartbeats
 from fedtui.core.playbook import causes, engine, incidents
-from fedtui.core.playbook.engine import Diagnosis, Seen
-from fedtui.core.playbook.incidents import Incident
-from fedtui.core.playbook.model import Finding, Fix
+from fedtui.core.playbook.engine import Diagnosis
+from fedtui.core.playbook.incidents import Entry, Incident
+from fedtui.core.playbook.model import Finding, Fix, Subject, in_words
+from fedtui.core.playbook.running import Seen
 from fedtui.core.playbook.survey import Wanted
 from fedtui.core.record import events
 from fedtui.core.runtime.actor import Actor
@@ -32,12 +34,22 @@ A_DAY = timedelta(days=1)
 MOST_EVENTS = 20
 STEPS = ("look", "cause", "mend", "wait", "prove", "done")
 """What a wizard goes through. `wait` is there only where an act needs approval."""
+AT_ONCE = "It is carried out at once, and recorded."
+BY_POLICY = {
+    policies.ASK: "It has to be approved first; it is waited for.",
+    policies.BLOCKED: "Its policy blocks it: it will be refused.",
+}
+UNEVENTFUL = frozenset(("opened", "check", "looked"))
+"""Lines of a transcript in which nothing came of it."""
+CARRIED_OUT = ("done", "executed")
+"""How an act ends, at once or by its request, that was carried out."""
 ENDED = ("executed", "failed", "rejected", "expired", "withdrawn", "stale")
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where an incident stands: its step, the request it waits for, and who works on it."""
+    """Where an incident stands: its step, the request it waits for, and who works on it. Until `settles_at` what is
+    found about a peer may be from before the last act, as no heartbeat need have come since."""
 
     incident_id: str
     step: str
@@ -45,6 +57,7 @@ class Standing:
     waits_for: str | None = None
     waiting_status: str | None = None
     outcome: str | None = None
+    settles_at: datetime | None = None
 
 
 def begin(site: Site, actor: Actor, wanted: Wanted) -> str:
@@ -64,52 +77,73 @@ def look(
     site: Site, table: ActTable, actor: Actor, incident_id: str, *, tell: Callable[[Seen], object] = lambda _seen: None,
     token: str | None = None, proving: bool = False,
 ) -> Diagnosis:  # fmt: skip
-    """Run the checks, and write down what they saw and what follows. Nothing found where a cause was named before
-    closes the incident as fixed."""
+    """Run the checks, and write down what they saw and what follows.
+
+    Where a cause was named before and none is left, every check of what the incident is about has to pass: then
+    it closes as fixed. One that does not pass keeps it open (`held`), with what explains it (`elsewhere`).
+    """
     with site.read() as session:
         row = incidents.find(session, incident_id)
-        wanted = _wanted(row, token)
-    found = engine.diagnose(site, table, wanted, tell)
+        named, wanted = incidents.subjects(session, row.id), _wanted(row, token)
+        diagnosed = bool(row.causes)
+    found = engine.diagnose(site, table, wanted, tell, again=named)
+    if diagnosed and not found.findings:
+        found = found.holding(_not_passed(found, wanted, named))
     with site.unit(actor) as unit:
         row = incidents.working(unit, incident_id)
         _write_what_became(unit, row.id)
-        for seen in found.seen:
-            incidents.write(unit, row.id, "check", _check(seen))
-        for one in found.findings:
-            incidents.write(unit, row.id, "finding", _finding(one))
-        if found.findings:
-            row.causes = list(dict.fromkeys([*row.causes, *(one.cause.code for one in found.findings)]))
-            row.peer_id = row.peer_id or found.findings[0].subject.peer_id
-            row.diagnosed_at = row.diagnosed_at or unit.now
-        incidents.write(unit, row.id, "verified" if proving else "looked", {
-            "found": [one.cause.code for one in found.findings], "seconds": found.seconds,
-        })  # fmt: skip
-        if not found.findings and row.causes:
+        _write_looked(unit, row, found, proving)
+        if row.causes and not found.offered and not found.held:
             row.fixed_at = unit.now
             beside = "; ".join(one.outcome.said for one in found.beside)
-            incidents.close(
-                unit, row.id, "fixed", f"found no more; beside it: {beside}" if beside else "every check passes"
-            )
+            words = f"its checks pass; beside it: {beside}" if beside else "every check passes"
+            incidents.close(unit, row.id, "fixed", words)
     return found
 
 
+def _not_passed(found: Diagnosis, wanted: Wanted, named: Sequence[Subject]) -> list[Seen]:
+    """The checks that do not pass, of what a cause was named for or the incident was begun with, and of nothing
+    else: what is wrong with another peer keeps no incident about this one open."""
+    ours = {one.key for one in named}
+    failed = [one for one in found.seen if one.outcome.state in ("bad", "unknown")]
+    return [one for one in failed if one.subject.key in ours or wanted.is_about(one.subject)]
+
+
+def _write_looked(unit: Unit, row: Incident, found: Diagnosis, proving: bool) -> None:
+    for seen in found.seen:
+        incidents.write(unit, row.id, "check", _check(seen))
+    for one in found.offered:
+        incidents.write(unit, row.id, "finding", _finding(one))
+    if found.offered:
+        incidents.diagnosed(unit, row, [one.cause.code for one in found.offered], found.offered[0].subject.peer_id)
+    incidents.write(unit, row.id, "verified" if proving else "looked", {
+        "found": [one.cause.code for one in found.offered], "seconds": found.seconds,
+        **({"keeps_open": [engine.failed_shape(one) for one in found.held]} if found.held else {}),
+    })  # fmt: skip
+
+
 def preview(site: Site, table: ActTable, actor: Actor, fix: Fix) -> list[str]:
-    """What a fix will change, in lines; nothing where it is for a person to do."""
-    if not fix.action or fix.where == "there":
+    """What a fix will change, and whether it waits, in lines; nothing where it is for a person to do."""
+    if fix.by_hand:
         return []
     summary, changes = gate.preview(site, table, actor, fix.action, fix.params)
-    return [summary, *(f"{one.what}: {one.before or 'nothing'} -> {one.after or 'nothing'}" for one in changes)]
+    told = (f"{one.what}: {in_words(one.before or 'nothing')} -> {in_words(one.after or 'nothing')}" for one in changes)
+    with site.read() as session:
+        policy = policies.in_force(session, fix.action, site.clock.now())
+    return [summary, *told, BY_POLICY.get(policy, AT_ONCE)]
 
 
 def mend(site: Site, table: ActTable, actor: Actor, incident_id: str, fix: Fix) -> Mapping[str, Any]:
     """Carry out a fix through the gate: `done`, `pending` with the approval's id, or `failed` with the problem.
 
-    A fix without an act is for a person; it is written down as theirs to do.
+    A fix without an act is for a person; it is written down as theirs to do. What an act yields that is shown once
+    is in the answer alone (`shown_once`), for whoever carried it out.
     """
     with site.unit(actor) as unit:
         incident = incidents.working(unit, incident_id)
+    shown: Mapping[str, Any] = {}
     outcome: dict[str, Any] = {"title": fix.title, "action": fix.action or None, "params": dict(fix.params)}
-    if not fix.action or fix.where == "there":
+    if fix.by_hand:
         outcome |= {"outcome": "by_hand", "command": fix.command, "where": fix.where}
     else:
         try:
@@ -122,9 +156,10 @@ def mend(site: Site, table: ActTable, actor: Actor, incident_id: str, fix: Fix) 
                 outcome |= {"outcome": "pending", "approval": done.approval.id}
             else:
                 outcome |= {"outcome": "done"}
+                shown = done.result if table[fix.action].shown_once else {}
     with site.unit(actor) as unit:
         incidents.write(unit, incident_id, "act", outcome)
-    return outcome
+    return {**outcome, "shown_once": shown} if shown else outcome
 
 
 def escalate(site: Site, actor: Actor, incident_id: str, *, title: str, body: str) -> Mapping[str, Any]:
@@ -135,6 +170,24 @@ def escalate(site: Site, actor: Actor, incident_id: str, *, title: str, body: st
         incidents.write(unit, row.id, "escalated", {"change_request": filed.id, "title": filed.title})
         incidents.close(unit, row.id, "escalated", f"change request {filed.id}")
         return change_requests.shape(filed)
+
+
+def leave(site: Site, actor: Actor, incident_id: str) -> bool:
+    """Close an incident that came to nothing: every look found all well, and nothing was written or done in it.
+
+    Whether it was closed. One that a colleague has taken over is theirs.
+    """
+    with site.read() as session:
+        row = incidents.find(session, incident_id)
+        lines = incidents.transcript(session, row.id)
+        kinds = {one.kind for one in lines}
+        well = all(one.content["state"] in ("ok", "skipped") for one in lines if one.kind == "check")
+        mine = row.closed_at is None and row.owner == actor.name
+    if not (mine and well and "looked" in kinds and kinds <= UNEVENTFUL):
+        return False
+    with site.unit(actor) as unit:
+        incidents.close(unit, incident_id, "explained", "nothing was wrong")
+    return True
 
 
 def surroundings(site: Site, incident_id: str) -> dict[str, Any]:
@@ -172,10 +225,20 @@ def standing(site: Site, incident_id: str) -> Standing:
     if last is None:
         return Standing(row.id, "look", row.owner)
     if last.kind in ("looked", "verified"):
-        return Standing(row.id, "cause" if last.content["found"] else "look", row.owner)
+        not_proved = "prove" if last.content.get("keeps_open") else "look"
+        step = "cause" if last.content["found"] else not_proved
+        return Standing(row.id, step, row.owner, settles_at=_settles_at(site, lines))
     if waits_for and status not in ENDED:
         return Standing(row.id, "wait", row.owner, waits_for, status)
     return Standing(row.id, "prove", row.owner, waits_for, status)
+
+
+def _settles_at(site: Site, lines: Sequence[Entry]) -> datetime | None:
+    """When a heartbeat has come, late or not, since the last act that was carried out; None where that is over."""
+    acts = (one.at for one in reversed(lines) if one.content.get("outcome") in CARRIED_OUT)
+    last = next(acts, None)
+    moment = last + site.settings.heartbeat_interval * heartbeats.PATIENCE if last is not None else None
+    return moment if moment is not None and moment > site.clock.now() else None
 
 
 def _write_what_became(unit: Unit, incident_id: str) -> None:
@@ -213,8 +276,12 @@ def _check(seen: Seen) -> dict[str, Any]:
 def _finding(one: Finding) -> dict[str, Any]:
     return {
         "cause": one.cause.code,
+        "symptom": one.cause.symptom,
         "severity": one.cause.severity,
         "subject": one.subject.label,
+        "scope": one.subject.scope,
+        "subject_id": one.subject.id,
+        "peer_id": one.subject.peer_id,
         "because": one.sense.because,
         "fixes": [fix.title for fix in one.sense.fixes],
     }

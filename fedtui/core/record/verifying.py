@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -74,7 +75,11 @@ class _Walk:
         """The next few seals with their events; False at the end of the chain."""
         some = self._next(session)
         through = some[-1].seq if some else None
-        batches = _batches(session, above=self.seq if self.seq > 0 else None, through=through)
+        with _batches(session, above=self.seq if self.seq > 0 else None, through=through) as batches:
+            self._along(some, batches)
+        return bool(some)
+
+    def _along(self, some: list[Seal], batches: Iterator[tuple[Any, Iterator[Any]]]) -> None:
         batch = next(batches, None)
         for seal in some:
             if batch is not None and (not isinstance(batch[0], int) or batch[0] < seal.seq):
@@ -90,7 +95,6 @@ class _Walk:
                 self.wanted = None
         if batch is not None:
             raise _Found(_stray(batch))
-        return bool(some)
 
     def _next(self, session: Session) -> list[Seal]:
         query = select(Seal).where(Seal.seq > self.seq).order_by(Seal.seq).limit(SEALS_AT_ONCE)
@@ -178,15 +182,18 @@ def _unsealed(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(Event).where(Event.seal.is_(None))) or 0
 
 
-def _batches(session: Session, *, above: int | None, through: int | None) -> Iterator[tuple[Any, Iterator[Any]]]:
-    """Sealed events by the number of their seal, streamed."""
+@contextmanager
+def _batches(
+    session: Session, *, above: int | None, through: int | None
+) -> Iterator[Iterator[tuple[Any, Iterator[Any]]]]:
+    """Sealed events by the number of their seal, streamed; closed also where what is found ends it early."""
     query = seals.contents(session).where(Event.seal.is_not(None)).order_by(Event.seal, Event.id)
     if above is not None:
         query = query.where(Event.seal > above)
     if through is not None:
         query = query.where(Event.seal <= through)
-    rows = session.execute(query.execution_options(yield_per=seals.BATCH))
-    return groupby(rows, key=lambda row: row.seal)
+    with session.execute(query.execution_options(yield_per=seals.BATCH)) as rows:
+        yield groupby(rows, key=lambda row: row.seal)
 
 
 def _stray(batch: tuple[Any, Iterable[Any]]) -> Bad:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +25,16 @@ class Actor:
 
     def __str__(self) -> str:
         return self.name if self.kind == "operator" else f"{self.kind}:{self.name}"
+
+
+def os_user() -> str:
+    """This process's account by its name; `uid-N` where the system knows none for it, as in many containers."""
+    try:
+        name = getpass.getuser()
+        name.encode()
+    except (KeyError, OSError, UnicodeEncodeError):
+        return f"uid-{os.getuid()}"
+    return name
 
 
 MANAGER = Actor("manager", "SDWAN Manager", origin="job sdwan_manager")

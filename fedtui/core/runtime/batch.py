@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from typing import Generic, TypeVar
 
 from fedtui.core.runtime import correlation
+from fedtui.core.runtime.database import explained_for
 from fedtui.core.runtime.unit import Unit
 
 Result = TypeVar("Result")
@@ -36,8 +37,12 @@ class GroupCommit(Generic[Result]):
     turn is not run.
     """
 
-    def __init__(self, open_unit: Callable[[], AbstractContextManager[Unit]]) -> None:
+    def __init__(
+        self, open_unit: Callable[[], AbstractContextManager[Unit]], *, pause: Callable[[], object] = lambda: None
+    ) -> None:
+        """`pause` is called before each transaction: it may wait for more to come, where nobody is in a hurry."""
         self._open_unit = open_unit
+        self._pause = pause
         self._queue: queue.SimpleQueue[Item[Result] | None] = queue.SimpleQueue()
         self._closing = threading.Lock()
         self._closed = False
@@ -65,6 +70,7 @@ class GroupCommit(Generic[Result]):
 
     def _write(self) -> None:
         while (first := self._queue.get()) is not None:
+            self._pause()
             batch, ended = [first], False
             while len(batch) < MOST and not self._queue.empty():
                 item = self._queue.get()
@@ -82,11 +88,14 @@ class GroupCommit(Generic[Result]):
         failed: list[tuple[Future[Result], Exception]] = []
         try:
             with self._open_unit() as shared:
+                # Now, not with the first's first statement: a database that is locked is waited for once, not by
+                # each in turn.
+                shared.session.connection()
                 for work, future, act in wanted:
                     try:
                         with correlation.correlated(act) as known:
                             unit = Unit(shared.session, shared.now, shared.actor, known)
-                            with unit.session.begin_nested():
+                            with explained_for(unit.session), unit.session.begin_nested():
                                 result = work(unit)
                     except Exception as error:
                         # The caller gets it; the others of the batch are not to suffer.

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, InternalError, OperationalError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, InternalError, OperationalError, ProgrammingError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import QueuePool
 
 from fedtui.core.errors import Unusable, WrongUsage
+from fedtui.core.runtime import disk
 
 BUSY_TIMEOUT_MS = 10_000
 STOPPED_MS = 30_000
-PUT_ASIDE = "25P03"
-"""PostgreSQL's state for a transaction that it ended because nothing came of it for that long."""
 READ_ONLY = "fedtui_read_only"
 WRITERS_LOCK = 7_034_663_082
 CHANNEL = "fedtui_changes"
@@ -41,7 +40,12 @@ _LOCKED = (
 )
 _NOT_WRITABLE = (
     "The node's database cannot be written.",
-    "See that its file system is mounted for writing (findmnt -T FILE), and file and directory are this account's.",
+    "See that its file and directory are this account's to write (ls -l).",
+)
+_DISK_READ_ONLY = (
+    "The file system with the node's database is read-only.",
+    "See why (findmnt -T FILE, dmesg) and mount it for writing; where the disk fails, restore a backup elsewhere "
+    "(fedtui db restore).",
 )
 _SQLITE_SAYS = {
     sqlite3.SQLITE_BUSY: _LOCKED,
@@ -58,6 +62,29 @@ _SQLITE_SAYS = {
     ),
 }
 """What is wrong and what to do, by what SQLite answers."""
+_NO_SERVER = (
+    NO_ANSWER[0],
+    "See that its server runs, has that database and lets this account in; in a URL, a password's @ : / are written "
+    "%40 %3A %2F.",
+)
+_OTHERS_TABLES = (
+    "There are tables of something else in this database.",
+    "Give the node one of its own: CREATE DATABASE NAME OWNER USER ENCODING 'UTF8'",
+)
+_POSTGRESQL_SAYS = {
+    "25P03": _NO_SERVER,  # it ended a transaction because nothing came of it for so long
+    "25006": (
+        "The node's database cannot be written.",
+        "It is a replica, or default_transaction_read_only is on: name the primary in database_url, or set it off.",
+    ),
+    "42501": (
+        "The database's account may not do that.",
+        "Make it the database's owner: ALTER DATABASE NAME OWNER TO USER",
+    ),
+    "42P07": _OTHERS_TABLES,
+    "42710": _OTHERS_TABLES,
+}
+"""The same by PostgreSQL's states: of those that are no bug of ours, what is not an `OperationalError`."""
 
 
 class Base(DeclarativeBase):
@@ -81,10 +108,7 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        try:
-            self.url = make_url(url)
-        except ArgumentError as error:
-            raise _wrong_url("It is not of the form DRIVER://USER@HOST/NAME.") from error
+        self.url = _parsed(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         options: dict[str, Any] = {"pool_size": 8, "max_overflow": 56, "poolclass": QueuePool}
         if self.is_sqlite:
@@ -96,6 +120,9 @@ class Database:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
+            self._require_known_options()
+            # First of all: what SQLAlchemy asks of a server when it meets it assumes text.
+            event.listen(self.engine, "connect", _require_unicode, insert=True)
             event.listen(self.engine, "begin", _begin_postgresql)
         # One moment for all of a reader's statements: SQLite's snapshot, PostgreSQL's repeatable read.
         options = {READ_ONLY: True} | ({} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"})
@@ -114,10 +141,17 @@ class Database:
                 code="database_driver_missing",
             ) from error
 
+    def _require_known_options(self) -> None:
+        driver: Any = self.engine.dialect.loaded_dbapi
+        try:
+            driver.conninfo.make_conninfo(**dict.fromkeys(self.url.query, ""))
+        except driver.ProgrammingError as error:
+            raise _wrong_url(f"It ends in an option that there is not: {str(error).strip()}") from error
+
     @property
     def file(self) -> Path | None:
         """The SQLite file, or None on a database server."""
-        return Path(self.url.database) if self.is_sqlite and self.url.database else None
+        return _file(self.url)
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
@@ -131,26 +165,9 @@ class Database:
         with self.explained(), Session(self._readers, expire_on_commit=False, autoflush=False) as session:
             yield session
 
-    @contextmanager
-    def explained(self) -> Iterator[None]:
+    def explained(self) -> AbstractContextManager[None]:
         """Turn the driver's refusals (locked, gone, read-only, damaged) into a problem with a fix."""
-        try:
-            yield
-        except (OperationalError, InternalError) as error:
-            if isinstance(error, InternalError) and getattr(error.orig, "sqlstate", None) != PUT_ASIDE:
-                raise
-            problem, fix = _SQLITE_SAYS.get(getattr(error.orig, "sqlite_errorcode", 0) & PRIMARY, NO_ANSWER)
-            cause = f"{error.orig} ({self.file})" if self.file else str(error.orig)
-            raise Unusable(problem, cause=cause, fix=fix, code="database_unavailable") from error
-        except DatabaseError as error:
-            if type(error) is not DatabaseError:  # its children are bugs of ours; it alone is a broken file
-                raise
-            raise Unusable(
-                "The node's database is damaged.",
-                cause=str(error.orig),
-                fix="Stop the node and put a backup in its place (fedtui db backup makes them).",
-                code="database_damaged",
-            ) from error
+        return _explained(self.file)
 
     def listening(self, channel: str) -> Any:
         """A connection of its own to a PostgreSQL server, that hears what is notified on a channel."""
@@ -171,6 +188,79 @@ class Database:
     def close(self) -> None:
         """Give back every connection."""
         self.engine.dispose()
+
+
+def explained_for(session: Session) -> AbstractContextManager[None]:
+    """The same for a part of what is done in a session."""
+    url = engine_of(session).url
+    return _explained(_file(url))
+
+
+@contextmanager
+def _explained(file: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InternalError, ProgrammingError) as error:
+        state = getattr(error.orig, "sqlstate", None)
+        if not isinstance(error, OperationalError) and state not in _POSTGRESQL_SAYS:
+            raise
+        if file is None:
+            problem, fix = _POSTGRESQL_SAYS.get(state or "", _NO_SERVER)
+        else:
+            problem, fix = _said_by(getattr(error.orig, "sqlite_errorcode", 0) & PRIMARY, file)
+        cause = f"{error.orig} ({file})" if file else str(error.orig)
+        raise Unusable(problem, cause=cause, fix=fix, code="database_unavailable") from error
+    except DataError as error:
+        if "NUL" not in str(error.orig):
+            raise
+        raise WrongUsage(
+            "A text that was given holds a NUL character.",
+            cause="PostgreSQL keeps no text with one in it.",
+            fix="Give it without.",
+            code="text_invalid",
+        ) from error
+    except DatabaseError as error:
+        if type(error) is not DatabaseError:  # its children are bugs of ours; it alone is a broken file
+            raise
+        raise Unusable(
+            "The node's database is damaged.",
+            cause=str(error.orig),
+            fix="Stop the node and put a backup in its place (fedtui db backup makes them).",
+            code="database_damaged",
+        ) from error
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:  # a port that is no number: perhaps part of a password, so not shown
+        raise _wrong_url("It is not of the form DRIVER://USER:PASSWORD@HOST:PORT/NAME.") from error
+    if "@" in (parsed.host or ""):
+        raise _wrong_url("It has more than one @: in a password, it is written %40.")
+    return parsed
+
+
+def _require_unicode(connection: Any, _record: object) -> None:
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise Unusable(
+            "The node's database does not take every text.",
+            cause=f"It was made with the encoding {encoding}; peers and people write in all of Unicode.",
+            fix="Make another: CREATE DATABASE NAME OWNER USER ENCODING 'UTF8' TEMPLATE template0",
+            code="database_encoding",
+        )
+
+
+def _said_by(code: int, file: Path | None) -> tuple[str, str]:
+    """What is wrong and what to do. A disk that turns read-only is one thing to people, and two to SQLite: which one
+    it says depends on whether it had the file open."""
+    said = _SQLITE_SAYS.get(code, NO_ANSWER)
+    of_the_disk = said is not _LOCKED and file is not None and disk.is_read_only(file.absolute().parent)
+    return _DISK_READ_ONLY if of_the_disk else said
+
+
+def _file(url: URL) -> Path | None:
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
 def _wrong_url(why: str) -> WrongUsage:

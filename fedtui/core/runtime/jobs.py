@@ -1,4 +1,8 @@
-"""Recurring jobs: what they are, and the row that each run leaves."""
+"""Recurring jobs: what they are, and the row that each run leaves.
+
+A run that is dated after `now` ran under a clock that was set back since: to look at it as the newest would hide, until
+that time comes, that a job has stopped.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Index, and_, delete, func, or_, select, update
+from sqlalchemy import Index, Select, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.runtime.database import Base
@@ -68,15 +72,15 @@ def finished(session: Session, run_id: str, outcome: str, detail: Mapping[str, A
     )
 
 
-def latest(session: Session) -> dict[str, JobRun]:
+def latest(session: Session, *, now: datetime) -> dict[str, JobRun]:
     """The newest run of each job, by job name."""
-    newest = select(func.max(JobRun.id)).group_by(JobRun.job)
+    newest = select(func.max(JobRun.id)).where(JobRun.started_at <= now).group_by(JobRun.job)
     return {run.job: run for run in session.scalars(select(JobRun).where(JobRun.id.in_(newest)))}
 
 
-def newest(session: Session, job: str) -> JobRun | None:
+def newest(session: Session, job: str, *, now: datetime) -> JobRun | None:
     """The newest run of `job`, ended or not."""
-    return session.scalars(select(JobRun).where(JobRun.job == job).order_by(JobRun.started_at.desc()).limit(1)).first()
+    return session.scalars(_newest_first(job, now)).first()
 
 
 def runs(session: Session, job: str, *, since: datetime, limit: int) -> list[JobRun]:
@@ -85,10 +89,14 @@ def runs(session: Session, job: str, *, since: datetime, limit: int) -> list[Job
     return list(session.scalars(query.order_by(JobRun.started_at.desc()).limit(limit)))[::-1]
 
 
-def last_finished(session: Session, job: str) -> JobRun | None:
+def last_finished(session: Session, job: str, *, now: datetime) -> JobRun | None:
     """The newest run of `job` that has ended."""
-    query = select(JobRun).where(JobRun.job == job, JobRun.finished_at.is_not(None))
-    return session.scalars(query.order_by(JobRun.started_at.desc()).limit(1)).first()
+    return session.scalars(_newest_first(job, now).where(JobRun.finished_at.is_not(None))).first()
+
+
+def _newest_first(job: str, now: datetime) -> Select[JobRun]:
+    began = JobRun.started_at
+    return select(JobRun).where(JobRun.job == job, began <= now).order_by(began.desc()).limit(1)
 
 
 def prune(session: Session, now: datetime) -> None:

@@ -22,7 +22,7 @@ def by_beginning(
     key: Any = model.id  # type: ignore[attr-defined]
     beginning = wanted.strip().lower()
     query = select(model).where(key.startswith(beginning, autoescape=True)).limit(2)
-    found = list(session.scalars(query)) if beginning else []
+    found = list(session.scalars(query)) if beginning and beginning.isprintable() else []  # PostgreSQL takes no NUL
     if len(found) != 1:
         raise NotFound(
             f"{'More than one' if found else 'No'} {noun} has an id beginning {wanted[:60]!r}.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -121,9 +122,17 @@ _TABLE = {row.name: row for row in fields(Settings) if "help" in row.metadata}
 
 
 def default_home(environment: Mapping[str, str]) -> Path:
-    """FEDTUI_HOME, or the platform's own place for a program's data."""
+    """FEDTUI_HOME, or the platform's own place for a program's data. Raises `WrongUsage` where there is none."""
     given = environment.get("FEDTUI_HOME")
-    return Path(given).expanduser().absolute() if given else Path(platformdirs.user_data_dir("fedtui"))
+    try:
+        return Path(given).expanduser().absolute() if given else Path(platformdirs.user_data_dir("fedtui"))
+    except (RuntimeError, FileNotFoundError) as error:  # no home directory; a working directory that was removed
+        raise WrongUsage(
+            "Where the node's home is cannot be told.",
+            cause=str(error),
+            fix="Say it, from the root on: FEDTUI_HOME=/DIR.",
+            code="home_unknown",
+        ) from error
 
 
 def load(environment: Mapping[str, str], options: Mapping[str, object] | None = None) -> Settings:
@@ -132,6 +141,9 @@ def load(environment: Mapping[str, str], options: Mapping[str, object] | None = 
     Raises `WrongUsage` naming the source and the key of a value that cannot be.
     """
     home = default_home(environment)
+    for name, words in {**environment, "FEDTUI_HOME": str(home)}.items():
+        if name.startswith("FEDTUI_"):
+            require_text(name, words)
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     given = {key: value for key, value in (options or {}).items() if value is not None}
@@ -144,6 +156,19 @@ def load(environment: Mapping[str, str], options: Mapping[str, object] | None = 
             values[key] = _parse(key, value, origin)
             origins[key] = origin
     return Settings(home=home, origins=origins, **values)
+
+
+def require_text(name: str, value: str) -> None:
+    """Raise `WrongUsage` for what came from outside and is no text in this locale's encoding: no database keeps it."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise WrongUsage(
+            f"{name} is not text.",
+            cause=f"It has bytes that no character of the encoding {sys.getfilesystemencoding()} is made of.",
+            fix="Write it in UTF-8, in a locale that uses UTF-8 (LC_ALL=C.UTF-8).",
+            code="not_text",
+        ) from error
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:

@@ -15,12 +15,10 @@ from pathlib import Path
 from sqlalchemy import text
 
 from fedtui.core.errors import Refused, Unusable, WrongUsage
-from fedtui.core.runtime import home, migrate
+from fedtui.core.runtime import disk, home, migrate
 from fedtui.core.runtime.database import Database
 
 STAGED = "fedtui.db.restoring"
-LEAST_FREE = 256 * 1024
-"""Bytes without which SQLite's log cannot grow by the next few transactions."""
 UNFINISHED = ".fedtui-backup-"
 
 
@@ -128,20 +126,13 @@ def check(database: Database) -> list[str]:
         if problem.code != "database_damaged":
             raise
         return [problem.cause]  # so broken that SQLite gives up half-way
-    disk = disk_trouble(database)
-    return [*found, disk] if disk else found
+    trouble = disk_trouble(database)
+    return [*found, trouble] if trouble else found
 
 
 def disk_trouble(database: Database) -> str | None:
     """Why nothing more can be written where an SQLite database is, in words; None where it can, as far as is known."""
-    if database.file is None:
-        return None
-    folder = database.file.absolute().parent
-    found = os.statvfs(folder)
-    if found.f_flag & os.ST_RDONLY:
-        return f"the file system of {folder} is read-only"
-    free = found.f_bavail * found.f_frsize
-    return f"the disk of {folder} is full: {free} bytes are left" if free < LEAST_FREE else None
+    return disk.trouble(database.file.absolute().parent) if database.file is not None else None
 
 
 def _schema_drift(database: Database) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cryptography import x509
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.record.events import emit
@@ -90,6 +90,18 @@ def of_peer(session: Session, peer_id: str) -> list[TrustAnchor]:
     """The anchors that the peer's server is taken by, oldest first."""
     query = select(TrustAnchor).where(TrustAnchor.peer_id == peer_id, TrustAnchor.source != ISSUER)
     return list(session.scalars(query.order_by(TrustAnchor.added_at)))
+
+
+_PEMS = (
+    select(TrustAnchor.pem)
+    .where(TrustAnchor.peer_id == bindparam("peer_id"), TrustAnchor.source != ISSUER)
+    .order_by(TrustAnchor.added_at)
+)
+
+
+def pems_of(session: Session, peer_id: str) -> tuple[str, ...]:
+    """The same, as PEM: asked for with every call."""
+    return tuple(session.scalars(_PEMS, {"peer_id": peer_id}))
 
 
 def certificates_of(session: Session, peer_id: str) -> list[x509.Certificate]:

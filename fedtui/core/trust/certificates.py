@@ -85,6 +85,19 @@ def own_ca(session: Session) -> Certificate:
     return row
 
 
+_OWN_CA_PEM = (
+    select(Certificate.cert_pem)
+    .where(Certificate.subject_kind == "ca", Certificate.direction == "own")
+    .order_by(Certificate.id.desc())
+    .limit(1)
+)
+
+
+def own_ca_pem(session: Session) -> str:
+    """This node's CA: what it says of itself in every heartbeat."""
+    return session.scalar(_OWN_CA_PEM) or own_ca(session).cert_pem
+
+
 def current_server(session: Session) -> Certificate | None:
     """The newest server certificate, or None before the first."""
     query = select(Certificate).where(Certificate.subject_kind == "server", Certificate.revoked_at.is_(None))

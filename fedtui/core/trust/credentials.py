@@ -7,21 +7,23 @@ A credential begins as a sealed key with a signing request (`pending`) and becom
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
-from sqlalchemy import Index, Select, and_, select, text, update
+from sqlalchemy import ColumnElement, Index, Row, ScalarSelect, Select, and_, bindparam, select, text, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.errors import Refused, WrongUsage
 from fedtui.core.record.events import emit
 from fedtui.core.runtime.database import Base
+from fedtui.core.runtime.remembered import Remembered
 from fedtui.core.runtime.types import Id, Text_, Time, new_id
 from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust import anchors, certificates
@@ -96,6 +98,12 @@ def prepare(unit: Unit, vault: Vault, peer_id: str, *, common_name: str) -> Cred
 def pending(session: Session, peer_id: str) -> Credential | None:
     """The credential that waits for the peer to sign its request."""
     return _newest(session, peer_id, "pending")
+
+
+def waiting_for(peer_id: ColumnElement[str]) -> ScalarSelect[str]:
+    """The request of `pending`, as part of a query for the peer."""
+    query = select(Credential.csr_pem).where(Credential.peer_id == peer_id, Credential.state == "pending")
+    return query.order_by(Credential.id.desc()).limit(1).scalar_subquery()
 
 
 def current(session: Session, peer_id: str) -> Credential | None:
@@ -181,11 +189,11 @@ def _make_current(
 
 def pair_state(session: Session, peer_id: str) -> str:
     """Which halves are there and belong together, without opening the vault."""
-    credential = _usable(session, peer_id)
-    if credential is None:
+    found = _usable_halves(session, peer_id)
+    if found is None:
         return "none"
-    has_key = PRIVATE_KEY in vaults.names(session, Owner("credential", credential.id))
-    certificate = _certificate_of(session, credential)
+    credential, certificate, sealed = found
+    has_key = sealed is not None
     if certificate is None:
         return "cert_missing" if has_key else "none"
     if not has_key:
@@ -195,19 +203,54 @@ def pair_state(session: Session, peer_id: str) -> str:
 
 def pair(session: Session, vault: Vault, peer_id: str) -> Pair:
     """The pair to present to a peer. Raises `VaultUnreadable` if its key does not open."""
-    credential = _usable(session, peer_id)
-    return Pair("none") if credential is None else _pair_of(session, vault, credential)
+    found = _usable_halves(session, peer_id)
+    return Pair("none") if found is None else _pair_of(vault, found)
 
 
-def _pair_of(session: Session, vault: Vault, credential: Credential) -> Pair:
-    key = vault.open(session, Owner("credential", credential.id), PRIVATE_KEY)
-    certificate = _certificate_of(session, credential)
+_Halves = Row[Credential, Certificate | None, SealedValue | None]
+"""A credential with what its pair is made of."""
+_WITH_HALVES = cast(
+    "Select[Credential, Certificate | None, SealedValue | None]",
+    select(Credential, Certificate, SealedValue)
+    .outerjoin(Certificate, Certificate.id == Credential.certificate_id)
+    .outerjoin(
+        SealedValue,
+        and_(
+            SealedValue.owner_kind == "credential",
+            SealedValue.owner_id == Credential.id,
+            SealedValue.name == PRIVATE_KEY,
+        ),
+    ),
+)
+_USABLE = (
+    _WITH_HALVES.where(Credential.peer_id == bindparam("peer_id"), Credential.state.in_(("current", "pending")))
+    .order_by(Credential.state, Credential.id.desc())  # what is in use before what waits
+    .limit(1)
+)
+
+
+def _usable_halves(session: Session, peer_id: str) -> _Halves | None:
+    return session.execute(_USABLE, {"peer_id": peer_id}).first()
+
+
+_same_key: Remembered[bool] = Remembered(4096)
+"""Whether certificate and key belong together, by the digest of both: asked with every call."""
+
+
+def _pair_of(vault: Vault, found: _Halves) -> Pair:
+    _, certificate, sealed = found
+    key = vault.unseal(sealed) if sealed is not None else None
     if key is None or certificate is None:
         missing = "none" if key is None and certificate is None else "key_missing" if key is None else "cert_missing"
         return Pair(missing, certificate, key)
-    loaded = serialization.load_pem_private_key(key, password=None)
-    same = key_fingerprint(loaded.public_key()) == certificates.key_of(certificate)  # type: ignore[arg-type]
+    digest = hashlib.sha256(certificate.cert_pem.encode() + b"\0" + key).digest()
+    same = _same_key.get(digest, lambda: _belong_together(certificate, key))
     return Pair("complete" if same else "mismatch", certificate, key)
+
+
+def _belong_together(certificate: Certificate, key: bytes) -> bool:
+    loaded = serialization.load_pem_private_key(key, password=None)
+    return key_fingerprint(loaded.public_key()) == certificates.key_of(certificate)  # type: ignore[arg-type]
 
 
 def request_key_fingerprint(csr_pem: str) -> tuple[x509.CertificateSigningRequest, str]:
@@ -218,31 +261,26 @@ def request_key_fingerprint(csr_pem: str) -> tuple[x509.CertificateSigningReques
 
 def broken(session: Session, vault: Vault, peer_id: str) -> str | None:
     """What is wrong with the pair (`key_missing`, `cert_missing`, `mismatch`, `vault_unreadable`), or None."""
-    credential = _usable(session, peer_id)
-    return None if credential is None else _wrong_with(session, vault, credential)
+    found = _usable_halves(session, peer_id)
+    return None if found is None else _wrong_with(vault, found)
 
 
 def broken_among(session: Session, vault: Vault, peers: Select[Any], *, limit: int) -> list[str]:
     """Those of these peers to whom this node presents what is not whole; at most `limit` pairs are opened."""
-    sealed = and_(SealedValue.owner_kind == "credential", SealedValue.owner_id == Credential.id)
-    # What is read here is what `vault.open` and `get` then find in the session: one query for all of them.
-    query = (
-        select(Credential, Certificate, SealedValue)
-        .outerjoin(Certificate, Certificate.id == Credential.certificate_id)
-        .outerjoin(SealedValue, sealed & (SealedValue.name == PRIVATE_KEY))
-        .where(Credential.state == "current", Credential.peer_id.in_(peers))
-        .limit(limit)
-    )
-    rows = session.execute(query).all()
-    return [row[0].peer_id for row in rows if _wrong_with(session, vault, row[0]) is not None]
+    query = _WITH_HALVES.where(Credential.state == "current", Credential.peer_id.in_(peers)).limit(limit)
+    return [row[0].peer_id for row in session.execute(query).all() if _wrong_with(vault, row) is not None]
 
 
-def _wrong_with(session: Session, vault: Vault, credential: Credential) -> str | None:
+def _wrong_with(vault: Vault, found: _Halves) -> str | None:
     try:
-        state = _pair_of(session, vault, credential).state
+        return wrong_with(_pair_of(vault, found))
     except VaultUnreadable:
         return "vault_unreadable"
-    return None if state in ("complete", "none") else state
+
+
+def wrong_with(pair: Pair) -> str | None:
+    """What is wrong with a pair whose key opened, or None."""
+    return None if pair.state in ("complete", "none") else pair.state
 
 
 def mark(unit: Unit, peer_id: str, problem: str | None) -> bool:
@@ -303,10 +341,6 @@ def _opens(session: Session, vault: Vault, credential: Credential) -> bool:
         return vault.open(session, Owner("credential", credential.id), PRIVATE_KEY) is not None
     except VaultUnreadable:
         return False
-
-
-def _usable(session: Session, peer_id: str) -> Credential | None:
-    return _newest(session, peer_id, "current") or _newest(session, peer_id, "pending")
 
 
 def _certificate_of(session: Session, credential: Credential) -> Certificate | None:

@@ -251,7 +251,7 @@ def _leaf(
     if end <= unit.now:
         raise Unusable(
             "This node's CA has expired.",
-            cause=f"It was valid until {authority.certificate.not_valid_after_utc.isoformat()}.",
+            cause=f"It was valid until {authority.certificate.not_valid_after_utc:%F %H:%M} UTC.",
             fix="Set up a new node and peer again.",
             code="own_ca_expired",
         )

@@ -7,9 +7,11 @@ again. Private keys pass through memory only.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import ssl
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,6 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from fedtui.core.errors import RemoteFailed
 from fedtui.core.runtime.deadline import within
+from fedtui.core.runtime.remembered import Remembered
 from fedtui.core.trust.x509_reading import UNREADABLE, fingerprint, is_ca, read_certificates, read_der
 
 
@@ -110,6 +113,26 @@ def client_context(
     if pair is not None:
         _load_pair(context, *pair)
     return context
+
+
+CONTEXTS = 4096
+"""So many are kept, of some 25 KB each."""
+PUBLIC_SECONDS = 3600.0
+"""After which the machine's public CAs are read again."""
+_contexts: Remembered[ssl.SSLContext] = Remembered(CONTEXTS)
+
+
+def kept_client_context(
+    anchors_pem: Sequence[str] | None, pair: tuple[str, bytes] | None = None, crl_pem: str | None = None
+) -> ssl.SSLContext:
+    """As `client_context`, made anew only when one of these is another: making one costs as much as a call.
+
+    The contexts hold private keys, as long as this process runs: so does it the vault's key, which opens them all.
+    They keep no sessions, so that every connection is verified.
+    """
+    trusted = int(time.monotonic() // PUBLIC_SECONDS) if anchors_pem is None else tuple(anchors_pem)
+    key = hashlib.sha256(repr((trusted, pair, crl_pem)).encode()).digest()
+    return _contexts.get(key, lambda: client_context(anchors_pem, pair, crl_pem))
 
 
 CRL_OF_ANOTHER = ("unable to get certificate CRL", "CRL signature failure")

@@ -90,10 +90,14 @@ class Vault:
     def open(self, session: Session, owner: Owner, name: str) -> bytes | None:
         """The value under (owner, name), or None. Raises `VaultUnreadable` if it does not open."""
         row = session.get(SealedValue, (owner.kind, owner.id, name))
-        if row is None:
-            return None
+        return None if row is None else self.unseal(row)
+
+    def unseal(self, row: SealedValue) -> bytes:
+        """The value of a row, which opens only as what it says it is of. Raises `VaultUnreadable`."""
         try:
-            return self._cipher.decrypt(row.nonce, row.ciphertext, _binding(owner, name))
+            return self._cipher.decrypt(
+                row.nonce, row.ciphertext, _binding(Owner(row.owner_kind, row.owner_id), row.name)
+            )
         except (InvalidTag, ValueError):
             raise _unreadable(row, self.key_id) from None
 

@@ -51,6 +51,7 @@ class Ask(Dialog[Answers]):
     DEFAULT_CSS = """
     Ask .body { height: auto; max-height: 10; scrollbar-size-vertical: 1; margin-bottom: 1; }
     Ask .fields { height: auto; max-height: 14; scrollbar-size-vertical: 1; }
+    Ask .box.-ascii .body, Ask .box.-ascii .fields { scrollbar-size-vertical: 0; }
     Ask #weighed { height: auto; max-height: 4; margin-top: 1; }
     Ask .buttons { height: 1; margin-top: 1; }
     Ask #keys { width: 1fr; }
@@ -93,7 +94,7 @@ class Ask(Dialog[Answers]):
     def on_mount(self) -> None:
         """Put the focus where it does no harm. (Textual calls the dialog's own `on_mount` itself.)"""
         first: Widget = self._asking[0] if self._asking else self.query_one("#cancel")
-        first.focus()
+        first.focus(scroll_visible=False)  # by sizes that are not settled yet; see `_into_sight`
         self._weigh()
 
     def on_answered(self, message: Answered) -> None:
@@ -197,6 +198,16 @@ class Ask(Dialog[Answers]):
         self.query_one("#confirm").disabled = any(map(self._wrong, self._asking))
         keys = self.query_one("#keys", Lines)
         keys.present([key_line(self.commands(), max(keys.size.width, 1))])
+        self.call_after_refresh(self._into_sight)
+
+    def _into_sight(self) -> None:
+        """What is being asked, with its label, where a form is longer than the terminal: Textual scrolls to what has
+        the focus, but not to what stands above it."""
+        asked = self.focused
+        if self.is_current and isinstance(asked, Text | Choice):
+            label = self.query_one(f"#label-{asked.field.key}")
+            both = label.virtual_region.union(asked.virtual_region)
+            self.query_one(".fields", VerticalScroll).scroll_to_region(both, animate=False, force=True)
 
     def _label(self, asked: Text | Choice, width: int) -> list[Line]:
         """What is asked, and beside it what is wrong with the answer or what it means."""

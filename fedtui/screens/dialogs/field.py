@@ -35,7 +35,7 @@ class Field:
     `tell` says in a few words what a right answer means. With `choices` one of them is
     chosen; else a text of at most `limit` characters is typed, and a digit in an empty one puts
     in one of the `canned`. What is filled in is replaced by typing, unless `append` says that it
-    is gone on with.
+    is gone on with. What is to be typed `anew` each time is never filled in.
     """
 
     key: str
@@ -47,6 +47,7 @@ class Field:
     choices: Sequence[str] = ()
     canned: Sequence[str] = ()
     append: bool = False
+    anew: bool = False
     limit: int = LIMIT
 
 

@@ -6,17 +6,22 @@ import base64
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from fedtui.screens.commands import SECRET, TEXT, TOLD, Command
-from fedtui.screens.dialogs.box import LEAST_WIDTH, Dialog
+from textual.containers import VerticalScroll
+
+from fedtui.screens.commands import BY_NAME, SECRET, TEXT, TOLD, Command
+from fedtui.screens.dialogs.box import LEAST_WIDTH, Dialog, key_line
 from fedtui.screens.trouble import Trouble
-from fedtui.screens.widgets.paint import Lines
+from fedtui.screens.widgets.paint import BLANK, Lines, paragraphs
 
 COPY_LIMIT = 8192
 """Bytes that are sent to the terminal's clipboard at most; many terminals drop more."""
 SCREEN_PIECE = 700
 """Bytes in one of GNU screen's strings: it drops longer ones (768 with what stands around them)."""
+
+
+TOO_LONG = "Too long for the terminal's clipboard: select it with the mouse."
 
 
 class Told(Dialog[bool]):
@@ -25,9 +30,10 @@ class Told(Dialog[bool]):
     places: ClassVar[tuple[str, ...]] = (TOLD,)
     dangerous = True
 
-    def __init__(self, trouble: Trouble, *, fix: str = "") -> None:
+    def __init__(self, trouble: Trouble, *, fix: str = "", remark: str = "") -> None:
         super().__init__()
         self._trouble = trouble
+        self._remark = remark
         self._fix = fix
 
     def commands(self) -> list[Command]:
@@ -36,8 +42,9 @@ class Told(Dialog[bool]):
         return [one for one in shown if one.footer]
 
     def told(self) -> list[tuple[str, str]]:
-        """Problem, cause and fix, a line between each."""
-        return [item for one in self._trouble.told() for item in (one, ("", ""))][:-1]
+        """Problem, cause and fix, a line between each; and a remark, where there is one to make."""
+        told = [*self._trouble.told(), *([(self._remark, "notice")] if self._remark else [])]
+        return [item for one in told for item in (one, ("", ""))][:-1]
 
     def action_close(self) -> None:
         """Read and understood."""
@@ -57,6 +64,7 @@ class _Copied(Dialog[None]):
         self._title = title
         self._text = text
         self._copied = ""
+        self._too_long = TOO_LONG
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._title!r})"
@@ -65,7 +73,7 @@ class _Copied(Dialog[None]):
         """Send it to the terminal's clipboard."""
         sequence = clipboard_sequence(self._text, os.environ)
         if sequence is None or self.app._driver is None:
-            self._copied = "Too long for the terminal's clipboard: select it with the mouse."
+            self._copied = self._too_long
         else:
             self.app._driver.write(sequence)
             self._copied = "Sent to terminal. If nothing can be pasted, it does not take OSC 52."
@@ -96,14 +104,45 @@ class Secret(_Copied):
         ]
 
 
+def invite_shown(result: Mapping[str, Any]) -> Secret:
+    """A new token's invite, with what to do with it."""
+    until = f"Good until {result['expires_at']:%F %H:%M} UTC, once."
+    how = "Hand it to the other platform's operator, who takes it up there by", "fedtui peers accept --invite -"
+    return Secret("Invite", str(result["invite"]), remarks=(until, *how))
+
+
 class Shown(_Copied):
-    """A text to read and to copy."""
+    """A text to read and to copy. `instead` is the command that prints it, where it is too long to be copied."""
 
     places: ClassVar[tuple[str, ...]] = (TEXT,)
 
-    def told(self) -> list[tuple[str, str]]:
-        """What was copied, and the text line by line."""
-        return [(self._title, "strong"), (self._copied, "notice"), *((line, "") for line in self._text.splitlines())]
+    def __init__(self, title: str, text: str, *, instead: str = "") -> None:
+        super().__init__(title, text)
+        self._too_long = f"Too long for the terminal's clipboard. In a shell: {instead}" if instead else TOO_LONG
+
+    def commands(self) -> list[Command]:
+        """With the key that shows more: the text is often longer than the terminal."""
+        return [replace(BY_NAME["text-down"], footer="more"), *super().commands()]
+
+    def show(self) -> None:
+        """What was copied and the keys above the text, where they are seen however long it is."""
+        block = self.query_one("#told", Lines)
+        width = max(block.size.width, LEAST_WIDTH)
+        head = [(self._title, "strong"), *([(self._copied, "notice")] if self._copied else [])]
+        text = [(line, "") for line in self._text.splitlines()]
+        block.present(
+            [
+                *paragraphs(head, width, margin=0),
+                key_line(self.commands(), width),
+                BLANK,
+                *paragraphs(text, width, margin=0),
+            ]
+        )
+
+    def action_copy(self) -> None:
+        """Send it to the terminal's clipboard, and show what became of that."""
+        super().action_copy()
+        self.query_one(".box", VerticalScroll).scroll_home(animate=False)
 
 
 def clipboard_sequence(text: str, environ: Mapping[str, str]) -> str | None:

@@ -8,6 +8,8 @@ from fedtui.core.playbook.model import Case, Cause, Fix, Sense
 
 SCOPE, IDENTITY = "grant_scope_mismatch", "unauthorized_with_grant"
 ANOTHER_HELPS = ("cert_expired", "cert_revoked", "cert_unknown")
+LOST = ("cert_not_presented", "cert_chain_invalid", "trust_chain_mismatch")
+"""Whoever called presented nothing that this node signed: it did not take it, or has it no more."""
 ALIKE = {"cert_not_yet_valid": "cert_chain_invalid"}
 """Codes of the record that the catalogue has under another name."""
 
@@ -24,6 +26,13 @@ def _fixes(case: Case) -> tuple[Fix, ...]:
         return (ask, mint) if code == "cert_unknown" else (mint, *changes)
     elsewhere = Fix("Have the caller present the certificate that this node signed for it",
                     f"fedtui certs probe {case.site.url}", where="there")  # fmt: skip
+    named = peer.id if peer is not None else "PEER"
+    if code in LOST and not changes:
+        mint = Fix("Where it has lost that one, run the minting again: sign its request, and it stores what comes back",
+                   f"fedtui certs issue {named} --csr a.csr")  # fmt: skip
+        afresh = Fix("Peer from scratch: revoke the peer, and propose it anew",
+                     f"fedtui peers revoke {named} --reason 'peering anew'")  # fmt: skip
+        return elsewhere, mint, afresh
     return tuple(changes) or (elsewhere,)
 
 
@@ -32,7 +41,7 @@ def _turned_away(code: str) -> Callable[[Case], Sense | None]:
         found = case.fact("code")
         if ALIKE.get(found, found) != code:
             return None
-        together = code not in ANOTHER_HELPS or code == "cert_unknown"
+        together = code not in (*ANOTHER_HELPS, *LOST) or code == "cert_unknown"
         return Sense(case.fact("detail"), fixes=_fixes(case), together=together)
 
     return holds

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from fedtui.core.acts.jobs import MANAGER_JOB
+from fedtui.core.control.approvals import Approval
+from fedtui.core.playbook.causes.own_part import again, job_back
 from fedtui.core.playbook.model import Case, Cause, Fix, Sense
 
 SYMPTOM = "approval_blocked"
@@ -26,9 +28,11 @@ def _not_ticking(case: Case) -> Sense | None:
         return None
     last = case.fact("last_tick_at")
     said = f"It ticked last on {last:%F %H:%M:%S} UTC." if last else "It has never ticked."
-    return Sense(
-        said, fixes=(Fix("Let it tick once, by hand", "fedtui manager tick"), Fix("Start the daemon", "fedtui serve"))
-    )
+    if no_daemon:
+        start = Fix("Start the daemon", "fedtui serve")
+    else:
+        start = job_back(case) if MANAGER_JOB in case.fact("jobs_missing", []) else again(case)
+    return Sense(said, fixes=(start, Fix("Let it tick once meanwhile, by hand", "fedtui manager tick")))
 
 
 def _lowered(case: Case) -> Sense | None:
@@ -62,7 +66,8 @@ def _pending(case: Case) -> Sense | None:
         return None
     fix = Fix(f"Have {' or '.join(can[:3])} decide it",
               f"fedtui approvals approve {row.id} --digest {row.digest[:12]}")  # fmt: skip
-    return Sense(f"It waits for {', '.join(can)}; the clock rejects it at {row.expires_at:%H:%M} UTC.", fixes=(fix,))
+    said = f"It waits for {', '.join(can)}; the clock rejects it at {row.expires_at:%H:%M} UTC."
+    return Sense(f"{said} {_in_an_emergency(row)}".strip(), fixes=(fix,))
 
 
 def _timed_out(case: Case) -> Sense | None:
@@ -74,7 +79,16 @@ def _timed_out(case: Case) -> Sense | None:
         return None
     fix = Fix("Ask for it again, and have it decided within four hours", f"fedtui approvals again {row.id}",
               row.action, {"again": row.id})  # fmt: skip
-    return Sense(f"Nobody decided it by {row.expires_at:%F %H:%M} UTC, and the clock rejected it.", fixes=(fix,))
+    said = f"Nobody decided it by {row.expires_at:%F %H:%M} UTC, and the clock rejected it."
+    return Sense(f"{said} {_in_an_emergency(row)}".strip(), fixes=(fix,))
+
+
+def _in_an_emergency(row: Approval) -> str:
+    """The runbook's faster path. It is said and not offered: a colleague's no must not lead to it by Enter."""
+    if not row.action.startswith("system.federation_"):
+        return ""
+    lower = f"fedtui policies lower {row.action} --to notify_and_proceed --for 30m --reason R"
+    return f"In an emergency it need not wait: {lower}; then ask again, and the clock restores the policy."
 
 
 CAUSES: tuple[Cause, ...] = (

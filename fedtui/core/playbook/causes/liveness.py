@@ -1,11 +1,10 @@
-"""Peers that do not become, or do not stay, active: the node's own part, the network, and the other side."""
+"""Peers that do not become, or do not stay, active: the network, and the other side."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
 
-from fedtui.core.peering import heartbeats
 from fedtui.core.playbook.checks.limits import SKEW_LIMIT
 from fedtui.core.playbook.model import Case, Cause, Fix, Sense
 from fedtui.core.trust.x509_reading import fingerprint, is_ca
@@ -16,53 +15,10 @@ NETWORK_FAULTS = ("dns", "refused", "timeout", "unreachable", "disconnected")
 TLS_FAULTS = ("not_tls", "protocol_mismatch", "expired", "not_yet_valid", "name_mismatch", "wrong_purpose",
               "unknown_ca", "self_signed", "revoked", "no_certificate", "unreadable")  # fmt: skip
 CLOCK_FAULTS = {"expired", "not_yet_valid"}
+TURNED_AWAY = ("cert_expired", "cert_revoked", "cert_unknown", "cert_wrong_kind", "peer_not_reachable")
+"""Why this node turns a peer's heartbeats away; that one is the root then, and no partition."""
 A_DAY = timedelta(days=1)
 WAITS = ("accepted", "enrolled")
-
-
-# --- this node's own part ---------------------------------------------------------------------
-
-
-def _no_daemon(case: Case) -> Sense | None:
-    if case.fact("daemons", ["?"]):
-        return None
-    start = Fix("Start this node's daemon", "fedtui serve")
-    disk = case.fact("disk")
-    if disk:
-        # It may well run: it cannot write that it does.
-        room = Fix(f"Let it write again: {disk}. A daemon that runs goes on by itself then", "df -h")
-        return Sense(f"None could write within three lease times that it is alive: {disk}.", fixes=(room, start))
-    return Sense("No process of this node has been alive within three lease times.", fixes=(start,))
-
-
-def _job_missing(case: Case) -> Sense | None:
-    missing = case.fact("jobs_missing", [])
-    if heartbeats.JOB not in missing:
-        return None
-    fix = Fix("Take the job out of jobs_off in config.toml, and start the daemon again", "fedtui config")
-    return Sense(f"Other jobs run, {heartbeats.JOB} never did since the daemon started.", fixes=(fix,))
-
-
-def _sweep_late(case: Case) -> Sense | None:
-    late = case.fact("jobs_late", {})
-    if heartbeats.JOB not in late:
-        return None
-    holder = case.fact("holder")
-    fix = Fix("Start the daemon that holds the lease again", "fedtui manager status")
-    return Sense(
-        f"The lease is held by {holder or 'nobody'}, and no heartbeat job has run for {late[heartbeats.JOB]}.",
-        fixes=(fix, Fix("Sweep once by hand meanwhile", "fedtui sweep")),
-    )
-
-
-def _endpoint(state: str, fix: Fix) -> Callable[[Case], Sense | None]:
-    def holds(case: Case) -> Sense | None:
-        return Sense(str(case.fact("sweep_said")), fixes=(fix,)) if case.fact("sweep_endpoint") == state else None
-
-    return holds
-
-
-# --- the peer ---------------------------------------------------------------------------------
 
 
 def _failing(case: Case) -> str:
@@ -103,11 +59,25 @@ def _troubled(case: Case) -> bool:
 def _unreachable_fix(case: Case) -> tuple[Fix, ...]:
     faults = case.fact("faults") or ()
     if "dns" in faults:
-        return (Fix("Mend its name, or move the peer to the URL it has now", "fedtui peers edit PEER --url U"),)
+        return _moved(case)
     if "refused" in faults:
         return (Fix("Have its operator start its daemon; its next heartbeat does the rest", "fedtui serve",
                     where="there"),)  # fmt: skip
     return (Fix("Mend the way to it: firewall, route, or a machine that is down", where="there"),)
+
+
+def _moved(case: Case) -> tuple[Fix, ...]:
+    """Its name is gone. Where it is now it may have said itself; that it is so, its operators are to say."""
+    peer, edit = case.fact("peer"), f"fedtui peers edit {case.subject.id} --url"
+    by_hand = Fix("Mend its name, or move the peer to the URL it has now", f"{edit} https://HOST:PORT")
+    said = (one.get("url") for one in peer.endpoints or ())
+    urls = (url.rstrip("/") for url in said if isinstance(url, str))
+    declared = next((url for url in urls if url != peer.remote_instance_url), None)
+    if declared is None:
+        return (by_hand,)
+    move = Fix(f"Ask its operators whether it has moved to {declared}, which it declares itself; then move it there",
+               f"{edit} {declared}", "system.federation_peer_edit", {"peer": peer.id, "url": declared})  # fmt: skip
+    return move, by_hand
 
 
 def _tls_fix(case: Case) -> tuple[Fix, ...]:
@@ -155,11 +125,16 @@ def _handshake(case: Case) -> Sense | None:
     if not _waits(case) or _failing(case):
         return None
     peer = case.fact("peer")
-    tick = Fix("Let the SDWAN Manager finish it now", "fedtui manager tick")
+    if peer.enroll_owed and case.fact("delivery_paused"):
+        resume = Fix(
+            "Resume the SDWAN Manager, which delivers it", "fedtui manager resume", "system.manager_resume", {}
+        )
+        return Sense("What this node signed is not delivered to it: the SDWAN Manager is paused.", fixes=(resume,))
     if peer.enroll_owed:
+        tick = Fix("Let the SDWAN Manager finish it now", "fedtui manager tick")
         return Sense("What this node signed has not been delivered to it.", fixes=(tick,))
     if case.fact("pair_state") == "none":
-        fix = Fix("Revoke it and propose it anew", f"fedtui peers revoke {peer.id} --reason R")
+        fix = Fix("Revoke it and propose it anew", f"fedtui peers revoke {peer.id} --reason 'peering anew'")
         return Sense("Certificates were never exchanged: accept came without a request, or without a CA.", fixes=(fix,))
     return None
 
@@ -185,9 +160,10 @@ def _still_heard(case: Case) -> bool:
 
 def _one_way(case: Case) -> Sense | None:
     code = (case.fact("view") or {}).get("last_outbound_code")
-    if code and _silent_lately(case):
+    if code and silent_lately(case):
         said = f"This node reaches it; its own calls to this node fail: {code}."
-        return Sense(said, fixes=_their_calls(case, str(code)))
+        refused = TURNED_AWAY if code == "remote_rejecting_auth" else ()
+        return Sense(said, fixes=their_calls(case, str(code)), after=refused)
     if not _troubled(case):
         return None
     if _still_heard(case) and _failing(case) == "unreachable":
@@ -197,13 +173,13 @@ def _one_way(case: Case) -> Sense | None:
     return None
 
 
-def _silent_lately(case: Case) -> bool:
+def silent_lately(case: Case) -> bool:
     """Whether a peer is degraded, or active and about to be: it should have been heard of."""
     about_to_be = case.fact("status") == "active" and not _still_heard(case)
     return (case.fact("status") == "degraded" or about_to_be) and not case.fact("in_maintenance")
 
 
-def _their_calls(case: Case, code: str) -> tuple[Fix, ...]:
+def their_calls(case: Case, code: str) -> tuple[Fix, ...]:
     """What helps where the peer's calls to this node fail, by how they fail."""
     url = case.site.url
     if code == "remote_tls_failed":
@@ -216,30 +192,33 @@ def _their_calls(case: Case, code: str) -> tuple[Fix, ...]:
     if code in UNREACHABLE:
         return (Fix("Have its operators see why they do not reach this node's URL", f"fedtui certs probe {url}",
                     where="there"),)  # fmt: skip
-    return (Fix("See why its calls are turned away here", "fedtui decisions list --refused"),)
+    return (Fix("See why its calls are turned away here",
+                f"fedtui doctor unauthorized_with_grant --peer {case.subject.id}"),)  # fmt: skip
 
 
 def _silent(case: Case) -> Sense | None:
     """It answers, says that nothing is wrong with its calls, and makes none."""
     view = case.fact("view")
     stale = case.site.settings.stale_after
-    if _kind("failing", _ask_them, _troubled)(case) is not None:
-        return Sense(_words(case), fixes=_ask_them(case))
+    if _kind("failing", ask_them, _troubled)(case) is not None:
+        return Sense(_words(case), fixes=ask_them(case))
     if not _troubled(case) or case.fact("status") != "degraded" or view is None or view.get("last_outbound_code"):
         return None
     age = case.fact("heartbeat_age")
     if age is not None and age > 2 * stale:
-        return Sense("It answers, and sends no heartbeats.", fixes=_ask_them(case))
+        return Sense("It answers, and sends no heartbeats.", fixes=ask_them(case))
     return None
 
 
-def _ask_them(case: Case) -> tuple[Fix, ...]:
+def ask_them(case: Case) -> tuple[Fix, ...]:
+    """What only the peer's own operators can see."""
     return (Fix("Have its operators run the playbook there", f"fedtui doctor --peer {case.site.url}", where="there"),)
 
 
-def _slower(_case: Case) -> tuple[Fix, ...]:
-    words = "Send less often (heartbeat_interval in config.toml), or have them raise their limit"
-    return (Fix(words, "fedtui config"),)
+def _slower(case: Case) -> tuple[Fix, ...]:
+    limit = "Have them raise their limit (heartbeats_per_minute in their config.toml)"
+    less = f"Send less often: heartbeat_interval in {case.site.settings.config_file}, then start the daemon again"
+    return Fix(limit, where="there"), Fix(less, "fedtui serve")
 
 
 def _recovering(case: Case) -> Sense | None:
@@ -271,31 +250,6 @@ def _gone(case: Case) -> Sense | None:
 
 _OWN = ("worker_not_running",)
 CAUSES: tuple[Cause, ...] = (
-    Cause("worker_not_running", STUCK, "node", "critical", 0,
-          "This node's daemon is not running: nothing is received, swept, sent or carried out.",
-          "A daemon that hangs counts as not running once its lease is over.", "stuck-at-accepted", _no_daemon),
-    Cause("job_not_registered", STUCK, "node", "high", 1,
-          "The heartbeat job is not in the daemon's schedule, so no peer becomes or stays active.",
-          "A job that fails is in the schedule; its error stands in `fedtui manager status`.", "stuck-at-accepted",
-          _job_missing, _OWN),
-    Cause("sweep_overdue", STUCK, "node", "high", 1,
-          "The heartbeat job is in the schedule and does not come: its process hangs, or does not hold the lease.",
-          "A machine that was asleep until now; the next run shows.", "stuck-at-accepted", _sweep_late,
-          (*_OWN, "job_not_registered")),
-    Cause("sweep_endpoint_missing", STUCK, "node", "medium", 2,
-          "What answers at this node's URL has no sweep endpoint: it is not this node's API, or a proxy cuts it off.",
-          "A daemon of an older version.", "stuck-at-accepted",
-          _endpoint("missing", Fix("Lead the URL to this node's API again; see what listens there", "fedtui config")),
-          _OWN),
-    Cause("sweep_endpoint_failing", STUCK, "node", "high", 2,
-          "The sweep's endpoint does not answer, or with an error.",
-          "A database that is full or locked; see the daemon's log.", "stuck-at-accepted",
-          _endpoint("failing", Fix("See the daemon's log of this moment", "fedtui manager status")), _OWN),
-    Cause("sweep_endpoint_unauthorized", STUCK, "node", "medium", 2,
-          "The daemon does not take the worker's token: it was started with another one, or with none.",
-          "A proxy that drops the X-Worker-Token header.", "stuck-at-accepted",
-          _endpoint("unauthorized", Fix("Start the daemon with the FEDTUI_WORKER_TOKEN that the worker has",
-                                        "FEDTUI_WORKER_TOKEN=... fedtui serve")), _OWN),
     Cause("clock_skew", DEGRADED, "peer", "medium", 3,
           "The two machines' clocks differ: certificates seem expired or not yet valid, and ages are wrong.",
           "A very slow network makes a heartbeat look old; looking now tells.", "degraded", _skewed),

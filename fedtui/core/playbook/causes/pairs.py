@@ -10,6 +10,7 @@ SYMPTOM = "partial_mtls"
 
 
 def _here(case: Case) -> Sense:
+    """With a request that waits another is of no use: it would go out with the pair that is not whole."""
     peer = case.fact("peer")
     sign = Fix(
         "Its operator signs this node's new request, which it is offered with every heartbeat, and it is delivered",
@@ -24,9 +25,18 @@ def _here(case: Case) -> Sense:
         "system.federation_certificate_rotate",
         {"peer": peer.id},
     )
+    by_file = Fix(
+        "Where no heartbeat gets through: take the request there as a file, have it signed, and store what comes back",
+        f"fedtui certs csr {peer.id} > a.csr; fedtui certs store {peer.id} --cert a.pem",
+    )
+    afresh = Fix(
+        "Peer from scratch: revoke it, and propose it anew",
+        f"fedtui peers revoke {peer.id} --reason 'half a pair; peering anew'",
+    )
     waits = bool(case.fact("request_waits"))
     said = "its new request waits to be signed there" if waits else "a new request is to be made"
-    return Sense(f"The pair in this node's vault is not whole; {said}.", fixes=(sign, ask) if waits else (ask, sign))
+    first = (sign,) if waits else (ask, sign)
+    return Sense(f"The pair in this node's vault is not whole; {said}.", fixes=(*first, by_file, afresh))
 
 
 def _there(case: Case) -> Sense:

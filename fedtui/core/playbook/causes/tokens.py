@@ -25,6 +25,10 @@ REFUSED = {
 """The cause, by why accept was refused, where the two differ."""
 
 
+AT_ONCE = "1h"
+"""How long a new token is good for: it is handed over at once, not queued (runbook, token mismatch)."""
+
+
 def _again(case: Case) -> tuple[Fix, ...]:
     peer = case.fact("peer") or case.fact("token_peer")
     if peer is None:
@@ -34,7 +38,8 @@ def _again(case: Case) -> tuple[Fix, ...]:
         return (Fix(f"Nothing: it is {peer.status}, and needs no token", f"fedtui peers show {peer.id}"),)
     return (
         Fix("Make a new token, which ends the one before, and hand the invite over at once",
-            f"fedtui peers token {peer.id} --ttl 1h", "system.federation_peer_token", {"peer": peer.id}),
+            f"fedtui peers token {peer.id} --ttl {AT_ONCE}", "system.federation_peer_token",
+            {"peer": peer.id, "ttl": AT_ONCE}),
     )  # fmt: skip
 
 

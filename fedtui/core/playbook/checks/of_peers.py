@@ -1,24 +1,23 @@
-"""Checks of a peer: its record, the pair, its tokens, the way to it, and what it sees of this node."""
+"""Checks of a peer from here: its record, the pair, its tokens, and the way to it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
-from fedtui.core.errors import RemoteFailed
-from fedtui.core.peering import client, peers, probing, tokens
-from fedtui.core.peering.peers import MAY_HEARTBEAT, Peer
-from fedtui.core.playbook.checks.limits import FAR_LIMIT, REFUSALS_SINCE, SKEW_LIMIT
+from fedtui.core.control import manager_state
+from fedtui.core.peering import peers, probing, tokens
+from fedtui.core.peering.peers import MAY_HEARTBEAT
+from fedtui.core.playbook.checks.limits import FAR_LIMIT, PROBE_SECONDS, REFUSALS_SINCE
 from fedtui.core.playbook.model import Case, Check, Evidence, Outcome
 from fedtui.core.record import events
-from fedtui.core.trust import anchors, certificates, credentials
+from fedtui.core.trust import credentials
 
 
 def _record(case: Case) -> Outcome:
     """The peer as this node has it on record."""
     with case.site.read() as session:
         peer = peers.get(session, case.subject.id)
+        manager = manager_state.status(session) if peer.enroll_owed else ""
     age = case.now - peer.last_heartbeat_at if peer.last_heartbeat_at else None
     since = peer.signed_at or peer.updated_at
     degraded_at = peer.metadata_.get("degraded_at")
@@ -34,6 +33,7 @@ def _record(case: Case) -> Outcome:
         "skew": peer.clock_skew_seconds,
         "in_maintenance": peer.maintenance_until is not None and peer.maintenance_until > case.now,
         "drill": peer.drill_mode and peer.status == "proposed",
+        "delivery_paused": manager == manager_state.PAUSED,
     }
     evidence = (
         case.seen("status", peer.status, "peers"),
@@ -42,14 +42,17 @@ def _record(case: Case) -> Outcome:
         case.seen("last error of a call to it", peer.last_outbound_error, "peers"),
         *((case.seen("degraded reason", peer.metadata_["degraded_reason"], "peers"),)
           if "degraded_reason" in peer.metadata_ else ()),
+        *((case.seen("the SDWAN Manager, which is to deliver to it, is", manager, "agents"),) if manager else ()),
     )  # fmt: skip
     healthy = peer.status == "active" and not peer.last_outbound_error
-    return Outcome("ok", f"It is {peer.status}{'' if healthy else '; ' + (peer.last_outbound_error or 'no error')}.",
-                   evidence, facts)  # fmt: skip
+    wrong = "" if healthy else f"; {(peer.last_outbound_error or 'no error').rstrip('.')}"
+    return Outcome("ok", f"It is {peer.status}{wrong}.", evidence, facts)
 
 
 def _pair(case: Case) -> Outcome:
     """Whether what this node presents to the peer is whole, with the vault opened."""
+    if case.fact("status") not in MAY_HEARTBEAT:
+        return Outcome("skipped", f"Nothing is presented to a {case.fact('status')} peer.")
     with case.site.read() as session:
         broken = credentials.broken(session, case.site.vault, case.subject.id)
         state = credentials.pair_state(session, case.subject.id)
@@ -114,84 +117,9 @@ def _probe(case: Case) -> Outcome:
     return Outcome("bad" if codes else "ok", said, evidence, facts)
 
 
-def _their_view(case: Case) -> Outcome:
-    """What the peer says it sees of this node."""
-    with case.site.read() as session:
-        peer = peers.get(session, case.subject.id)
-        connection = client.connection_to(session, case.site.vault, peer, now=case.now, partial_mtls="refuse")
-        ours = certificates.own_ca(session).fingerprint
-        known = [one.fingerprint for one in anchors.all_of(session, peer.id)]
-    if connection.pair is None:
-        return Outcome("skipped", "There is no certificate to ask with yet.")
-    try:
-        view = client.call(connection, probing.DIAGNOSIS, None, timeout=FAR_LIMIT, method="GET")
-    except RemoteFailed as failure:
-        unknown = failure.code == "remote_rejecting"
-        said = "It has no diagnosis to give." if unknown else f"{failure.problem} {failure.cause}".strip()
-        return Outcome("unknown" if unknown else "bad", said, (case.seen("GET diagnosis", said, "the peer"),),
-                       {"view_code": failure.code})  # fmt: skip
-    disagreements = _disagreements(case, view, ours, known)
-    facts = {"view": view, "skew_now": _skew(case, view), "disagreements": disagreements, "own_ca": ours}
-    evidence = [
-        case.seen(what, f"here {here or 'none'}; there {view.get(key) or 'none'}", "both sides")
-        for what, key, here in _both(case, peer, ours, known)
-        if key in view
-    ]
-    return Outcome(
-        "bad" if disagreements else "ok", " ".join(disagreements) or "Both sides see the same.", tuple(evidence), facts
-    )
-
-
-def _both(case: Case, peer: Peer, ours: str, known: list[str]) -> list[tuple[str, str, Any]]:
-    """What is put side by side: its name, the field of the peer's view, and what this node has for it."""
-    return [
-        ("clock", "now", case.site.clock.now().isoformat()),
-        ("status of the other", "status", peer.status),
-        ("last heartbeat from the other", "last_heartbeat_at", _iso(peer.last_heartbeat_at)),
-        ("last call to the other that worked", "last_outbound_at", _iso(peer.last_outbound_at)),
-        ("error of calls to the other", "last_outbound_code", (peer.last_outbound_error or "").partition(":")[0]),
-        ("pair presented to the other", "pair", case.fact("broken") or case.fact("pair_state")),
-        ("the peer's CA, as known here and as it has it", "ca_fingerprint", ", ".join(known)),
-        ("this node's CA, as it has it and as known there", "trusted_of_you", ours),
-    ]
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment is not None else None
-
-
-def _disagreements(case: Case, view: Mapping[str, Any], ours: str, known: list[str]) -> list[str]:
-    """What the two sides do not agree on, in words."""
-    here, there = case.fact("status"), view.get("status")
-    said = [f"Here it is {here}, there this node is {there}."] if there and there != here else []
-    skew = _skew(case, view)
-    if skew is not None and abs(skew) > SKEW_LIMIT:
-        said.append(f"The clocks differ by {abs(skew):.0f} s.")
-    trusted = view.get("trusted_of_you")
-    if isinstance(trusted, list) and trusted and ours not in trusted:
-        said.append("There, this node is known by another CA than it has.")
-    shown = view.get("ca_fingerprint")
-    if isinstance(shown, str) and known and shown not in known:
-        said.append("It has another CA than this node knows it by.")
-    if (pair := view.get("pair")) not in ("complete", None):
-        said.append(f"Its own pair is not whole: {str(pair).replace('_', ' ')}.")
-    if view.get("last_outbound_code"):
-        said.append(f"Its calls to this node fail: {view['last_outbound_code']}.")
-    return said
-
-
-def _skew(case: Case, view: Mapping[str, Any]) -> float | None:
-    """Their clock less ours, in seconds."""
-    try:
-        return (datetime.fromisoformat(str(view["now"])) - case.site.clock.now()).total_seconds()
-    except (KeyError, ValueError, TypeError):
-        return None
-
-
 CHECKS: tuple[Check, ...] = (
     Check("record", "peer", "The peer's record", _record),
     Check("pair", "peer", "What this node presents to it is whole", _pair, ("record",)),
     Check("refusals", "peer", "Its accept was not refused", _refusals, ("record",)),
-    Check("probe", "peer", "It can be reached, and TLS works", _probe, ("record",)),
-    Check("their_view", "peer", "It sees what this node sees", _their_view, ("probe", "pair")),
+    Check("probe", "peer", "It can be reached, and TLS works", _probe, ("record",), PROBE_SECONDS),
 )

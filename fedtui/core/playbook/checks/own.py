@@ -10,7 +10,7 @@ from fedtui.core.control import approvals, lowering, manager_state, policies
 from fedtui.core.errors import RemoteFailed
 from fedtui.core.peering import client, heartbeats
 from fedtui.core.peering.client import Connection
-from fedtui.core.playbook.checks.limits import FAR_LIMIT, LATE
+from fedtui.core.playbook.checks.limits import CALL_SECONDS, FAR_LIMIT, LATE
 from fedtui.core.playbook.model import Case, Check, Outcome
 from fedtui.core.runtime import daemons, jobs, lease, upkeep
 from fedtui.core.trust import certificates
@@ -32,6 +32,7 @@ def _daemon(case: Case) -> Outcome:
         *([case.seen("disk", disk, "statvfs")] if disk else []),
     )
     facts = {"daemons": [one.url for one in alive], "holder": holder, "disk": disk,
+             "processes": [f"{one.pid} on {one.host}" for one in alive],
              "listening_since": alive[0].listening_since if alive else None}  # fmt: skip
     if not alive:
         return Outcome("bad", "No daemon of this node is running.", evidence, facts)
@@ -41,7 +42,7 @@ def _daemon(case: Case) -> Outcome:
 def _schedule(case: Case) -> Outcome:
     """When the jobs ran last, and whether they come when they should."""
     with case.site.read() as session:
-        latest = jobs.latest(session)
+        latest = jobs.latest(session, now=case.now)
     since = case.fact("listening_since") or case.now
     late, missing, evidence = {}, [], []
     for name, every in _intervals(case).items():
@@ -98,7 +99,7 @@ def _manager(case: Case) -> Outcome:
     """Whether the SDWAN Manager is paused, and when it ticked last."""
     with case.site.read() as session:
         status = manager_state.status(session)
-        last = jobs.last_finished(session, job_acts.MANAGER_JOB)
+        last = jobs.last_finished(session, job_acts.MANAGER_JOB, now=case.now)
         waiting = [one.id for one in approvals.listing(session, status="approved")]
     evidence = (
         case.seen("manager status", status, "agents"),
@@ -123,7 +124,7 @@ def _policies(case: Case) -> Outcome:
 CHECKS: tuple[Check, ...] = (
     Check("daemon", "node", "A daemon of this node runs and holds the lease", _daemon),
     Check("schedule", "node", "The heartbeat job and the manager run when they should", _schedule, ("daemon",)),
-    Check("sweep_endpoint", "node", "The sweep's endpoint answers", _sweep_endpoint, ("daemon",)),
+    Check("sweep_endpoint", "node", "The sweep's endpoint answers", _sweep_endpoint, ("daemon",), CALL_SECONDS),
     Check("manager", "node", "The SDWAN Manager is not paused", _manager),
     Check("policies", "node", "No policy is lowered", _policies),
 )

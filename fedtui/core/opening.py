@@ -1,0 +1,208 @@
+"""Opening a node: the one that is there, a new one, or one from a backup."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import tomli_w
+
+from fedtui.core.acts import jobs, restoring
+from fedtui.core.control import node_settings, operators
+from fedtui.core.errors import Refused, Unusable, WrongUsage
+from fedtui.core.node import Node, acting_operator, assemble
+from fedtui.core.record.events import emit
+from fedtui.core.runtime import daemons, home, identity, migrate, upkeep, urls
+from fedtui.core.runtime.actor import Actor
+from fedtui.core.runtime.clock import Clock, SystemClock
+from fedtui.core.runtime.database import Database
+from fedtui.core.runtime.identity import NodeIdentity
+from fedtui.core.runtime.settings import DATABASE_FILE, Settings
+from fedtui.core.runtime.types import new_id
+from fedtui.core.runtime.unit import unit_of_work
+from fedtui.core.trust import signing
+from fedtui.core.trust import vault as vaults
+from fedtui.core.trust.vault import Vault
+
+NAME_LIMIT = 40
+
+
+def open_node(settings: Settings, *, clock: Clock | None = None, migrate_first: bool = True) -> Node:
+    """Open the node in `settings.home`.
+
+    Raises `Unusable` when there is none, when others can read it, when the database is newer
+    than this program, or when the vault's key is not the one it was set up with.
+    """
+    database = _open_database(settings)
+    try:
+        vault = Vault(vaults.read_key(settings.vault_key_path))
+        if migrate_first:
+            migrate.upgrade(database)
+        else:
+            migrate.require_current(database)
+        with database.explained(), database.reading() as session:
+            known = identity.load(session)
+            vault.require_key(session, known.id)
+    except BaseException:
+        database.close()
+        raise
+    return assemble(settings, clock or SystemClock(settings.clock_offset), database, vault, known)
+
+
+def restore_node(settings: Settings, backup: Path, *, reason: str, clock: Clock | None = None) -> Mapping[str, Any]:
+    """Put a backup in the place of the node's database; the node is in quarantine from its first moment.
+
+    The old database is put aside, not removed. Raises `Refused` while a daemon runs, or for an operator whom the
+    backup does not know as one who may; `WrongUsage` for a file that is no backup; `Unusable` for one that this
+    vault's key does not open.
+    """
+    _require_stopped(settings, clock)
+    home.require_private(settings.home)
+    staged = upkeep.stage(backup, settings.home)
+    try:
+        node = open_node(replace(settings, database_url=f"sqlite:///{quote(str(staged))}"), clock=clock)
+        try:
+            begun = restoring.begin(node, node.actor("cli"), reason)
+            found = upkeep.check(node.database)
+            now, file = node.clock.now(), settings.home / DATABASE_FILE
+        finally:
+            node.close()
+        if found:
+            raise Unusable(
+                "The backup is damaged.", cause="; ".join(found), fix="Take an older one.", code="backup_damaged"
+            )
+        aside = upkeep.put_in_place(staged, file, now)
+    finally:
+        for left in settings.home.glob(f"{upkeep.STAGED}*"):
+            left.unlink()
+    return {"restored": str(backup), "put_aside": str(aside) if aside else None, **begun}
+
+
+def _require_stopped(settings: Settings, clock: Clock | None) -> None:
+    """Raise `Refused` where a daemon is known to run on the database that is to be replaced."""
+    if settings.database_url:
+        raise Refused(
+            "This node keeps its records on a database server.",
+            cause="Only the built-in SQLite database is restored by fedtui.",
+            fix="Use the server's own tool (pg_restore), then: fedtui db quarantine --begin --reason ...",
+            code="backup_elsewhere",
+        )
+    if not settings.config_file.exists() or not (settings.home / DATABASE_FILE).exists():
+        return
+    try:
+        node = open_node(settings, clock=clock, migrate_first=False)
+    except Unusable:
+        return  # what cannot be opened is what is to be replaced
+    try:
+        with node.read() as session:
+            running = daemons.alive(session, now=node.clock.now(), ttl=3 * settings.lease_ttl)
+    finally:
+        node.close()
+    if running:
+        raise Refused(
+            "A daemon of this node runs.",
+            cause=f"Process {running[0].pid} on {running[0].host} would go on with the old database.",
+            fix="Stop it, then restore again.",
+            code="daemon_running",
+        )
+
+
+def init_node(
+    settings: Settings,
+    *,
+    name: str,
+    url: str,
+    single_operator: bool = False,
+    drill_mode: bool = False,
+    clock: Clock | None = None,
+) -> Node:
+    """Set up a node: home, vault key, database, CA, server certificate, first operator.
+
+    Everything but the key file is written in one transaction. Raises `Refused` on a home
+    that has a node, `WrongUsage` for a bad name or URL.
+    """
+    shown_name = name.strip()
+    if not 1 <= len(shown_name) <= NAME_LIMIT or not shown_name.isprintable():
+        raise WrongUsage(
+            f"{name[:80]!r} cannot be a node's name.",
+            cause=f"A name is 1 to {NAME_LIMIT} printable characters; it tells nodes apart on the screen.",
+            fix="Choose one like platform-a.",
+            code="name_invalid",
+        )
+    own_url = urls.normalize(url)
+    home.make(settings.home)
+    home.require_private(settings.home)
+    database = Database(settings.resolved_database_url)
+    try:
+        migrate.upgrade(database)
+        return _write_node(
+            settings,
+            clock or SystemClock(settings.clock_offset),
+            database,
+            shown_name,
+            own_url,
+            single_operator,
+            drill_mode,
+        )
+    except BaseException:
+        database.close()
+        raise
+
+
+def _write_node(
+    settings: Settings,
+    clock: Clock,
+    database: Database,
+    name: str,
+    url: str,
+    single_operator: bool,
+    drill_mode: bool,
+) -> Node:
+    operator = acting_operator(settings)
+    actor = Actor("operator", operator, uid=os.getuid(), origin="init")
+    with unit_of_work(database, now=clock.now(), actor=actor) as unit:
+        if unit.session.query(NodeIdentity).first() is not None:
+            raise _already_set_up(settings)
+        key_path = settings.vault_key_path
+        # A key left by an init that died before its commit is taken up, not overwritten.
+        vault = Vault(vaults.read_key(key_path) if key_path.exists() else vaults.make_key(key_path))
+        known = NodeIdentity(id=new_id(), name=name, url=url, created_at=unit.now)
+        unit.session.add(known)
+        vault.place_check(unit.session, known.id, unit.now)
+        signing.create_authority(unit, vault, name)
+        operators.add(unit, operator, operators.PERMISSIONS)
+        for key, wanted in (("single_operator", single_operator), ("drill_mode", drill_mode)):
+            if wanted:
+                node_settings.put(unit, key, "on")
+        node = assemble(settings, clock, database, vault, known)
+        jobs.renew_server(unit, node)
+        emit(unit, "system.node.initialised", source="init", name=name, url=url)
+        _write_config(settings)
+    return node
+
+
+def _write_config(settings: Settings) -> None:
+    if settings.config_file.exists():
+        return
+    home.write_private(settings.config_file, tomli_w.dumps({"listen": settings.listen}).encode())
+
+
+def _open_database(settings: Settings) -> Database:
+    home.require_private(settings.home)
+    database = Database(settings.resolved_database_url)
+    if database.file is not None and not database.file.exists():
+        raise identity.not_set_up()
+    return database
+
+
+def _already_set_up(settings: Settings) -> Refused:
+    return Refused(
+        f"There is already a node in {settings.home}.",
+        cause="Setting up again would replace its CA, and every peer would lose it.",
+        fix="Use it as it is (fedtui config shows it), or choose another home with FEDTUI_HOME=DIR.",
+        code="already_set_up",
+    )

@@ -1,0 +1,115 @@
+"""This node's own part in peers that do not become active: its daemon, its jobs, the sweep's endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fedtui.core.peering import heartbeats
+from fedtui.core.playbook.model import Case, Cause, Fix, Sense
+from fedtui.core.runtime.durations import show
+
+STUCK = "stuck_accepted"
+
+
+def _no_daemon(case: Case) -> Sense | None:
+    if case.fact("daemons", ["?"]):
+        return None
+    start = Fix("Start this node's daemon", "fedtui serve")
+    disk = case.fact("disk")
+    if disk:
+        # It may well run: it cannot write that it does.
+        room = Fix(f"Let it write again: {disk}. A daemon that runs goes on by itself then", "df -h")
+        return Sense(f"None could write within three lease times that it is alive: {disk}.", fixes=(room, start))
+    return Sense("No process of this node has been alive within three lease times.", fixes=(start,))
+
+
+def _job_missing(case: Case) -> Sense | None:
+    missing = case.fact("jobs_missing", [])
+    if heartbeats.JOB not in missing:
+        return None
+    fixes = (job_back(case),)
+    return Sense(f"Other jobs run, {heartbeats.JOB} never did since the daemon started.", fixes=fixes)
+
+
+def job_back(case: Case) -> Fix:
+    """What brings a job back that the daemon was told to leave out."""
+    file = case.site.settings.config_file
+    return Fix(f"Take the job out of jobs_off in {file}, then start the daemon again{which(case)}", "fedtui serve")
+
+
+def again(case: Case, daemon: str = "the daemon") -> Fix:
+    """Ending it, and starting it."""
+    return Fix(f"Start {daemon} again{which(case)}", "fedtui serve")
+
+
+def which(case: Case) -> str:
+    """Which process is to be ended for that; a service manager knows it by another name."""
+    running = case.fact("processes", [])
+    return f" (it is process {' and '.join(running)})" if running else ""
+
+
+def _sweep_late(case: Case) -> Sense | None:
+    late = case.fact("jobs_late", {})
+    if heartbeats.JOB not in late:
+        return None
+    holder = case.fact("holder")
+    fix = again(case, "the daemon that holds the lease")
+    return Sense(
+        f"The lease is held by {holder or 'nobody'}, and no heartbeat job has run for {show(late[heartbeats.JOB])}.",
+        fixes=(fix, Fix("Sweep once by hand meanwhile", "fedtui sweep")),
+    )
+
+
+def _endpoint(state: str, fix: Callable[[Case], Fix]) -> Callable[[Case], Sense | None]:
+    def holds(case: Case) -> Sense | None:
+        if case.fact("sweep_endpoint") != state:
+            return None
+        return Sense(str(case.fact("sweep_said")), fixes=(fix(case),))
+
+    return holds
+
+
+def _own_url(case: Case) -> Fix:
+    return Fix(f"Lead {case.site.url} to this node's API again: its daemon listens at {_listens(case)}",
+               "fedtui config")  # fmt: skip
+
+
+def _log(_case: Case) -> Fix:
+    return Fix("See the daemon's log of this moment, and of a proxy that stands before it", "fedtui manager status")
+
+
+def _worker_token(case: Case) -> Fix:
+    return Fix(f"Start the daemon again{which(case)}, with the worker token that the worker has: the one in "
+               f"{case.site.settings.config_file}, or FEDTUI_WORKER_TOKEN", "fedtui serve")  # fmt: skip
+
+
+def _listens(case: Case) -> str:
+    return ", ".join(case.fact("daemons", [])) or "no address"
+
+
+_OWN = ("worker_not_running",)
+CAUSES: tuple[Cause, ...] = (
+    Cause("worker_not_running", STUCK, "node", "critical", 0,
+          "This node's daemon is not running: nothing is received, swept, sent or carried out.",
+          "A daemon that hangs counts as not running once its lease is over.", "stuck-at-accepted", _no_daemon),
+    Cause("job_not_registered", STUCK, "node", "high", 1,
+          "The heartbeat job is not in the daemon's schedule, so no peer becomes or stays active.",
+          "A job that fails is in the schedule; its error stands in `fedtui manager status`.", "stuck-at-accepted",
+          _job_missing, _OWN),
+    Cause("sweep_overdue", STUCK, "node", "high", 1,
+          "The heartbeat job is in the schedule and does not come: its process hangs, or does not hold the lease.",
+          "A machine that was asleep until now; the next run shows.", "stuck-at-accepted", _sweep_late,
+          (*_OWN, "job_not_registered")),
+    Cause("sweep_endpoint_missing", STUCK, "node", "medium", 2,
+          "What answers at this node's URL has no sweep endpoint: it is not this node's API, or a proxy cuts it off.",
+          "A daemon of an older version.", "stuck-at-accepted",
+          _endpoint("missing", _own_url), _OWN),
+    Cause("sweep_endpoint_failing", STUCK, "node", "high", 2,
+          "The sweep's endpoint does not answer, or with an error.",
+          "A database that is full or locked; see the daemon's log.", "stuck-at-accepted",
+          _endpoint("failing", _log), _OWN),
+    Cause("sweep_endpoint_unauthorized", STUCK, "node", "medium", 2,
+          "The daemon does not take the worker's token: it was started with another one, or with none.",
+          "A proxy that drops the X-Worker-Token header.", "stuck-at-accepted",
+          _endpoint("unauthorized", _worker_token), _OWN),
+)  # fmt: skip
