@@ -1,7 +1,7 @@
 """`fedtui`, doomed: killed by its own hand, without warning, somewhere in the middle of its work on the database.
 
 The file that DOOM_FILE names says when: so many statements and commits from now, and so many milliseconds after
-that one. A command reads it when it starts, a daemon at SIGUSR1.
+that one. A command reads it when it starts, a daemon or a console at SIGUSR1.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ if __name__ == "__main__":
     doom = Doom()
     event.listen(Engine, "before_cursor_execute", doom.step)
     event.listen(Engine, "commit", doom.step)
-    if "serve" in sys.argv:
+    if {"serve", "console"} & set(sys.argv):
         signal.signal(signal.SIGUSR1, doom.arm)
     else:
         doom.arm()

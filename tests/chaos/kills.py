@@ -20,14 +20,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import tomli_w
 from sqlalchemy import select
 
 from fedtui.core.access.grants import Grant
@@ -35,16 +33,16 @@ from fedtui.core.acts import gate, jobs
 from fedtui.core.acts.gate import Pending
 from fedtui.core.control import approvals
 from fedtui.core.control.approvals import Approval
-from fedtui.core.node import Node, open_node
+from fedtui.core.node import Node
 from fedtui.core.peering import peers
 from fedtui.core.playbook.survey import Wanted
-from fedtui.core.runtime import settings
-from fedtui.core.runtime.clock import SystemClock
 from fedtui.core.trust import credentials
+from tests import forks
 from tests.benchmarks.terminal import Terminal, environment
 from tests.chaos import invariants
 from tests.chaos.doomed import FILE
-from tests.cli.conftest import Home, acted, free_port, until
+from tests.chaos.locked import fill_in
+from tests.homes import Home, acted, set_up, until
 
 QUICK = {
     "heartbeat_interval": "1s",
@@ -75,37 +73,13 @@ class Doomed(Home):
     def environment(self, operator: str = "ada", **more: str) -> dict[str, str]:
         return super().environment(operator, **{FILE: str(self.doom), **more})
 
-    @property
-    def daemon(self) -> subprocess.Popen[str]:
-        """The newest one."""
-        return self.daemons[-1]
-
     def start(self) -> None:
         """Start a daemon, if none is alive."""
         if not self.daemons or self.daemon.poll() is not None:
-            self.serve(program=DOOMED)
-
-    def end(self) -> None:
-        """Stop every daemon."""
-        for daemon in self.daemons:
-            daemon.kill()
-            daemon.wait()
-            if daemon.stdout is not None:
-                daemon.stdout.close()
-        self.daemons.clear()
-
-    @contextmanager
-    def opened(self, later: timedelta = timedelta()) -> Iterator[Node]:
-        """The node in this process, at a later time if wanted."""
-        known = settings.load({"FEDTUI_HOME": str(self.path), "FEDTUI_OPERATOR": "ada"})
-        node = open_node(known, clock=SystemClock(int(later.total_seconds())))
-        try:
-            yield node
-        finally:
-            node.close()
+            self.serve(module=DOOMED)
 
 
-DOOMED = ("-m", "tests.chaos.doomed")
+DOOMED = "tests.chaos.doomed"
 
 
 class Stand:
@@ -113,21 +87,14 @@ class Stand:
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.dice = random.Random(seed)  # noqa: S311
-        self.a, self.b = (self._home(folder / name) for name in ("alpha", "beta"))
+        self.a, self.b = (
+            set_up(folder / name, "--single-operator", kind=Doomed, **QUICK) for name in ("alpha", "beta")
+        )
         self.killed: Counter[str] = Counter()
         self.number = 0
         for one in (self.a, self.b):
             one.start()
         self.federate("symmetric", "symmetric", "autonomous_peer")
-
-    @staticmethod
-    def _home(path: Path) -> Doomed:
-        port = free_port()
-        home = Doomed(path, f"https://127.0.0.1:{port}", f"127.0.0.1:{port}")
-        path.mkdir(mode=0o700)
-        (path / "config.toml").write_text(tomli_w.dumps({"listen": home.listen, **QUICK}))
-        home.ok("init", "--name", path.name, "--url", home.url, "--single-operator")
-        return home
 
     def federate(self, role: str, other: str, mode: str) -> str:
         """Propose and invite; the id of the request at beta to accept."""
@@ -173,15 +140,7 @@ class Stand:
     def kill_command(self, home: Doomed, most: int, *words: str) -> bool:
         """Run a command that dies somewhere in it; whether it got to its end before that."""
         self.doom(home, most)
-        done = subprocess.run(
-            [sys.executable, *DOOMED, *words, "--json"],
-            env=home.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = forks.run([*words, "--json"], env=home.environment(), module=DOOMED, timeout=60)
         assert "Traceback" not in done.stderr, done.stderr
         assert done.returncode in (0, 4, 5, -signal.SIGKILL), (words, done)
         self.killed["command"] += done.returncode == -signal.SIGKILL
@@ -352,7 +311,7 @@ def token(stand: Stand) -> None:
 def console(stand: Stand) -> None:
     """A console that runs the daemon as its child, killed while it starts or runs: the child ends with it."""
     stand.a.daemon.terminate()
-    stand.a.daemon.wait(15)
+    stand.a.daemon.wait(SETTLE_SECONDS)
     terminal = Terminal("-m", "fedtui", environ=environment(FEDTUI_HOME=str(stand.a.path), FEDTUI_OPERATOR="ada"))
     try:
         end = time.monotonic() + stand.dice.uniform(0.3, 4)
@@ -364,6 +323,39 @@ def console(stand: Stand) -> None:
         terminal.close()
     stand.killed["console"] += 1
     until(lambda: not _serving(stand.a.path), "the console's child has ended")
+
+
+def typed(stand: Stand) -> None:
+    """A console killed while it files a request: it is there once or not at all, and can be asked for again."""
+    url = f"https://z{stand.number}.example"
+    environ = environment(FEDTUI_HOME=str(stand.a.path), FEDTUI_OPERATOR="ada", **{FILE: str(stand.a.doom)})
+    terminal = Terminal("-m", DOOMED, "console", "-c", "peers", environ=environ)
+    try:
+        terminal.await_text("symmetric")  # of a row: by now the list may be longer than the screen
+        fill_in(terminal, url)
+        stand.doom(stand.a, 30)
+        terminal.process.send_signal(signal.SIGUSR1)
+        terminal.press("\r")
+        end = time.monotonic() + FLOW_SECONDS
+        while terminal.process.poll() is None and time.monotonic() < end:
+            terminal.read(0.05)
+        terminal.process.kill()
+        assert terminal.wait() == -signal.SIGKILL, terminal.text[-2000:]
+    finally:
+        terminal.close()
+    stand.killed["console"] += 1
+    with stand.a.opened() as node:
+        asked = _asked_for(node, url)
+        assert len(asked) <= 1, f"asked for {len(asked)} times"
+        if not asked:
+            stand.ask(stand.a, "federation_peer_propose", {"url": url})
+        elif asked[0].status == "pending":
+            node.approve(node.actor("cli"), asked[0].id, asked[0].digest)
+
+
+def _asked_for(node: Node, url: str) -> list[Approval]:
+    with node.read() as session:
+        return [row for row in session.scalars(select(Approval)) if row.params.get("url") == url]
 
 
 def _serving(home: Path) -> list[str]:
@@ -381,6 +373,7 @@ def _serving(home: Path) -> list[str]:
 
 ROUNDS: Mapping[Callable[[Stand], None], int] = {
     accept: 5, approve: 3, execute: 3, grant: 2, renew: 4, sweep: 2, backup: 1, token: 1, console: 1,
+    typed: 2,
 }  # fmt: skip
 """Each kind of round, and how often it comes among the others."""
 

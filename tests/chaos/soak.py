@@ -25,17 +25,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import tomli_w
 
 from fedtui.core.acts import handshake
-from fedtui.core.node import Node, open_node
+from fedtui.core.node import Node
 from fedtui.core.peering import peers
 from fedtui.core.peering.client import PREFIX
-from fedtui.core.runtime import settings
 from fedtui.core.trust import anchors, certificates, signing, tls
 from fedtui.core.trust.x509_reading import read_certificates
+from tests import homes
 from tests.benchmarks.terminal import Terminal, environment
-from tests.cli.conftest import Home, free_port
+from tests.homes import Home
 
 LIMITS = {"connections_per_address": 4096, "connections": 8192, "heartbeats_per_minute": 600, "outbound_timeout": "2s"}
 EVERY_SECONDS = 60.0
@@ -163,18 +162,11 @@ def table(seen: list[Minute]) -> str:
 
 def set_up(folder: Path, count: int) -> tuple[Home, str, list[tuple[str, bytes]]]:
     """The node, its CA, and the peers' pairs."""
-    port = free_port()
-    home = Home(folder / "node", f"https://127.0.0.1:{port}", f"127.0.0.1:{port}")
-    home.path.mkdir(mode=0o700)
-    (home.path / "config.toml").write_text(tomli_w.dumps({"listen": home.listen, **LIMITS}))
-    home.ok("init", "--name", "soaked", "--url", home.url, "--single-operator")
-    node = open_node(settings.load({"FEDTUI_HOME": str(home.path), "FEDTUI_OPERATOR": "ada"}))
-    try:
+    home = homes.set_up(folder / "soaked", "--single-operator", kind=Home, **LIMITS)
+    with home.opened() as node:
         pairs = enrol(node, count)
         with node.read() as session:
             return home, certificates.own_ca(session).cert_pem, pairs
-    finally:
-        node.close()
 
 
 def run(folder: Path, count: int, minutes: int) -> list[Minute]:

@@ -1,4 +1,4 @@
-"""A disk that fills up under a running node: real processes on a small file system of their own."""
+"""A disk that fills up under a running node, or takes nothing more: real processes on a file system of their own."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import tomli_w
 
-from tests.cli.conftest import QUICK, Home, free_port, until
+from tests.benchmarks.terminal import Terminal, environment
+from tests.chaos import locked
+from tests.homes import QUICK, Home, set_up, until
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.sqlite]
 SIZE = "6m"
+READ_ONLY = "The file system with the node's database is read-only."
 
 
 @pytest.fixture
@@ -33,6 +35,34 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+@pytest.fixture
+def failing(tmp_path: Path) -> Iterator[Path]:
+    """A file system that the kernel makes read-only as soon as anything is wrong with it; mounted at `disk`."""
+    if os.geteuid() != 0:
+        pytest.skip("only an account that may mount can make a disk that fails")
+    place, image = tmp_path / "disk", tmp_path / "image"
+    place.mkdir()
+    with image.open("wb") as file:
+        file.truncate(32 << 20)
+    made = subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], capture_output=True, text=True, check=False)
+    mounted = made.returncode == 0 and mount(image, place)
+    if not mounted:
+        pytest.skip("no file system can be made in a file here")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=False)
+
+
+def mount(image: Path, place: Path) -> bool:
+    words = ["mount", "-o", "loop,errors=remount-ro", str(image), str(place)]
+    return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+
+def fail(place: Path) -> None:
+    """Let the kernel find an error in it: what ext4 keeps for testing just that."""
+    device = subprocess.run(["findmnt", "-no", "SOURCE", str(place)], capture_output=True, text=True, check=True)
+    (Path("/sys/fs/ext4") / Path(device.stdout.strip()).name / "trigger_fs_error").write_text("a test")
+
+
 def fill(disk: Path) -> Path:
     """Write until nothing more goes in."""
     ballast = disk / "ballast"
@@ -47,11 +77,7 @@ def fill(disk: Path) -> Path:
 def test_a_full_disk_is_said_and_outlasted(disk: Path, tmp_path: Path) -> None:
     """Command, doctor and log say that there is no room and what to do, without a traceback; the daemon lives, and
     with room again it goes on by itself: the jobs run, the act goes through, the record is whole."""
-    port = free_port()
-    home = Home(disk / "node", f"https://127.0.0.1:{port}", f"127.0.0.1:{port}")
-    home.path.mkdir(mode=0o700)
-    (home.path / "config.toml").write_text(tomli_w.dumps({"listen": home.listen, **QUICK}))
-    home.ok("init", "--name", "node", "--url", home.url, "--single-operator")
+    home = set_up(disk / "node", "--single-operator", kind=Home, **QUICK)
     daemon = home.serve(log=tmp_path / "daemon.log")
     propose = ("peers", "propose", "https://b.example")
     try:
@@ -89,3 +115,55 @@ def test_a_full_disk_is_said_and_outlasted(disk: Path, tmp_path: Path) -> None:
         assert daemon.wait(30) == 0
         if daemon.stdout is not None:
             daemon.stdout.close()
+
+
+def test_a_disk_that_turns_read_only_is_said_and_loses_nothing(failing: Path, tmp_path: Path) -> None:
+    """The kernel makes the file system read-only under daemon and console, as it does where a disk fails: reading
+    goes on, command, console and log say the same words, the doctor the same cause, without a traceback, and the
+    daemon lives and stops when told. Mounted anew, the next one goes on, and what was answered for is there."""
+    home = set_up(failing / "node", "--single-operator", kind=Home, **QUICK)
+    propose = ("peers", "propose")
+    daemon = home.serve(log=tmp_path / "daemon.log")
+    console = Terminal(
+        "-m", "fedtui", "console", "-c", "peers", environ=environment(FEDTUI_HOME=str(home.path), FEDTUI_OPERATOR="ada")
+    )
+    try:
+        home.ok(*propose, "https://before.example", code=4)
+        console.await_text("No peers yet")
+        fail(failing)
+        said = home.ok(*propose, "https://meanwhile.example", code=3)["error"]
+        assert said["code"] == "database_unavailable", said
+        assert (said["problem"], "mount it for writing" in said["fix"]) == (READ_ONLY, True), said
+        assert len(home.ok("approvals", "list")) == 1
+        locked.fill_in(console, "https://console.example")
+        console.press("\r")
+        console.await_text(READ_ONLY)
+        until(lambda: READ_ONLY in (tmp_path / "daemon.log").read_text(), "the log says it")
+
+        def named() -> bool:
+            found = {one["cause"]: one["explanation"] for one in home.run("doctor", "--json").json["findings"]}
+            return "is read-only" in found.get("worker_not_running", "")
+
+        until(named, "the doctor says it", 60)
+        checked = home.ok("db", "check", code=1)["error"]
+        assert ("is whole" in checked["problem"], "is read-only" in checked["cause"]) == (True, True), checked
+        assert daemon.poll() is None
+    finally:
+        console.close()
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(30) == 0
+        if daemon.stdout is not None:
+            daemon.stdout.close()
+    assert "Traceback" not in (log := (tmp_path / "daemon.log").read_text()), log
+    subprocess.run(["umount", str(failing)], check=True)
+    subprocess.run(["e2fsck", "-p", "-f", str(tmp_path / "image")], capture_output=True, check=False)
+    assert mount(tmp_path / "image", failing)
+    home.serve(log=tmp_path / "again.log")
+    try:
+        [kept] = home.ok("approvals", "list")
+        assert kept["params"]["url"] == "https://before.example"
+        home.ok(*propose, "https://meanwhile.example", code=4)
+        assert home.ok("events", "verify")["ok"] is True
+        assert home.ok("db", "check") == {"ok": True}
+    finally:
+        home.end()
