@@ -1,35 +1,32 @@
 """What the console costs, as ratios to a bare Textual app measured in the same run.
 
-Run by hand: `python -m tests.benchmarks.console`. Both run on a real pseudo-terminal of 80x24;
+Run it by hand: `python -m tests.benchmarks console`. Both run on a real pseudo-terminal of 80x24;
 the console is `fedtui console --read-only -c peers` (which starts no daemon) on real SQLite nodes.
-The newest result is kept in `console.md` beside this file.
 """
 
 from __future__ import annotations
 
 import os
-import platform
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import insert, update
 
-from fedtui.core.node import Node, init_node, open_node
+from fedtui.core.node import Node
+from fedtui.core.opening import init_node, open_node
 from fedtui.core.peering import listing, peers
 from fedtui.core.runtime import settings
 from fedtui.core.runtime.types import new_id
+from tests.benchmarks.reporting import say
 from tests.benchmarks.terminal import Terminal, environment
 
-RESULT = Path(__file__).with_name("console.md")
 SIZES = (100, 100_000)
 BARE_NAME = "bare"
 STARTS = 9
@@ -109,6 +106,14 @@ class Program:
         terminal = Terminal(*arguments, environ=self.environ)
         try:
             self.measured.add("paint", 1000 * terminal.await_text("opening"))
+        finally:
+            terminal.close()
+
+    def arrive(self) -> None:
+        """Start it as people do, and end it when Home tells what is the matter (`home`, in ms)."""
+        terminal = Terminal("-m", "fedtui", "console", "--read-only", environ=self.environ)
+        try:
+            self.measured.add("home", 1000 * terminal.await_text("peers degraded"))
         finally:
             terminal.close()
 
@@ -245,6 +250,7 @@ ROWS: tuple[tuple[str, str, str, Callable[[Measured, str], float]], ...] = (
     ("start to first paint, plain `fedtui`, p50", "paint", "ms", Measured.p50),
     ("start to first paint, plain `fedtui`, p95", "paint", "ms", Measured.p95),
     ("start to first paint, with options, p50", "first paint", "ms", Measured.p50),
+    ("start to Home, filled, p50", "home", "ms", Measured.p50),
     ("start to first rows, with options, p50", "first rows", "ms", Measured.p50),
     ("key to first byte, step in view, p50", "step", "ms", Measured.p50),
     ("key to first byte, step in view, p95", "step", "ms", Measured.p95),
@@ -277,19 +283,6 @@ def report(measured: list[Program]) -> str:
     return "\n".join([*lines, "", f"Key to first byte, p95, {consoles[-1].name} to {consoles[0].name}: {ratios}."])
 
 
-def heading() -> str:
-    """When and on what: no names of machines."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    shape = f"{os.cpu_count()} cores, {memory:.0f} GB, {platform.system()} {platform.machine()}"
-    software = f"Python {platform.python_version()}, Textual {version('textual')}"
-    rounds = f"{STARTS} starts, {KEYS} keys of each kind, {CHANGES} changes, interleaved"
-    return (
-        "# What the console costs\n\n"
-        f"`python -m tests.benchmarks.console`, {time.strftime('%Y-%m-%d', time.gmtime())}: {shape}; {software}; "
-        f"80x24; {rounds}. `bare` is the least Textual app that answers a key.\n"
-    )
-
-
 def main() -> None:
     """Measure, print, and keep the result."""
     with tempfile.TemporaryDirectory() as directory:
@@ -297,6 +290,8 @@ def main() -> None:
         for _ in range(STARTS - 1):
             for program in measured:
                 program.paint()
+                if program.home:
+                    program.arrive()
                 with program.running():
                     pass
         bare, small, large = measured
@@ -305,10 +300,6 @@ def main() -> None:
             measure_keys(running)
             measure_changes(running)
             measure_idling(running)
-    text = f"{heading()}\n{report(measured)}\n"
-    sys.stdout.write(text)
-    RESULT.write_text(text)
-
-
-if __name__ == "__main__":
-    main()
+    say(f"80x24; {STARTS} starts, {KEYS} keys of each kind, {CHANGES} changes, interleaved. `{BARE_NAME}` is the least "
+        "Textual app that answers a key.\n")  # fmt: skip
+    say(report(measured))

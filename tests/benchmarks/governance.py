@@ -1,13 +1,13 @@
-"""How long a governance scan takes, and how long it keeps others from the database.
+"""How long a governance scan takes, against one in which nothing changes.
 
-Run it by hand: `python -m tests.benchmarks.governance`. Prints a Markdown table.
+Run it by hand: `python -m tests.benchmarks governance`. Prints a Markdown table.
 """
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,12 +15,14 @@ from sqlalchemy import insert, update
 
 from fedtui.core.access.grants import Grant
 from fedtui.core.governance import findings, listing, scanning
-from fedtui.core.node import Node, init_node
+from fedtui.core.node import Node
+from fedtui.core.opening import init_node
 from fedtui.core.peering.peers import Peer
 from fedtui.core.runtime import daemons, settings
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.types import new_id
 from fedtui.core.trust.certificates import Certificate
+from tests.benchmarks.reporting import say
 from tests.conftest import ManualClock
 
 PEERS, GRANTS = 10_000, 100_000
@@ -29,8 +31,8 @@ ACTOR = Actor("job", "bench", origin="bench")
 
 def main() -> None:
     """Fill a node, scan it in each state, print the table."""
-    say("| scan | findings that change | findings open | seconds | CPU seconds |")
-    say("|---|---|---|---|---|")
+    say("| scan | findings that change | findings open | seconds | CPU seconds | x |")
+    say("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as place:
         clock = ManualClock()
         node = init_node(
@@ -39,14 +41,16 @@ def main() -> None:
             name="bench", url="https://bench.example", clock=clock,
         )  # fmt: skip
         fill(node)
-        measure(node, "nothing wrong, the first")
-        measure(node, "nothing wrong, again")
+        first = scan(node)
+        idle = scan(node)
+        tell("nothing wrong, the first", first, idle)
+        tell("nothing wrong, again", idle, idle)
         one_in_a_hundred(node)
-        measure(node, "1 % drifted, the first")
-        measure(node, "1 % drifted, again")
+        tell("1 % drifted, the first", scan(node), idle)
+        tell("1 % drifted, again", scan(node), idle)
         everything(node)
-        measure(node, "every grant overdue, the first")
-        measure(node, "every grant overdue, again")
+        tell("every grant overdue, the first", scan(node), idle)
+        tell("every grant overdue, again", scan(node), idle)
         began = time.perf_counter()
         with node.read() as session:
             listing.page(session, now=node.clock.now(), limit=50)
@@ -54,20 +58,29 @@ def main() -> None:
         node.close()
 
 
-def say(line: str) -> None:
-    """A line of the table, at once."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """One scan: how many findings it changed, how many are open after it, and what it took."""
+
+    changed: int
+    opened: int
+    seconds: float
+    cpu: float
 
 
-def measure(node: Node, what: str) -> None:
-    """One scan."""
+def scan(node: Node) -> Scanned:
+    """One scan, timed."""
     began, worked = time.perf_counter(), time.process_time()
     outcome = scanning.scan(node)
     seconds, cpu = time.perf_counter() - began, time.process_time() - worked
     with node.read() as session:
         opened = sum(findings.counts(session, node.clock.now()).values())
-    say(f"| {what} | {outcome['appeared'] + outcome['gone']:,} | {opened:,} | {seconds:.2f} | {cpu:.2f} |")
+    return Scanned(outcome["appeared"] + outcome["gone"], opened, seconds, cpu)
+
+
+def tell(what: str, one: Scanned, idle: Scanned) -> None:
+    """A row; `x` is to the processor time of the scan in which nothing changed."""
+    say(f"| {what} | {one.changed:,} | {one.opened:,} | {one.seconds:.2f} | {one.cpu:.2f} | {one.cpu / idle.cpu:.1f} |")
 
 
 def fill(node: Node) -> None:
@@ -126,7 +139,3 @@ def everything(node: Node) -> None:
     """Every grant was issued too long ago."""
     with node.unit(ACTOR) as unit:
         unit.session.execute(update(Grant).values(issued_at=node.clock.now() - timedelta(days=100)))
-
-
-if __name__ == "__main__":
-    main()

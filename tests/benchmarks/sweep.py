@@ -1,6 +1,6 @@
 """How long a sweep takes, against the same statements in the bare driver, with 0 %, 1 % and 100 % of the peers stale.
 
-Run it by hand: `python -m tests.benchmarks.sweep`. Prints a Markdown table; what counts are the ratios, and that the
+Run it by hand: `python -m tests.benchmarks sweep`. Prints a Markdown table; what counts are the ratios, and that the
 idle sweep costs the same at every size.
 """
 
@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import sqlite3
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import insert, update
 
-from fedtui.core.node import Node, init_node
+from fedtui.core.node import Node
+from fedtui.core.opening import init_node
 from fedtui.core.peering import heartbeats, peers
 from fedtui.core.peering.peers import Peer
 from fedtui.core.runtime import daemons, settings
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.types import new_id
+from tests.benchmarks.reporting import say
 from tests.conftest import ManualClock
 
 SIZES = (1_000, 10_000, 100_000)
@@ -42,7 +43,7 @@ STATES = (
 
 def main() -> None:
     """Measure each size, print the table."""
-    say("| peers | stale | sweep, ms | bare driver, ms | ratio |")
+    say("| peers | stale | sweep, ms | bare driver, ms | x |")
     say("|---|---|---|---|---|")
     for size in SIZES:
         with tempfile.TemporaryDirectory() as place:
@@ -53,15 +54,9 @@ def main() -> None:
             node.close()
 
 
-def say(line: str) -> None:
-    """A line of the table, at once."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
 def filled(home: Path, size: int) -> tuple[Node, ManualClock]:
-    """A node with so many active peers, whose API has listened for an hour."""
-    clock = ManualClock()
+    """A node with so many active peers, whose API has listened for an hour; it is the machine's time then."""
+    clock = ManualClock(datetime.now(UTC) - timedelta(hours=1))
     loaded = settings.load({"FEDTUI_HOME": str(home), "FEDTUI_OPERATOR": "bench"})
     node = init_node(loaded, name="bench", url="https://bench.example", clock=clock)
     with node.unit(ACTOR) as unit:
@@ -129,7 +124,3 @@ def sweep_barely(raw: sqlite3.Connection, limit: str, expected: int) -> None:
     raw.execute("COMMIT")
     if len(ids) != expected:
         raise SystemExit(f"the bare sweep did not do what was to be measured: {len(ids)} of {expected}")
-
-
-if __name__ == "__main__":
-    main()
