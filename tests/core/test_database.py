@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
@@ -26,6 +25,7 @@ from fedtui.core.runtime.lease import Lease
 from fedtui.core.runtime.types import UtcTime, new_id
 from fedtui.core.runtime.unit import Unit, unit_of_work
 from tests.conftest import START, Databases, MakeNode
+from tests.homes import until
 
 ADA = Actor("operator", "ada")
 COUNTER = "counter"
@@ -217,7 +217,7 @@ def test_changes_notices_others_commits(database: Database) -> None:
     assert changes.poll() is False
     with unit_of_work(database, now=START, actor=ADA) as unit:
         add_counter(unit)
-    assert changes.poll() is True
+    until(changes.poll, "the commit is heard of")  # a server's word takes a moment
     assert changes.poll() is False
     watch.close()
 
@@ -234,9 +234,7 @@ def test_many_looks_share_one_connection_that_is_given_back(make_node: MakeNode)
     looks[0].poll()
     with unit_of_work(node.database, now=START, actor=ADA) as unit:
         add_counter(unit)
-    deadline = time.monotonic() + 20
-    while not looks[0].poll():  # a server's word takes a moment
-        assert time.monotonic() < deadline
+    until(looks[0].poll, "the commit is heard of")
     assert [one.poll() for one in looks[1:]] == [True] * 19
     assert [one.poll() for one in looks] == [False] * 20
     assert watch._connection is connection

@@ -28,15 +28,7 @@ from fedtui.core.runtime.jobs import Job
 from fedtui.core.runtime.scheduler import Scheduler
 from tests.conftest import MakeNode
 from tests.core.world import ADA
-
-PATIENCE_SECONDS = 20
-
-
-def until(look: Callable[[], Any], what: str) -> None:
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not look():
-        assert time.monotonic() < end, what
-        time.sleep(0.02)
+from tests.homes import until
 
 
 def refused(node: Node) -> Unusable:

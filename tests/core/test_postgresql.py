@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from typing import LiteralString
@@ -21,11 +20,11 @@ from fedtui.core.runtime.database import Database
 from fedtui.core.runtime.lease import Held, Lease
 from fedtui.core.runtime.unit import unit_of_work
 from tests.conftest import START
+from tests.homes import PATIENCE_SECONDS, until
 from tests.postgres import Server
 
 ADA = Actor("operator", "ada")
 TTL = timedelta(seconds=10)
-PATIENCE_SECONDS = 20
 
 
 @pytest.fixture
@@ -35,13 +34,6 @@ def database(postgres: Server) -> Iterator[Database]:
     with closing(Database(url)) as made:
         yield made
     postgres.drop(url)
-
-
-def until(look: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not look():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 def commit(database: Database, name: str = "x") -> None:
