@@ -11,7 +11,7 @@ import pytest
 
 from fedtui.core.acts import gate, jobs
 from fedtui.core.acts.gate import Done, Pending
-from fedtui.core.control import approvals, operators, policies
+from fedtui.core.control import approvals, deciders, executions, operators, policies
 from fedtui.core.control.approvals import Approval
 from fedtui.core.errors import NotFound, Problem, Refused, WrongUsage
 from fedtui.core.node import Node
@@ -61,7 +61,7 @@ def test_propose_waits_is_approved_and_runs_at_the_tick(two: Node) -> None:
     asked = propose(two)
     with two.read() as session:
         assert peers.by_url(session, URL) is None
-        assert approvals.deciders(session, asked) == (
+        assert deciders.deciders(session, asked) == (
             ["ben"],
             {"ada": "asked for it, and nobody decides their own request"},
         )
@@ -275,7 +275,7 @@ def test_an_abandoned_execution_is_taken_up_again(two: Node, clock: ManualClock)
     two.approve(BEN, asked.id, asked.digest)
     with two.unit(ADA) as unit:
         row = approvals.find(unit.session, asked.id)
-        assert approvals.claim(unit, row, "dead:1:x", abandoned_before=unit.now)
+        assert executions.claim(unit, row, "dead:1:x", abandoned_before=unit.now)
     assert jobs.manager_tick(two, two.acts)["executed"] == 0
     clock.advance(minutes=3)
     assert jobs.manager_tick(two, two.acts)["executed"] == 1
@@ -457,12 +457,12 @@ def test_an_execution_taken_over_does_not_record_twice(two: Node, clock: ManualC
     two.approve(BEN, asked.id, asked.digest)
     with two.unit(ADA) as unit:
         row = approvals.find(unit.session, asked.id)
-        assert approvals.claim(unit, row, "first:1:x", abandoned_before=unit.now)
+        assert executions.claim(unit, row, "first:1:x", abandoned_before=unit.now)
     clock.advance(minutes=3)
     with two.unit(ADA) as unit:
-        assert approvals.claim(unit, approvals.find(unit.session, asked.id), "second:2:y", abandoned_before=unit.now)
+        assert executions.claim(unit, approvals.find(unit.session, asked.id), "second:2:y", abandoned_before=unit.now)
     with pytest.raises(Refused), two.unit(ADA) as unit:
-        approvals.finish(unit, approvals.find(unit.session, asked.id), "first:1:x", result={})
+        executions.finish(unit, approvals.find(unit.session, asked.id), "first:1:x", result={})
 
 
 def test_an_operator_is_checked_before_anything_is_filed(two: Node) -> None:
@@ -485,8 +485,8 @@ def test_what_waits_for_an_operator_is_what_they_can_decide(make_node: MakeNode,
         pending_rows = approvals.listing(session, status="pending")
         assert len(pending_rows) == 2
         for name in ("ada", "ben", "cy", "nobody"):
-            expected = sum(name in approvals.deciders(session, row)[0] for row in pending_rows)
-            assert approvals.waiting_for(session, name, node.clock.now()) == expected
+            expected = sum(name in deciders.deciders(session, row)[0] for row in pending_rows)
+            assert deciders.waiting_for(session, name, node.clock.now()) == expected
 
 
 ODD = [None, "", 0, -1, 1.5, True, [], {}, ["x"], {"a": 1}, "x" * 5000, "\0", "a\nb", "1h", "peer", 10**30]

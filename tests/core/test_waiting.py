@@ -9,7 +9,7 @@ import pytest
 
 from fedtui.core.acts import gate, jobs, shapes
 from fedtui.core.acts.gate import Done, Pending
-from fedtui.core.control import approvals, manager_state, policies, queue
+from fedtui.core.control import approvals, deciders, executions, manager_state, policies, queue
 from fedtui.core.control.approvals import Approval
 from fedtui.core.errors import Refused
 from fedtui.core.node import Node
@@ -78,7 +78,7 @@ def test_an_execution_that_was_left_behind_says_so(two: Node, clock: ManualClock
     two.approve(BEN, asked.id, asked.digest)
     with two.unit(ADA) as unit:
         row = approvals.find(unit.session, asked.id)
-        assert approvals.claim(unit, row, "dead:1:x", abandoned_before=unit.now)
+        assert executions.claim(unit, row, "dead:1:x", abandoned_before=unit.now)
     assert then(two, asked) == "it is being carried out"
     clock.advance(minutes=2, seconds=1)
     assert "has died or hangs" in then(two, asked)
@@ -96,7 +96,7 @@ def test_the_clocks_word_counts_before_anybody_notices(two: Node, clock: ManualC
     assert in_full(two, asked)["status"] == "expired"
     assert "asked for again" in then(two, asked)
     with two.read() as session:
-        assert approvals.waiting_for(session, "ben", now) == 0
+        assert deciders.waiting_for(session, "ben", now) == 0
         for wanted, expected in (("expired", [asked.id]), ("pending", []), ("approved", [])):
             assert [one.id for one in approvals.listing(session, status=wanted, now=now)] == expected
         for view, count in ((queue.ALL_OPEN, 0), (queue.MINE, 0), (queue.HISTORY, 1)):

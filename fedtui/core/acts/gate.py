@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from fedtui.core.acts.table import Act, ActTable, Call, Change, Result, Wanted
-from fedtui.core.control import approvals, manager_state, operators, policies, quarantine
+from fedtui.core.control import approvals, executions, manager_state, operators, policies, quarantine
 from fedtui.core.control.approvals import SECRET_PARAMS, Approval
 from fedtui.core.control.waiting import ALSO_PAUSED
 from fedtui.core.errors import Problem, Refused
@@ -84,9 +84,9 @@ def request(
         if act.apply is not None:
             result = act.apply(unit, site, wanted.params)
             if permitted is not None:
-                approvals.claim(unit, permitted, site.holder, abandoned_before=unit.now)
+                executions.claim(unit, permitted, site.holder, abandoned_before=unit.now)
                 unit.session.refresh(permitted)
-                approvals.finish(unit, permitted, site.holder, result={"claimed": True})
+                executions.finish(unit, permitted, site.holder, result={"claimed": True})
             _announce(unit, act, policy, wanted, reason)
             return Done(result)
         _announce(unit, act, policy, wanted, reason)
@@ -132,7 +132,7 @@ def decide(site: Site, actor: Actor, what: str, approval_id: str, *words: str) -
 _DECISIONS: Mapping[str, Callable[..., Approval]] = {
     "reject": approvals.reject,
     "withdraw": approvals.withdraw,
-    "retry": approvals.retry,
+    "retry": executions.retry,
 }
 
 
@@ -148,7 +148,7 @@ def execute(site: Site, table: ActTable, approval_id: str) -> str | None:
             unit.join(approval.correlation_id)
             if manager_state.status(unit.session) == manager_state.PAUSED and approval.action not in ALSO_PAUSED:
                 return None
-            if not approvals.claim(unit, approval, site.holder, abandoned_before=unit.now - ABANDONED_AFTER):
+            if not executions.claim(unit, approval, site.holder, abandoned_before=unit.now - ABANDONED_AFTER):
                 return None
             unit.session.refresh(approval)
             _require_still_allowed(unit, approval)
@@ -158,7 +158,7 @@ def execute(site: Site, table: ActTable, approval_id: str) -> str | None:
                 return approval.status
             if act.apply is not None:
                 result = act.apply(unit, site, approval.params)
-                approvals.finish(unit, approval, site.holder, result=result)
+                executions.finish(unit, approval, site.holder, result=result)
                 return approval.status
             secrets = _open_secrets(unit, site, approval)
     except Exception as error:
@@ -180,7 +180,7 @@ def _finished(site: Site, approval_id: str, **outcome: Any) -> str | None:
         with site.unit(MANAGER) as unit:
             approval = approvals.find(unit.session, approval_id)
             unit.join(approval.correlation_id)
-            approvals.finish(unit, approval, site.holder, **outcome)
+            executions.finish(unit, approval, site.holder, **outcome)
             return approval.status
     except Refused as refused:
         log.warning("[SDWAN Manager] the outcome of %s was not recorded: %s", approval_id, refused.problem)
@@ -194,7 +194,7 @@ def _failed(site: Site, approval_id: str, error: Exception, *, claimed: bool) ->
     if not claimed:
         with site.unit(MANAGER) as unit:
             approval = approvals.find(unit.session, approval_id)
-            if not approvals.claim(unit, approval, site.holder, abandoned_before=unit.now - ABANDONED_AFTER):
+            if not executions.claim(unit, approval, site.holder, abandoned_before=unit.now - ABANDONED_AFTER):
                 return None
     return _finished(site, approval_id, error=shown)
 
@@ -233,7 +233,7 @@ def _permitted(unit: Unit, act: Act, wanted: Wanted) -> Approval | None:
     """The requester's own approved request for exactly this, waiting to be claimed."""
     target = act.target(unit.session, wanted.params) or {}
     digest = approvals.digest_of(act.action, wanted.params, target)
-    return approvals.permitted(unit.session, digest=digest, requester=unit.actor.name, now=unit.now)
+    return executions.permitted(unit.session, digest=digest, requester=unit.actor.name, now=unit.now)
 
 
 def _ask(unit: Unit, site: Site, act: Act, wanted: Wanted, reason: str | None) -> Approval:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from fedtui.core.access import decisions, grants, usage
 from fedtui.core.acts import accepting, gate, handshake, renewing
 from fedtui.core.acts.table import ActTable
-from fedtui.core.control import approvals, lowering, manager_state, node_settings, operators, quarantine
+from fedtui.core.control import approvals, executions, lowering, manager_state, node_settings, operators, quarantine
 from fedtui.core.control.waiting import ALSO_PAUSED
 from fedtui.core.peering import heartbeats, sending, tokens
 from fedtui.core.record import notices, seals
@@ -124,7 +124,7 @@ def tick_by_hand(site: Site, table: ActTable, actor: Actor) -> dict[str, Any]:
 
 def _ready(unit: Unit, table: ActTable, *, paused: bool) -> list[str]:
     before: datetime = unit.now - gate.ABANDONED_AFTER
-    found = approvals.to_execute(unit.session, now=unit.now, abandoned_before=before)
+    found = executions.to_execute(unit.session, now=unit.now, abandoned_before=before)
     taken = [one for one in found if not paused or one.action in ALSO_PAUSED]
     return [approval.id for approval in taken if not table[approval.action].shown_once]
 

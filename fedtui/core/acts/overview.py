@@ -13,7 +13,7 @@ from fedtui.core.access import decisions, usage
 from fedtui.core.access.grants import Grant
 from fedtui.core.acts import grant_acts, shapes
 from fedtui.core.acts.table import ActTable
-from fedtui.core.control import approvals, manager_state, node_settings, policies, quarantine, recovery, waiting
+from fedtui.core.control import deciders, manager_state, node_settings, policies, quarantine, recovery, waiting
 from fedtui.core.control.approvals import Approval
 from fedtui.core.control.operators import Operator
 from fedtui.core.errors import Unusable
@@ -133,7 +133,7 @@ def overview(session: Session, site: Site, operator: str) -> Overview:
         permissions=frozenset(known.permissions if known and known.removed_at is None else ()),
         manager_paused=manager_state.status(session) == manager_state.PAUSED,
         drill_mode=node_settings.is_on(session, "drill_mode"),
-        waiting=approvals.waiting_for(session, operator, now),
+        waiting=deciders.waiting_for(session, operator, now),
         daemons=len(alive),
         lowered=tuple((one.action, one.policy, one.until) for one in policies.lowered(session, now)),
         recovered=tuple(one.operator for one in recovery.open_ones(session)),

@@ -17,7 +17,7 @@ from fedtui.core.access.explain import Explanation
 from fedtui.core.access.usage import Used
 from fedtui.core.acts.jobs import MANAGER_JOB
 from fedtui.core.acts.table import ActTable
-from fedtui.core.control import approvals, manager_state, quarantine, waiting
+from fedtui.core.control import deciders, manager_state, quarantine, waiting
 from fedtui.core.control.approvals import Approval
 from fedtui.core.control.operators import Operator
 from fedtui.core.peering import certificate_listing
@@ -101,7 +101,7 @@ def approval(row: Approval, now: datetime | None = None) -> Shape:
 
 def approval_in_full(session: Session, row: Approval, site: Site, table: ActTable) -> Shape:
     """A request with what it changes, and what it waits for: who can decide it, when the manager comes by."""
-    can, cannot = approvals.deciders(session, row)
+    can, cannot = deciders.deciders(session, row)
     act, now = table[row.action], site.clock.now()
     shape = {
         **approval(row, now),

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Index, false, func, or_, select, update
+from sqlalchemy import ColumnElement, Index, false, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.control import node_settings, operators, waiting
@@ -120,7 +120,7 @@ def ask(
     )
     unit.session.add(approval)
     unit.session.flush()
-    _announce(unit, "requested", approval, summary=summary)
+    announce(unit, "requested", approval, summary=summary)
     return approval
 
 
@@ -155,9 +155,9 @@ def approve(
             code="digest_mismatch",
         )
     if target_now is None or digest_of(approval.action, approval.params, target_now) != approval.digest:
-        _close(unit, approval, "pending", "stale", finished_at=unit.now, error=_stale(approval, target_now))
+        go_stale(unit, approval, target_now)
         return approval
-    _close(
+    close(
         unit,
         approval,
         "pending",
@@ -180,7 +180,7 @@ def reject(unit: Unit, approval_id: str, reason: str) -> Approval:
             code="reason_missing",
         )
     approval = _decidable(unit, approval_id)
-    _close(
+    close(
         unit,
         approval,
         "pending",
@@ -203,20 +203,8 @@ def withdraw(unit: Unit, approval_id: str) -> Approval:
             code="not_your_request",
         )
     if approval.status not in WITHDRAWABLE:
-        raise _ended(approval, f"Only one that is {', '.join(WITHDRAWABLE)} can be withdrawn.")
-    _close(unit, approval, approval.status, "withdrawn", finished_at=unit.now)
-    return approval
-
-
-def retry(unit: Unit, approval_id: str) -> Approval:
-    """Put a failed request back among the approved, for the manager to take up again."""
-    approval = find(unit.session, approval_id)
-    operators.require(unit.session, unit.actor.name, CONTROL)
-    if approval.status != "failed":
-        raise _ended(approval, "Only a failed request can be tried again.")
-    again = {"error": None, "executing_since": None, "finished_at": None, "expires_at": unit.now + EXECUTE_WITHIN}
-    _move(unit, approval, "failed", "approved", **again)
-    _announce(unit, "retried", approval)
+        raise not_open(approval, f"Only one that is {', '.join(WITHDRAWABLE)} can be withdrawn.")
+    close(unit, approval, approval.status, "withdrawn", finished_at=unit.now)
     return approval
 
 
@@ -242,7 +230,7 @@ def expire(unit: Unit) -> list[str]:
     """
     ended = []
     for approval in unit.session.scalars(select(Approval).where(overdue(unit.now)).order_by(Approval.id)):
-        _close(unit, approval, approval.status, "expired", finished_at=unit.now)
+        close(unit, approval, approval.status, "expired", finished_at=unit.now)
         ended.append(approval.id)
     sealed = select(SealedValue.owner_id).where(SealedValue.owner_kind == "approval")
     given_up = select(Approval.id).where(
@@ -260,7 +248,7 @@ def warn(unit: Unit) -> list[str]:
     warned = []
     for approval in unit.session.scalars(query.order_by(Approval.id)):
         approval.warned_at = unit.now
-        _announce(unit, "expiring", approval, expires_at=approval.expires_at.isoformat())
+        announce(unit, "expiring", approval, expires_at=approval.expires_at.isoformat())
         warned.append(approval.id)
     unit.session.flush()
     return warned
@@ -273,13 +261,13 @@ def operator_left(unit: Unit, name: str) -> None:
         Approval.requested_by == name, Approval.status.in_(("pending", "approved", "failed"))
     )
     for approval in unit.session.scalars(asked.order_by(Approval.id)):
-        _close(unit, approval, approval.status, "withdrawn", finished_at=unit.now,
+        close(unit, approval, approval.status, "withdrawn", finished_at=unit.now,
                decision_reason=f"{name} is no longer an operator")  # fmt: skip
     decided = select(Approval).where(Approval.decided_by == name, Approval.status == "approved")
     for approval in unit.session.scalars(decided.order_by(Approval.id)):
         until = approval.requested_at + TIMEOUT
-        _move(unit, approval, "approved", "pending", decided_by=None, decided_at=None, expires_at=until)
-        _announce(unit, "reopened", approval, decided_by=name)
+        move(unit, approval, "approved", "pending", decided_by=None, decided_at=None, expires_at=until)
+        announce(unit, "reopened", approval, decided_by=name)
 
 
 def end_all(unit: Unit, reason: str) -> int:
@@ -287,68 +275,13 @@ def end_all(unit: Unit, reason: str) -> int:
     open_ones = select(Approval).where(Approval.status.in_(("pending", "approved", "executing", "failed")))
     found = list(unit.session.scalars(open_ones.order_by(Approval.id)))
     for approval in found:
-        _close(unit, approval, approval.status, "withdrawn", finished_at=unit.now, decision_reason=reason)
+        close(unit, approval, approval.status, "withdrawn", finished_at=unit.now, decision_reason=reason)
     return len(found)
-
-
-def permitted(session: Session, *, digest: str, requester: str, now: datetime) -> Approval | None:
-    """The requester's own approved request with this digest, waiting to be claimed."""
-    query = select(Approval).where(
-        Approval.digest == digest,
-        Approval.requested_by == requester,
-        Approval.status == "approved",
-        Approval.expires_at > now,
-    )
-    return session.scalars(query.limit(1)).first()
-
-
-def claim(unit: Unit, approval: Approval, executor: str, *, abandoned_before: datetime) -> bool:
-    """Take a request for execution: approved, or left executing by a process that died.
-
-    False if another process was first.
-    """
-    left_behind = (Approval.status == "executing") & (Approval.executing_since < abandoned_before)
-    claimed = unit.session.execute(
-        update(Approval)
-        .where(Approval.id == approval.id, or_(Approval.status == "approved", left_behind))
-        .values(status="executing", executor=executor, executing_since=unit.now)
-        .returning(Approval.id)
-    ).one_or_none()
-    return claimed is not None
-
-
-def finish(
-    unit: Unit,
-    approval: Approval,
-    executor: str,
-    *,
-    result: Mapping[str, Any] | None = None,
-    error: Mapping[str, Any] | None = None,
-) -> None:
-    """Record how execution ended. A failed request keeps its sealed parameters, for a retry.
-
-    Raises `Refused` if another executor has taken the request over meanwhile.
-    """
-    if approval.executor != executor:
-        raise _ended(approval)
-    if error is None:
-        _close(unit, approval, "executing", "executed", result=_storable(result or {}), finished_at=unit.now)
-    else:
-        closing = {"error": dict(error), "finished_at": unit.now, "expires_at": unit.now + EXECUTE_WITHIN}
-        _move(unit, approval, "executing", "failed", **closing)
-        _announce(unit, "failed", approval, error=dict(error))
 
 
 def go_stale(unit: Unit, approval: Approval, target_now: Mapping[str, Any] | None) -> None:
     """What the act depends on changed between approval and execution: it is not carried out."""
-    _close(unit, approval, approval.status, "stale", finished_at=unit.now, error=_stale(approval, target_now))
-
-
-def to_execute(session: Session, *, now: datetime, abandoned_before: datetime) -> list[Approval]:
-    """Requests the manager should take up, oldest decision first."""
-    left_behind = (Approval.status == "executing") & (Approval.executing_since < abandoned_before)
-    query = select(Approval).where(or_((Approval.status == "approved") & (Approval.expires_at > now), left_behind))
-    return list(session.scalars(query.order_by(Approval.decided_at, Approval.id)))
+    close(unit, approval, approval.status, "stale", finished_at=unit.now, error=_stale(approval, target_now))
 
 
 def overdue(now: datetime) -> ColumnElement[bool]:
@@ -379,32 +312,6 @@ def listing(
     return list(session.scalars(query))
 
 
-def deciders(session: Session, approval: Approval) -> tuple[list[str], dict[str, str]]:
-    """Who can decide a request, and who cannot, with the reason."""
-    can: list[str] = []
-    cannot: dict[str, str] = {}
-    own_allowed = node_settings.is_on(session, "single_operator")
-    for operator in operators.listing(session):
-        if CONTROL not in operator.permissions:
-            cannot[operator.name] = f"lacks {CONTROL}"
-        elif operator.name == approval.requested_by and not own_allowed:
-            cannot[operator.name] = "asked for it, and nobody decides their own request"
-        else:
-            can.append(operator.name)
-    return can, cannot
-
-
-def waiting_for(session: Session, name: str, now: datetime) -> int:
-    """How many pending requests an operator can decide: the rule of `deciders`, as one count."""
-    if name not in operators.approvers(session):
-        return 0
-    pending = (Approval.status == "pending") & (Approval.expires_at > now)
-    query = select(func.count()).select_from(Approval).where(pending)
-    if not node_settings.is_on(session, "single_operator"):
-        query = query.where(Approval.requested_by != name)
-    return session.scalar(query) or 0
-
-
 def _stale(approval: Approval, target_now: Mapping[str, Any] | None) -> dict[str, Any]:
     changed = waiting.differences(approval.target, target_now)
     return {
@@ -415,17 +322,11 @@ def _stale(approval: Approval, target_now: Mapping[str, Any] | None) -> dict[str
     }
 
 
-def _storable(result: Mapping[str, Any]) -> dict[str, Any]:
-    """An act's result as JSON keeps it: times as ISO 8601."""
-    kept: dict[str, Any] = json.loads(json.dumps(result, default=lambda one: one.isoformat()))
-    return kept
-
-
 def _decidable(unit: Unit, approval_id: str) -> Approval:
     approval = find(unit.session, approval_id)
     operators.require(unit.session, unit.actor.name, CONTROL)
     if approval.status != "pending":
-        raise _ended(approval)
+        raise not_open(approval)
     if approval.expires_at <= unit.now:
         raise Refused(
             "That request has timed out.",
@@ -443,15 +344,15 @@ def _decidable(unit: Unit, approval_id: str) -> Approval:
     return approval
 
 
-def _close(unit: Unit, approval: Approval, expected: str, to: str, **values: Any) -> None:
+def close(unit: Unit, approval: Approval, expected: str, to: str, **values: Any) -> None:
     """Move a request on; what was sealed to it is destroyed unless it may still be carried out."""
-    _move(unit, approval, expected, to, **values)
+    move(unit, approval, expected, to, **values)
     if to != "approved":
         vaults.destroy(unit.session, Owner("approval", approval.id))
-    _announce(unit, to, approval, **{key: value for key, value in values.items() if key == "decision_reason"})
+    announce(unit, to, approval, **{key: value for key, value in values.items() if key == "decision_reason"})
 
 
-def _move(unit: Unit, approval: Approval, expected: str, to: str, **values: Any) -> None:
+def move(unit: Unit, approval: Approval, expected: str, to: str, **values: Any) -> None:
     moved = unit.session.execute(
         update(Approval)
         .where(Approval.id == approval.id, Approval.status == expected)
@@ -461,10 +362,10 @@ def _move(unit: Unit, approval: Approval, expected: str, to: str, **values: Any)
     ).one_or_none()
     unit.session.refresh(approval)
     if moved is None:
-        raise _ended(approval)
+        raise not_open(approval)
 
 
-def _ended(approval: Approval, cause: str = "Only a pending request can be decided.") -> Refused:
+def not_open(approval: Approval, cause: str = "Only a pending request can be decided.") -> Refused:
     by = f" (decided by {approval.decided_by})" if approval.decided_by else ""
     return Refused(
         f"That request is {approval.status}{by}.",
@@ -474,7 +375,7 @@ def _ended(approval: Approval, cause: str = "Only a pending request can be decid
     )
 
 
-def _announce(unit: Unit, what: str, approval: Approval, **payload: Any) -> None:
+def announce(unit: Unit, what: str, approval: Approval, **payload: Any) -> None:
     emit(
         unit,
         f"system.approval.{what}",

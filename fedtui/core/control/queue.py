@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, literal, not_, or_, select
 from sqlalchemy.orm import Session
 
-from fedtui.core.control import approvals, node_settings, operators, waiting
+from fedtui.core.control import approvals, deciders, waiting
 from fedtui.core.control.approvals import OPEN, Approval
 from fedtui.core.runtime import keyset
 from fedtui.core.runtime.keyset import Key
@@ -125,7 +125,7 @@ _ORDER: Sequence[Any] = (Approval.expires_at, Approval.id)
 def _in(session: Session, view: View) -> ColumnElement[bool]:
     overdue = approvals.overdue(view.now)
     if view.name == FOR_ME:
-        return _decidable(session, view)
+        return deciders.decidable_by(session, view.operator, view.now)
     if view.name == MINE:
         return (Approval.requested_by == view.operator) & Approval.status.in_(OPEN) & not_(overdue)
     if view.name == ALL_OPEN:
@@ -133,16 +133,6 @@ def _in(session: Session, view: View) -> ColumnElement[bool]:
     if view.name == HISTORY:
         return Approval.status.not_in(OPEN) | overdue
     return literal(True)
-
-
-def _decidable(session: Session, view: View) -> ColumnElement[bool]:
-    """The rule of `approvals.deciders`, as a condition."""
-    if view.operator not in operators.approvers(session):
-        return literal(False)
-    pending = (Approval.status == "pending") & (Approval.expires_at > view.now)
-    if node_settings.is_on(session, "single_operator"):
-        return pending
-    return pending & (Approval.requested_by != view.operator)
 
 
 def _matches(text: str, invert: bool) -> ColumnElement[bool]:

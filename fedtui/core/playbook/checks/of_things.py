@@ -13,7 +13,7 @@ from fedtui.core.access.callers import Caller
 from fedtui.core.access.chain import RESOURCES, Asked, Judgement, Supposed
 from fedtui.core.access.decisions import HANDSHAKE, Decision
 from fedtui.core.access.grants import SCOPES, Grant, bearer
-from fedtui.core.control import approvals
+from fedtui.core.control import approvals, deciders
 from fedtui.core.control.approvals import Approval
 from fedtui.core.errors import WrongUsage
 from fedtui.core.peering import tokens
@@ -148,7 +148,7 @@ def _approval(case: Case) -> Outcome:
     """A request: where it stands, and who can move it."""
     with case.site.read() as session:
         row: Approval = approvals.find(session, case.subject.id)
-        can, cannot = approvals.deciders(session, row)
+        can, cannot = deciders.deciders(session, row)
         again = session.scalars(
             select(Approval.id).where(
                 Approval.action == row.action, Approval.id > row.id, Approval.status.in_(("pending", "executed"))

@@ -1,0 +1,44 @@
+"""Who can decide a request: one rule, as names, as a count and as a condition.
+
+Operators who hold `CONTROL`; nobody decides their own request, but for a node that was set up for one operator.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, func, literal, select
+from sqlalchemy.orm import Session
+
+from fedtui.core.control import node_settings, operators
+from fedtui.core.control.approvals import Approval
+from fedtui.core.control.operators import CONTROL
+
+
+def deciders(session: Session, approval: Approval) -> tuple[list[str], dict[str, str]]:
+    """Who can decide a request, and who cannot, with the reason."""
+    can: list[str] = []
+    cannot: dict[str, str] = {}
+    own_allowed = node_settings.is_on(session, "single_operator")
+    for operator in operators.listing(session):
+        if CONTROL not in operator.permissions:
+            cannot[operator.name] = f"lacks {CONTROL}"
+        elif operator.name == approval.requested_by and not own_allowed:
+            cannot[operator.name] = "asked for it, and nobody decides their own request"
+        else:
+            can.append(operator.name)
+    return can, cannot
+
+
+def decidable_by(session: Session, name: str, now: datetime) -> ColumnElement[bool]:
+    """The pending requests that an operator can decide."""
+    if name not in operators.approvers(session):
+        return literal(False)
+    pending = (Approval.status == "pending") & (Approval.expires_at > now)
+    return pending if node_settings.is_on(session, "single_operator") else pending & (Approval.requested_by != name)
+
+
+def waiting_for(session: Session, name: str, now: datetime) -> int:
+    """How many requests an operator can decide."""
+    query = select(func.count()).select_from(Approval).where(decidable_by(session, name, now))
+    return session.scalar(query) or 0
