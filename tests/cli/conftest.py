@@ -19,7 +19,7 @@ def make_home(tmp_path: Path, databases: Databases) -> Iterator[MakeHome]:
 
     def make(name: str = "a", *options: str, kind: type[H] = Home, **config: Any) -> H:  # type: ignore[assignment]
         path = tmp_path / name
-        home = set_up(path, *options, kind=kind, **databases.place(path), **config)
+        home = set_up(path, *options, kind=kind, **{**databases.place(path), **config})
         made.append(home)
         return home
 

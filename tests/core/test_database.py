@@ -224,7 +224,7 @@ def test_changes_notices_others_commits(database: Database) -> None:
 
 def test_many_looks_share_one_connection_that_is_given_back(make_node: MakeNode) -> None:
     """However many look for changes, in whatever order, each hears of every commit once; closed with the node,
-    nothing is left open."""
+    nothing is left open, and whoever looks all the same opens nothing."""
     node = make_node()
     watch = node._watch
     looks = [node.changes() for _ in range(20)]
@@ -239,6 +239,7 @@ def test_many_looks_share_one_connection_that_is_given_back(make_node: MakeNode)
     assert [one.poll() for one in looks] == [False] * 20
     assert watch._connection is connection
     node.close()
+    assert [one.poll() for one in looks] == [False] * 20
     assert watch._connection is None
     assert node.database.is_sqlite or connection.closed
     assert node.database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]

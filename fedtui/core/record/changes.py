@@ -19,6 +19,8 @@ class Watch:
         self._lock = threading.Lock()
         self._connection: Any = None
         self._heard = 0
+        self._version: object = None
+        self._closed = False
 
     def changes(self) -> Changes:
         """A look of one's own at what is committed."""
@@ -27,11 +29,14 @@ class Watch:
     def version(self) -> object:
         """Another value whenever something was committed. Raises `Unusable` while the database does not answer."""
         with self._lock:
-            return self._data_version() if self._database.is_sqlite else self._notified()
+            if not self._closed:
+                self._version = self._data_version() if self._database.is_sqlite else self._notified()
+            return self._version
 
     def close(self) -> None:
-        """Give back the connection; whoever looks again gets a new one."""
+        """Give back the connection for good: whoever still looks, in another thread, hears of nothing more."""
         with self._lock:
+            self._closed = True
             self._let_go()
 
     def _data_version(self) -> object:
