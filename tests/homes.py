@@ -138,7 +138,10 @@ class Home:
         self.daemons.clear()
 
 
-def until(look: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
+T = TypeVar("T")
+
+
+def until(look: Callable[[], T], what: str, seconds: float = PATIENCE_SECONDS) -> T:
     """What `look` gives as soon as it is true; fails naming `what` when time is up."""
     deadline = time.monotonic() + seconds
     while not (found := look()):

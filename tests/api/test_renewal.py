@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -32,6 +31,7 @@ from fedtui.core.trust.vault import SealedValue
 from fedtui.core.trust.x509_reading import fingerprint, read_certificates, to_pem
 from tests.api.conftest import ADA, Federated, Serve, Served, act, federate, joined
 from tests.conftest import ManualClock
+from tests.homes import until
 
 
 def rows(node: Node, peer_id: str, direction: str) -> list[Certificate]:
@@ -534,15 +534,13 @@ def test_a_peer_is_known_by_another_ca_by_fingerprint_alone(federated: Federated
 
 def kept_of(node: Node, peer_id: str | None = None) -> decisions.Decision:
     """The one decision on record, once it is there: it is written after the remote saw the disconnect."""
-    until = time.monotonic() + 10
-    while time.monotonic() < until:
+
+    def listed() -> list[decisions.Decision]:
         with node.read() as session:
-            found = decisions.listing(session, peer_id=peer_id)
-        if found:
-            [kept] = found
-            return kept
-        time.sleep(0.02)
-    raise AssertionError("nothing was recorded")
+            return decisions.listing(session, peer_id=peer_id)
+
+    [kept] = until(listed, "it is recorded")
+    return kept
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
