@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from fedtui.api.bodies import InvalidBody
-from fedtui.core.errors import Denied, Problem, Refused, WrongUsage
+from fedtui.core.errors import Denied, Problem, Refused, Unusable, WrongUsage
 from fedtui.core.runtime.correlation import correlated
 
 log = logging.getLogger(__name__)
@@ -66,14 +66,13 @@ async def _rendered(request: web.Request, handler: Handler) -> web.StreamRespons
         return failure(422, invalid.public or "invalid request", invalid.code, fields=invalid.fields)
     except WrongUsage as wrong:
         return failure(wrong.http_status, f"{wrong.problem} {wrong.cause}".strip(), wrong.code)
+    except Unusable as problem:
+        return _unavailable(request, problem)
     except Refused as refused:
         log.info("[FederationApi] 409 %s from %s: %s (%s)", request.path, request.remote, refused.problem, refused.code)
         return failure(409, refused.public or "refused in the present state", refused.code)
     except Problem as problem:
-        log.error(  # noqa: TRY400 - a problem says it all; a traceback adds nothing
-            "[FederationApi] %s: %s %s (%s)", request.path, problem.problem, problem.cause, problem.code
-        )
-        return failure(503, "temporarily unavailable", "unavailable")
+        return _unavailable(request, problem)
     except web.HTTPException as known:
         response = failure(known.status, known.reason.lower(), known.reason.lower().replace(" ", "_"))
         if known.status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
@@ -84,6 +83,12 @@ async def _rendered(request: web.Request, handler: Handler) -> web.StreamRespons
     except Exception:
         log.exception("[FederationApi] %s failed", request.path)
         return failure(500, "internal error", "internal")
+
+
+def _unavailable(request: web.Request, problem: Problem) -> web.Response:
+    """Ours to mend, and nothing the caller did."""
+    log.error("[FederationApi] %s: %s %s (%s)", request.path, problem.problem, problem.cause, problem.code)
+    return failure(503, "temporarily unavailable", "unavailable")
 
 
 async def read_body(request: web.Request) -> bytes:

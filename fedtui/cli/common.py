@@ -14,7 +14,7 @@ import typer
 
 from fedtui.cli.console import load_settings
 from fedtui.cli.output import MODE, fields, narrate, show, show_problem, text
-from fedtui.core.errors import Problem, Refused, WrongUsage
+from fedtui.core.errors import Problem, Refused, Unusable, WrongUsage
 
 if TYPE_CHECKING:
     from fedtui.core.control.approvals import Approval
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Session = Any
     """A database session, which the command line only passes on."""
 
+Found = TypeVar("Found")
 Function = TypeVar("Function", bound=Callable[..., Any])
 PENDING = 4
 MOST = 1_000_000
@@ -116,6 +117,27 @@ def viewing() -> Iterator[tuple[Node, Session]]:
         yield node, session
 
 
+def answered(look: Callable[[], Found], pause: Callable[[], object]) -> Found:
+    """What `look` gives as soon as the node's database answers, which it did before: that it does not now is said
+    once, and `pause` taken between two looks."""
+    waits = False
+    while True:
+        try:
+            found = look()
+        except Unusable as problem:
+            if problem.code != "database_unavailable":
+                raise
+            if not waits:
+                narrate(f"{problem.problem} {problem.cause}")
+                narrate("Waiting until it does (Ctrl-C stops waiting).")
+            waits = True
+            pause()
+            continue
+        if waits:
+            narrate("It answers again.")
+        return found
+
+
 def ask(action: str, params: Mapping[str, Any], *, reason: str | None = None, wait: bool = False) -> None:
     """Ask the gate for an act and print what became of it: done (0), or pending approval (4)."""
     from fedtui.core.acts.gate import Done
@@ -179,13 +201,20 @@ def _show_pending(node: Node, approval_id: str) -> None:
 def _await(node: Node, approval_id: str) -> Approval:
     from fedtui.core.control import approvals, waiting
 
+    def look() -> Approval:
+        with node.read() as session:
+            return approvals.find(session, approval_id)
+
     narrate("Waiting for the decision and the manager (Ctrl-C stops waiting, not the request).")
     while True:
-        with node.read() as session:
-            row = approvals.find(session, approval_id)
+        row = answered(look, _pause)
         if waiting.standing(row.status, row.expires_at, node.clock.now()) not in UNDER_WAY:
             return row
-        time.sleep(POLL_SECONDS)
+        _pause()
+
+
+def _pause() -> None:
+    time.sleep(POLL_SECONDS)
 
 
 def _show_outcome(node: Node, row: Approval) -> None:

@@ -191,16 +191,5 @@ def _another_daemon(node: Node, ours: int | None) -> bool:
     from fedtui.core.runtime import daemons
 
     with node.read() as session:
-        rows = daemons.alive(session, now=node.clock.now(), ttl=3 * node.settings.lease_ttl)
-    here = socket.gethostname()
-    return any(row.host != here or (row.pid != ours and _exists(row.pid)) for row in rows)
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        found = daemons.running(session, now=node.clock.now(), ttl=3 * node.settings.lease_ttl)
+    return any((one.host, one.pid) != (socket.gethostname(), ours) for one in found)

@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
 @db_app.command("upgrade")
 def db_upgrade() -> None:
     """Bring the database to this program's schema. Safe to run twice, and from several processes."""
+    from fedtui.core import opening
     from fedtui.core.runtime import home, migrate
     from fedtui.core.runtime.database import Database
 
@@ -35,7 +36,7 @@ def db_upgrade() -> None:
     home.require_private(settings.home)
     database = Database(settings.resolved_database_url)
     try:
-        upgraded = migrate.upgrade(database)
+        upgraded = opening.upgrade(settings, database)
     finally:
         database.close()
     result = {"upgraded": upgraded, "revision": migrate.HEAD}
@@ -105,17 +106,16 @@ def db_check() -> None:
 
     try:
         with opened() as node:
-            found, disk = upkeep.check(node.database), upkeep.disk_trouble(node.database)
-        if disk is not None and found == [disk]:
-            raise CheckFailed(
-                "The database is whole, and cannot be written.",
-                cause=disk,
-                fix="Make room, or mount it for writing (df -h, findmnt -T DIR, dmesg): nothing has to be restored.",
-            )
+            found, unwritable = upkeep.check(node.database), upkeep.unwritable(node.database)
     except Problem as problem:
         if problem.code not in DAMAGE:
             raise
-        found = [f"{problem.problem} {problem.cause}"]
+        found, unwritable = [f"{problem.problem} {problem.cause}"], None
     if found:
         raise CheckFailed("The database is damaged.", cause="; ".join(found), fix="Restore a backup: fedtui db restore")
+    if unwritable is not None:
+        raise CheckFailed(
+            "The database is whole, and cannot be written.", cause=unwritable.why,
+            fix=f"{unwritable.fix} Nothing has to be restored.",
+        )  # fmt: skip
     show({"ok": True}, "the database is whole, and the vault key fits")

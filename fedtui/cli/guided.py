@@ -71,8 +71,8 @@ def _offer(node: Node, actor: Any, incident: str, found: Diagnosis) -> str:
     """Show the causes and what can be done, until something was: `AGAIN`, `LEFT`, or `ENDED`."""
     for line in _instead(found, incident):
         _say(line)
-    fixes = _causes(found)
-    first = "Number of a fix to carry out; l look again" if fixes else "l look again"
+    numbered = {str(number): fix for number, fix in enumerate(_causes(found), start=1)}
+    first = "Number of a fix to carry out; l look again" if numbered else "l look again"
     while True:
         _say("")
         answer = _ask(f"{first}, b background, n note, u hand it up, q leave: ")
@@ -86,11 +86,11 @@ def _offer(node: Node, actor: Any, incident: str, found: Diagnosis) -> str:
         elif answer == "u":
             _hand_up(node, actor, incident)
             return ENDED
-        elif answer.isdigit() and 1 <= int(answer) <= len(fixes):
-            if _carried_out(node, actor, incident, fixes[int(answer) - 1]):
+        elif answer in numbered:
+            if _carried_out(node, actor, incident, numbered[answer]):
                 return AGAIN
         else:
-            _say(f"That is none of them. There are {len(fixes)} fixes.")
+            _say(f"That is none of them. There are {len(numbered)} fixes.")
 
 
 def _instead(found: Diagnosis, incident: str) -> list[str]:
@@ -203,4 +203,5 @@ def _tell(seen: Seen) -> None:
 
 
 def _say(text: str) -> None:
-    put(visible(text))
+    if not put(visible(text)):
+        raise BrokenPipeError  # nobody is there to be guided

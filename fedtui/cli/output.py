@@ -43,15 +43,19 @@ def show(data: Any, human: str | Callable[[], str] = "") -> None:
         put(text)
 
 
-def put(*lines: str) -> None:
-    """Print on standard output, at once. Raises `OSError` where that fails."""
+def put(*lines: str) -> bool:
+    """Print on standard output, at once; False where whoever read it has left, which is theirs to do: what was begun
+    goes on, and the exit code tells how it ended. Raises `OSError` where printing fails otherwise."""
     try:
         for line in lines:
             print(line)
         sys.stdout.flush()
-    except OSError:
+    except OSError as error:
         let_go(sys.stdout)
-        raise
+        if not isinstance(error, BrokenPipeError):
+            raise
+        return False
+    return True
 
 
 def narrate(text: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedtui.cli.common import MOST, group, opened, viewing
+from fedtui.cli.common import MOST, answered, group, opened, viewing
 from fedtui.cli.output import (
     FORMATS,
     MODE,
@@ -193,12 +193,21 @@ def _follow(wanted: Wanted, limit: int) -> None:
 
     with opened() as node:
         follower, changes = Follower(node.database, wanted), node.changes()
+        owed = False  # there was news, and it could not be read
+
+        def news() -> list[Event]:
+            nonlocal owed
+            owed = changes.poll() or owed
+            found = follower.more() if owed else []
+            owed = False
+            return found
+
         try:
             changes.poll()
             _print_each(follower.begin(limit))
-            while not _reader_left():
-                if changes.poll():
-                    _print_each(follower.more())
+            while True:
+                _wait_for_the_reader()
+                _print_each(answered(news, _wait_for_the_reader))
         except KeyboardInterrupt:
             narrate("")  # after the terminal's ^C
 
@@ -207,7 +216,14 @@ def _print_each(found: list[Event]) -> None:
     from fedtui.core.acts import shapes
 
     told = [shapes.event(row) for row in found]
-    put(*(to_json_line(one) if MODE.json else _line(one) for one in told))
+    if not put(*(to_json_line(one) if MODE.json else _line(one) for one in told)):
+        raise BrokenPipeError
+
+
+def _wait_for_the_reader() -> None:
+    """Wait for a moment. Raises `BrokenPipeError` as soon as the other end of our standard output is closed."""
+    if _reader_left():
+        raise BrokenPipeError
 
 
 def _line(shape: dict[str, Any]) -> str:

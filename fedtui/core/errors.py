@@ -78,6 +78,7 @@ class Unusable(Refused):
     """The node itself cannot be used as it is: its home, database, vault or port."""
 
     code = "node_unusable"
+    http_status = 503
 
 
 class RemoteFailed(Problem):

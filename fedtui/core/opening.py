@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from fedtui.core.record.events import emit
 from fedtui.core.runtime import daemons, home, identity, migrate, upkeep, urls
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.clock import Clock, SystemClock
+from fedtui.core.runtime.daemons import Daemon
 from fedtui.core.runtime.database import Database
 from fedtui.core.runtime.identity import NodeIdentity
 from fedtui.core.runtime.settings import DATABASE_FILE, Settings
@@ -41,7 +43,7 @@ def open_node(settings: Settings, *, clock: Clock | None = None, migrate_first: 
     try:
         vault = Vault(vaults.read_key(settings.vault_key_path))
         if migrate_first:
-            migrate.upgrade(database)
+            upgrade(settings, database, clock=clock)
         else:
             migrate.require_current(database)
         with database.explained(), database.reading() as session:
@@ -51,6 +53,23 @@ def open_node(settings: Settings, *, clock: Clock | None = None, migrate_first: 
         database.close()
         raise
     return assemble(settings, clock or SystemClock(settings.clock_offset), database, vault, known)
+
+
+def upgrade(settings: Settings, database: Database, *, clock: Clock | None = None) -> bool:
+    """Bring the database to this program's schema. True if anything was done.
+
+    Raises `Refused` while a daemon works on an older one: it is an older program's, and would go on with what it knows.
+    """
+    if migrate.revision(database) not in (None, migrate.HEAD):
+        running = _running(settings, database, clock)
+        if running:
+            raise Refused(
+                "An older fedtui's daemon works on this database.",
+                cause=f"{_places(running)} would go on without knowing what an upgrade changes.",
+                fix="Stop it, on several machines all of them; then: fedtui db upgrade",
+                code="daemon_running",
+            )
+    return migrate.upgrade(database)
 
 
 def restore_node(settings: Settings, backup: Path, *, reason: str, clock: Clock | None = None) -> Mapping[str, Any]:
@@ -64,7 +83,10 @@ def restore_node(settings: Settings, backup: Path, *, reason: str, clock: Clock 
     home.require_private(settings.home)
     staged = upkeep.stage(backup, settings.home)
     try:
-        node = open_node(replace(settings, database_url=f"sqlite:///{quote(str(staged))}"), clock=clock)
+        copied = replace(settings, database_url=f"sqlite:///{quote(str(staged))}")
+        with closing(Database(copied.database_url)) as database:
+            migrate.upgrade(database)  # whatever daemon was alive when it was made
+        node = open_node(copied, clock=clock)
         try:
             begun = restoring.begin(node, node.actor("cli"), reason)
             found = upkeep.check(node.database)
@@ -98,17 +120,26 @@ def _require_stopped(settings: Settings, clock: Clock | None) -> None:
     except Unusable:
         return  # what cannot be opened is what is to be replaced
     try:
-        with node.read() as session:
-            running = daemons.alive(session, now=node.clock.now(), ttl=3 * settings.lease_ttl)
+        running = _running(settings, node.database, clock)
     finally:
         node.close()
     if running:
         raise Refused(
             "A daemon of this node runs.",
-            cause=f"Process {running[0].pid} on {running[0].host} would go on with the old database.",
+            cause=f"{_places(running)} would go on with the old database.",
             fix="Stop it, then restore again.",
             code="daemon_running",
         )
+
+
+def _running(settings: Settings, database: Database, clock: Clock | None) -> list[Daemon]:
+    now = (clock or SystemClock(settings.clock_offset)).now()
+    with database.reading() as session:
+        return daemons.running(session, now=now, ttl=3 * settings.lease_ttl)
+
+
+def _places(found: Sequence[Daemon]) -> str:
+    return "Process " + " and ".join(f"{one.pid} on {one.host}" for one in found)
 
 
 def init_node(
@@ -138,7 +169,7 @@ def init_node(
     home.require_private(settings.home)
     database = Database(settings.resolved_database_url)
     try:
-        migrate.upgrade(database)
+        upgrade(settings, database, clock=clock)
         return _write_node(
             settings,
             clock or SystemClock(settings.clock_offset),

@@ -40,7 +40,6 @@ class Frame(Screen[None], inherit_bindings=False):
     places: ClassVar[tuple[str, ...]] = (EVERYWHERE,)
     DEFAULT_CSS = """
     Frame { background: ansi_default; color: ansi_default; layout: vertical; }
-    Frame.-ascii Window { scrollbar-size-vertical: 0; }
     Frame #keys { height: auto; }
     Frame #notice, Frame #said { display: none; height: auto; max-height: 3; }
     Frame #notice.-shown, Frame #said.-shown { display: block; }

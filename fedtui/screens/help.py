@@ -40,7 +40,6 @@ class HelpScreen(Frame):
     places: ClassVar[tuple[str, ...]] = (EVERYWHERE, DETAIL)
     DEFAULT_CSS = """
     HelpScreen VerticalScroll { height: 1fr; padding: 1 2; scrollbar-size-vertical: 1; }
-    HelpScreen.-ascii VerticalScroll { scrollbar-size-vertical: 0; }
     HelpScreen #help { height: auto; }
     """
 

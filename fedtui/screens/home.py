@@ -41,7 +41,7 @@ class HomeScreen(Frame):
     HomeScreen #left, HomeScreen #right { height: auto; }
     HomeScreen #right { display: none; }
     HomeScreen.-wide #right { display: block; }
-    HomeScreen #trouble { display: none; height: auto; max-height: 4; }
+    HomeScreen #trouble { display: none; height: auto; max-height: 30%; }
     HomeScreen #trouble.-shown { display: block; }
     """
 

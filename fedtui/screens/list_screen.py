@@ -33,7 +33,7 @@ class ListScreen(Acting[L]):
     }
     ListScreen.-ascii #detail { border-left: ascii ansi_bright_black; }
     ListScreen.-wide #detail { display: block; }
-    ListScreen #trouble { display: none; height: auto; max-height: 4; }
+    ListScreen #trouble { display: none; height: auto; max-height: 30%; }
     ListScreen #trouble.-shown { display: block; }
     """
 

@@ -26,7 +26,6 @@ class RecordScreen(Acting[L]):
 
     DEFAULT_CSS: ClassVar[str] = """
     RecordScreen VerticalScroll { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
-    RecordScreen.-ascii VerticalScroll { scrollbar-size-vertical: 0; }
     RecordScreen #detail { height: auto; }
     """
 

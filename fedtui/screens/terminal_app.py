@@ -35,6 +35,7 @@ class TerminalApp(App[R], inherit_bindings=False):
     CSS = """
     .-high-contrast Screen, .-high-contrast Screen * { background: #000000; color: #ffffff; }
     .-high-contrast ModalScreen { background: #000000 0%; }
+    .-ascii Screen, .-ascii Screen * { scrollbar-size: 0 0; }
     """
 
     def __init__(self) -> None:
@@ -42,6 +43,7 @@ class TerminalApp(App[R], inherit_bindings=False):
         self.wear(FIRST)
         self.animation_level = "none"
         Painted.ascii_only = ascii_only(os.environ)
+        self.set_class(Painted.ascii_only, "-ascii")  # Textual draws scroll bars with glyphs
         self.ahead = TypeAhead()
         self._running_loop: asyncio.AbstractEventLoop | None = None
 

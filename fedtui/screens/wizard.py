@@ -37,7 +37,6 @@ class WizardScreen(WizardView):
     WizardScreen #steps { width: 26; height: 1fr; padding: 0 1; border-right: solid ansi_bright_black; }
     WizardScreen.-ascii #steps { border-right: ascii ansi_bright_black; }
     WizardScreen VerticalScroll { width: 1fr; height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
-    WizardScreen.-ascii VerticalScroll { scrollbar-size-vertical: 0; }
     WizardScreen #evidence { height: auto; }
     WizardScreen #next { height: auto; }
     """

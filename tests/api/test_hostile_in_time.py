@@ -12,9 +12,10 @@ import pytest
 
 from fedtui.api import listener as listening
 from fedtui.api import rendering
+from fedtui.core.errors import Unusable
 from fedtui.core.peering.client import PREFIX
 from fedtui.core.trust import tls
-from tests.api.conftest import Serve, Served, joined
+from tests.api.conftest import Serve, Served, accept_body, joined
 
 BOUND_SECONDS = 0.5
 PATIENCE_SECONDS = 30
@@ -141,3 +142,18 @@ def test_half_open_connections_end(hasty: Served) -> None:
             held.enter_context(connect(hasty))
         assert hasty.post("heartbeat", {}, pair=pair).status_code == 200
         until_closed(hasty)
+
+
+def test_a_database_that_does_not_answer_is_ours_to_mend(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller is answered 503, as from a node that fails and not one that refuses, and is told nothing of it."""
+
+    def gone(*_: object, **__: object) -> None:
+        raise Unusable("The node's database did not answer.", cause="at db.internal", code="database_unavailable")
+
+    with served.client() as client:
+        monkeypatch.setattr(served.node.database, "writing", gone)
+        monkeypatch.setattr(served.node.database, "reading", gone)
+        answer = client.post(f"{PREFIX}/accept", json=accept_body("x"))
+        monkeypatch.undo()
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert "database" not in answer.text

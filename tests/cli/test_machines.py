@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 import tomli_w
 
+from tests.forks import Forked
 from tests.homes import Home, MakeHome, free_port, until
 from tests.postgres import Server
 
@@ -92,3 +97,58 @@ def test_the_server_killed_and_started_again(machines: list[Home], postgres: Ser
     before = status(first)["last_tick_at"]
     until(lambda: status(second)["last_tick_at"] != before, "the manager ticks again")
     assert [home.daemons[0].poll() for home in machines] == [None, None]
+
+
+def test_a_follower_waits_for_the_server(machines: list[Home], postgres: Server) -> None:
+    """With the database gone `events --follow` says once that it waits; once it is back it gives what happened, each
+    event once, and ends as ever."""
+    first, second = machines
+    wanted = ("--kind", "system.approval.requested")
+    follower = Forked(["events", *wanted, "--follow", "--json"], env=first.environment(), stdout=PIPE, stderr=PIPE)
+    assert follower.stdout is not None
+    assert follower.stderr is not None
+    urls = [f"https://b{number}.example" for number in range(3)]
+    told = []
+    try:
+        first.ok("peers", "propose", urls[0], code=4)
+        told.append(json.loads(follower.stdout.readline()))
+        postgres.kill()
+        said = [follower.stderr.readline(), follower.stderr.readline()]
+        time.sleep(1)  # some looks in vain
+        postgres.start()
+        second.ok("peers", "propose", urls[1], code=4)
+        told.append(json.loads(follower.stdout.readline()))
+        second.ok("peers", "propose", urls[2], code=4)
+        told.append(json.loads(follower.stdout.readline()))
+        follower.send_signal(signal.SIGINT)
+        said += follower.stderr.readlines()
+        assert follower.stdout.read() == ""
+    finally:
+        follower.kill()
+        follower.wait()
+        follower.stdout.close()
+        follower.stderr.close()
+    assert [next(url for url in urls if url in json.dumps(one)) for one in told] == urls
+    assert follower.returncode == 0
+    assert [("did not answer" in line, "Waiting" in line) for line in said[:2]] == [(True, False), (False, True)]
+    assert [line.strip() for line in said[2:] if line.strip()] == ["It answers again."]
+
+
+def test_a_server_that_takes_no_writes_is_said(machines: list[Home], postgres: Server) -> None:
+    """`db check` and doctor say why nothing can be written, and what to do; commands that read go on."""
+    [home, other] = machines
+    url = tomllib.loads((home.path / "config.toml").read_text())["database_url"]
+    for one in machines:
+        one.end()
+    assert home.ok("db", "check") == {"ok": True}
+    postgres.run_in(url, "ALTER DATABASE {} SET default_transaction_read_only = on")
+    found = other.ok("db", "check", code=1)["error"]
+    assert ("whole" in found["problem"], "default_transaction_read_only is on" in found["cause"]) == (True, True)
+    assert "set it off" in found["fix"]
+    assert home.ok("peers", "list") == []
+
+    def named() -> bool:
+        causes = {one["cause"]: one["explanation"] for one in home.run("doctor", "--json").json["findings"]}
+        return "takes no writes" in causes.get("worker_not_running", "")
+
+    until(named, "the doctor says it")

@@ -121,6 +121,21 @@ def test_output_that_nobody_reads_is_no_failure(home: Home, words: list[str]) ->
         os.close(writing)
 
 
+@pytest.mark.parametrize(
+    ("words", "ended"), [(["peers", "propose", "https://b.example"], 4), (["doctor", "--json"], 1)], ids=str
+)
+def test_how_it_ended_is_told_though_nobody_reads(home: Home, words: list[str], ended: int) -> None:
+    """`fedtui peers propose ... | true`: the exit code of an act or a check does not depend on who reads its output."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        code, said = sent(words, home, writing)
+    finally:
+        os.close(writing)
+    assert code == ended, said
+    assert "Traceback" not in said
+
+
 @pytest.mark.parametrize("words", SHORT, ids=" ".join)
 def test_output_that_cannot_be_kept_is_told(home: Home, words: list[str]) -> None:
     """`fedtui ... > FILE` on a full disk fails, with what is wrong and a way on."""

@@ -90,13 +90,15 @@ def test_the_doctor_knows_a_disk_that_takes_nothing(
 ) -> None:
     """A daemon that cannot write that it lives: the doctor says why, and what to do first is the disk, not a daemon;
     `db check` says it too."""
-    assert upkeep.check(node.database) == []
+    assert upkeep.unwritable(node.database) is None
     monkeypatch.setattr(disk.os, "statvfs", lambda _path: SimpleNamespace(f_flag=flags, f_bavail=free, f_frsize=4096))
     [finding] = node.diagnose(Wanted()).findings
     assert finding.cause.code == "worker_not_running"
     assert said in finding.sense.because
     assert [fix.command for fix in finding.sense.fixes] == ["df -h", "fedtui serve"]
-    assert [said in one for one in upkeep.check(node.database)] == [True]
+    unwritable = upkeep.unwritable(node.database)
+    assert unwritable is not None
+    assert said in unwritable.why
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sqlite3
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -21,8 +22,8 @@ from fedtui.core.access.grants import Grant
 from fedtui.core.control import operators
 from fedtui.core.errors import Refused, Unusable, WrongUsage
 from fedtui.core.node import Node
-from fedtui.core.opening import init_node, open_node
-from fedtui.core.runtime import migrate, settings
+from fedtui.core.opening import init_node, open_node, upgrade
+from fedtui.core.runtime import daemons, migrate, settings
 from fedtui.core.runtime.database import Base, Database
 from fedtui.core.runtime.settings import Settings
 from fedtui.core.trust import certificates, signing
@@ -239,6 +240,27 @@ def test_a_newer_database_is_refused(node: Node, use: object) -> None:
     assert "9999" in raised.value.cause
     assert refused(node.settings.home) == "database_newer"
     assert migrate.revision(node.database) == "9999"
+
+
+def test_a_database_under_an_older_daemon_is_left(
+    fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a daemon works on an older schema nothing brings it to another; one that was killed is in nobody's way."""
+    database, known = fresh(), asked(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(migrate, "HEAD", "0001")
+        migrate.upgrade(database)
+    with database.writing() as session:
+        daemons.register(session, "x", url="https://a.example", operations_url=None, now=datetime.now(UTC))
+    with pytest.raises(Refused, match="older") as raised:
+        upgrade(known, database)
+    assert (raised.value.code, f"{os.getpid()} on " in raised.value.cause) == ("daemon_running", True)
+    assert migrate.revision(database) == "0001"
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    with database.writing() as session:
+        session.get_one(daemons.Daemon, "x").pid = ended.pid
+    assert upgrade(known, database) is True
 
 
 def test_an_empty_database_is_older(fresh: Fresh) -> None:

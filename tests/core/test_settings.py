@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedtui.core.errors import Problem, Unusable, WrongUsage
-from fedtui.core.runtime import durations, settings
+from fedtui.core.runtime import durations, settings, urls
 from fedtui.core.runtime.database import Database
 from fedtui.core.runtime.settings import MASK, Settings
 
@@ -193,3 +193,19 @@ def test_durations_refuse_or_read(text: str) -> None:
     except WrongUsage as problem:
         assert problem.code == "duration_invalid"
         assert problem.problem.startswith("ttl: ")
+
+
+@pytest.mark.parametrize(
+    "place", ["", "8443", ":8443", "h:", "h:http", "h:65536", "h:-1", "h:+1", "h:8_443", "h:\uff18\uff14", "h:\u00b2"]
+)
+def test_what_is_no_place_to_listen_is_refused(place: str) -> None:
+    """A port is ASCII digits within its range: those of other scripts, and superscripts, are none."""
+    with pytest.raises(WrongUsage) as refused:
+        urls.split_listen(place)
+    assert (refused.value.code, bool(refused.value.fix)) == ("listen_invalid", True)
+
+
+def test_a_place_to_listen_is_host_and_port() -> None:
+    """An address of IPv6 stands in brackets."""
+    assert urls.split_listen("127.0.0.1:0") == ("127.0.0.1", 0)
+    assert urls.split_listen("[::]:65535") == ("::", 65_535)

@@ -16,6 +16,7 @@ from textual.pilot import Pilot
 
 from fedtui.app import Console
 from fedtui.core.access import decisions
+from fedtui.core.errors import Unusable
 from fedtui.core.node import Node
 from fedtui.core.opening import open_node
 from fedtui.core.peering import peers
@@ -190,6 +191,22 @@ async def test_the_console_opens_with_home(monkeypatch: pytest.MonkeyPatch) -> N
         await until(pilot, lambda: isinstance(app.screen, HomeScreen))
         app.screen.go("home/nobody")
         await until(pilot, lambda: "There is no place home/nobody" in page(pilot))
+    app.shared.close()
+
+
+@pytest.mark.parametrize("place", ["home", "peers"])
+@in_loop
+async def test_what_to_do_is_in_sight(place: str) -> None:
+    """Also where a server's reason for not answering takes several lines at 80x24."""
+    said = 'connection failed: connection to server at "db.example.com" (192.0.2.7), port 5432 failed: no answer.'
+    fix = "See that its server runs, has that database and lets this account in; in a URL, an @ and a : are %40 %3A."
+    app = console(broken(), place=place)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "bravo" in page(pilot))
+        app.shared.pulse.miss(Unusable("The node's database did not answer.", cause=f"{said} Does it run?", fix=fix))
+        app.screen.update()
+        await until(pilot, lambda: "are %40 %3A." in page(pilot))
+        assert "did not answer" in page(pilot)
     app.shared.close()
 
 

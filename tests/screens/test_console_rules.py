@@ -16,6 +16,7 @@ from test_console_table import CountingDriver, driver_of
 from textual.pilot import Pilot
 
 from fedtui.app import Console
+from fedtui.core.errors import Unusable
 from fedtui.screens.commands import ALWAYS, BY_NAME, COMMANDS, DIALOGS, EVERYWHERE, TOGETHER, Command, at, key_names
 from fedtui.screens.dialogs.ask import Ask
 from fedtui.screens.dialogs.box import Dialog
@@ -226,6 +227,22 @@ async def test_stale_data_lock_what_is_dangerous(place: str) -> None:
 
 
 # --- terminals (rules 4, 5 and 6) --------------------------------------------------------------
+
+
+@everywhere
+@in_loop
+async def test_ascii_however_small_the_terminal(place: str, terminal: Callable[..., None]) -> None:
+    """20x5 with LANG=C, where nothing fits and much scrolls, also in what tells of trouble: nothing but ASCII."""
+    terminal(LANG="C")
+    app = console(whole(), place=place)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await arrive(pilot, place)
+        await pilot.resize_terminal(20, 5)
+        app.shared.pulse.miss(Unusable("It did not answer. " * 9, cause="Nobody knows.", fix="Wait."))
+        screen.say("A long sentence. " * 9)
+        await pilot.pause()
+        lines = app.screen._compositor.render_strips()
+        assert all(segment.text.isascii() for strip in lines for segment in strip), shown(pilot)
 
 
 @everywhere

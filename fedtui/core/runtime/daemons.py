@@ -76,6 +76,22 @@ def alive(session: Session, *, now: datetime, ttl: timedelta) -> list[Daemon]:
     return list(session.scalars(query))
 
 
+def running(session: Session, *, now: datetime, ttl: timedelta) -> list[Daemon]:
+    """The same without those of this machine whose process has ended: what is seen of one outlives it by `ttl`."""
+    here = socket.gethostname()
+    return [one for one in alive(session, now=now, ttl=ttl) if one.host != here or _exists(one.pid)]
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def listening_since(session: Session, *, now: datetime, ttl: timedelta) -> datetime | None:
     """Since when this node's API can be reached without a gap, or None while it cannot."""
     running = alive(session, now=now, ttl=ttl)

@@ -67,16 +67,17 @@ _NO_SERVER = (
     "See that its server runs, has that database and lets this account in; in a URL, a password's @ : / are written "
     "%40 %3A %2F.",
 )
+SERVER_READ_ONLY = (
+    "The node's database cannot be written.",
+    "It is a replica, or default_transaction_read_only is on: name the primary in database_url, or set it off.",
+)
 _OTHERS_TABLES = (
     "There are tables of something else in this database.",
     "Give the node one of its own: CREATE DATABASE NAME OWNER USER ENCODING 'UTF8'",
 )
 _POSTGRESQL_SAYS = {
     "25P03": _NO_SERVER,  # it ended a transaction because nothing came of it for so long
-    "25006": (
-        "The node's database cannot be written.",
-        "It is a replica, or default_transaction_read_only is on: name the primary in database_url, or set it off.",
-    ),
+    "25006": SERVER_READ_ONLY,
     "42501": (
         "The database's account may not do that.",
         "Make it the database's owner: ALTER DATABASE NAME OWNER TO USER",
@@ -208,7 +209,8 @@ def _explained(file: Path | None) -> Iterator[None]:
             problem, fix = _POSTGRESQL_SAYS.get(state or "", _NO_SERVER)
         else:
             problem, fix = _said_by(getattr(error.orig, "sqlite_errorcode", 0) & PRIMARY, file)
-        cause = f"{error.orig} ({file})" if file else str(error.orig)
+        said = " ".join(str(error.orig).split())  # a server's words come on several lines
+        cause = f"{said} ({file})" if file else said
         raise Unusable(problem, cause=cause, fix=fix, code="database_unavailable") from error
     except DataError as error:
         if "NUL" not in str(error.orig):

@@ -9,6 +9,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from sqlalchemy import text
 
 from fedtui.core.errors import Refused, Unusable, WrongUsage
 from fedtui.core.runtime import disk, home, migrate
-from fedtui.core.runtime.database import Database
+from fedtui.core.runtime.database import SERVER_READ_ONLY, Database
 
 STAGED = "fedtui.db.restoring"
 UNFINISHED = ".fedtui-backup-"
@@ -121,18 +122,39 @@ def put_in_place(staged: Path, file: Path, now: datetime) -> Path | None:
 def check(database: Database) -> list[str]:
     """What is wrong with the database, in words; empty when nothing is."""
     try:
-        found = _schema_drift(database) + (_damage(database) if database.is_sqlite else [])
+        return _schema_drift(database) + (_damage(database) if database.is_sqlite else [])
     except Unusable as problem:
         if problem.code != "database_damaged":
             raise
         return [problem.cause]  # so broken that SQLite gives up half-way
-    trouble = disk_trouble(database)
-    return [*found, trouble] if trouble else found
 
 
-def disk_trouble(database: Database) -> str | None:
-    """Why nothing more can be written where an SQLite database is, in words; None where it can, as far as is known."""
-    return disk.trouble(database.file.absolute().parent) if database.file is not None else None
+@dataclass(frozen=True, slots=True)
+class Unwritable:
+    """Why a database takes no writes, in words; what to do; and the command that begins it."""
+
+    why: str
+    fix: str
+    command: str
+
+
+def unwritable(database: Database) -> Unwritable | None:
+    """What keeps anything from being written, with nothing to be restored; None where it can, as far as is known."""
+    if database.file is None:
+        why, fix, command = _server_refuses(database), SERVER_READ_ONLY[1], "fedtui config"
+    else:
+        why = disk.trouble(database.file.absolute().parent)
+        fix, command = "Make room, or mount it for writing (df -h, findmnt -T DIR, dmesg).", "df -h"
+    return Unwritable(why, fix, command) if why else None
+
+
+def _server_refuses(database: Database) -> str | None:
+    asked = text("SELECT current_setting('transaction_read_only') = 'on', pg_is_in_recovery()")
+    with database.reading() as session:
+        read_only, replica = session.execute(asked).one()
+    if replica:
+        return "its server is a replica, which only reads"
+    return "its server takes no writes: default_transaction_read_only is on" if read_only else None
 
 
 def _schema_drift(database: Database) -> list[str]:

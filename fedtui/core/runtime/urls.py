@@ -10,6 +10,8 @@ import idna
 from fedtui.core.errors import WrongUsage
 
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?")
+_PORT = re.compile("[0-9]{1,5}")
+HIGHEST_PORT = 65_535
 DEFAULT_PORTS = {"http": 80, "https": 443}
 HOST_BYTES = 253
 """The longest host name there can be in the DNS."""
@@ -80,7 +82,7 @@ def _wrong(field: str, url: str, why: str) -> WrongUsage:
 def split_listen(listen: str) -> tuple[str, int]:
     """HOST:PORT (or [HOST]:PORT) as a pair. Raises `WrongUsage`."""
     host, _, port = listen.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65_535:
+    if not host or not _PORT.fullmatch(port) or int(port) > HIGHEST_PORT:
         raise WrongUsage(
             f"{listen[:100]!r} is not a place to listen.",
             cause="It is HOST:PORT, with a port from 0 to 65535; 0 picks a free one.",

@@ -51,7 +51,6 @@ class Ask(Dialog[Answers]):
     DEFAULT_CSS = """
     Ask .body { height: auto; max-height: 10; scrollbar-size-vertical: 1; margin-bottom: 1; }
     Ask .fields { height: auto; max-height: 14; scrollbar-size-vertical: 1; }
-    Ask .box.-ascii .body, Ask .box.-ascii .fields { scrollbar-size-vertical: 0; }
     Ask #weighed { height: auto; max-height: 4; margin-top: 1; }
     Ask .buttons { height: 1; margin-top: 1; }
     Ask #keys { width: 1fr; }

@@ -44,7 +44,7 @@ class Dialog(ModalScreen[T], inherit_bindings=False):
         scrollbar-size-vertical: 1;
     }
     Dialog .box.-danger { border: heavy ansi_red; }
-    Dialog .box.-ascii { border: ascii ansi_bright_black; scrollbar-size-vertical: 0; }
+    Dialog .box.-ascii { border: ascii ansi_bright_black; }
     Dialog .box Lines { height: auto; }
     """
 

@@ -19,6 +19,7 @@ from fedtui.screens.widgets.clean import harmless
 from fedtui.screens.widgets.paint import Line, Painted, Part, drawable
 
 LIMIT = 500
+DIGITS = "123456789"
 UNDERLINED = Style(underline=True)
 ASCII_ONLY = "This terminal can show ASCII only."
 
@@ -90,8 +91,8 @@ class Text(Input):
 
     def replace(self, text: str, start: int, end: int) -> None:
         """Put text in: typing and pasting end here. What cannot be taken is refused as a whole, and said."""
-        if not self.value and text.isdigit() and 0 < int(text) <= len(self.field.canned):
-            text = self.field.canned[int(text) - 1]
+        if not self.value:
+            text = dict(zip(DIGITS, self.field.canned, strict=False)).get(text, text)
         room = self.field.limit - len(self.value) + (end - start)
         kept = harmless(text) if len(text) <= room else text
         self.refused = ""

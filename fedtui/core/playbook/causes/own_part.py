@@ -15,11 +15,12 @@ def _no_daemon(case: Case) -> Sense | None:
     if case.fact("daemons", ["?"]):
         return None
     start = Fix("Start this node's daemon", "fedtui serve")
-    disk = case.fact("disk")
-    if disk:
+    stopped = case.fact("unwritable")
+    if stopped:
         # It may well run: it cannot write that it does.
-        room = Fix(f"Let it write again: {disk}. A daemon that runs goes on by itself then", "df -h")
-        return Sense(f"None could write within three lease times that it is alive: {disk}.", fixes=(room, start))
+        writable = Fix(f"Let it write again: {stopped.why}. A daemon that runs goes on by itself then", stopped.command)
+        return Sense(f"None could write within three lease times that it is alive: {stopped.why}.",
+                     fixes=(writable, start))  # fmt: skip
     return Sense("No process of this node has been alive within three lease times.", fixes=(start,))
 
 

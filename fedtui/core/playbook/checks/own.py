@@ -25,13 +25,13 @@ def _daemon(case: Case) -> Outcome:
         alive = daemons.alive(session, now=case.now, ttl=LATE * settings.lease_ttl)
         held = lease.in_force(session, now=case.now)
     holder = held.holder if held is not None else None
-    disk = upkeep.disk_trouble(case.site.database)
+    unwritable = upkeep.unwritable(case.site.database)
     evidence = (
         case.seen("daemons alive", [f"{one.id} at {one.url}" for one in alive], "daemons"),
         case.seen("lease holder", holder, "leases"),
-        *([case.seen("disk", disk, "statvfs")] if disk else []),
+        *([case.seen("database", unwritable.why, unwritable.command)] if unwritable else []),
     )
-    facts = {"daemons": [one.url for one in alive], "holder": holder, "disk": disk,
+    facts = {"daemons": [one.url for one in alive], "holder": holder, "unwritable": unwritable,
              "processes": [f"{one.pid} on {one.host}" for one in alive],
              "listening_since": alive[0].listening_since if alive else None}  # fmt: skip
     if not alive:
