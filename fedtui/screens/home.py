@@ -131,7 +131,7 @@ class HomeScreen(Frame):
         if seen is None or found is None:
             head.present([] if trouble is not None else paragraphs([("Reading …", "dim")], self.size.width, margin=1))
             return
-        told = headline(seen, found) if trouble is None else (AS_IT_WAS, "warn")
+        told = (AS_IT_WAS, "warn") if self.shared.pulse.stale else headline(seen, found)
         head.present(paragraphs([told], self.size.width, margin=1))
         self._show(sections(seen, found, now))
 

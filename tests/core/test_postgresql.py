@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import pytest
 from sqlalchemy import select
@@ -145,6 +147,28 @@ def test_a_text_that_cannot_be_kept_is_the_givers_fault(database: Database) -> N
     assert (raised.value.code, bool(raised.value.fix)) == ("text_invalid", True)
     with pytest.raises(WrongUsage), database.reading() as session:
         session.scalars(select(Lease).where(Lease.name == "a\0b")).all()
+
+
+def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the connection and says nothing: the time is ours, or what the URL says."""
+    monkeypatch.setitem(databases.SERVER_PATIENCE, "connect_timeout", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = f"postgresql+psycopg://u@127.0.0.1:{silent.getsockname()[1]}/n"
+        for url, seconds in ((place, 2), (f"{place}?connect_timeout=3", 3)):
+            began = time.monotonic()
+            with closing(Database(url)) as database, pytest.raises(Unusable) as raised, database.reading() as session:
+                session.execute(select(Lease))
+            assert raised.value.code == "database_unavailable"
+            assert seconds - 0.5 < time.monotonic() - began < seconds + 10
+
+
+def test_a_connection_notices_that_its_server_is_gone(database: Database) -> None:
+    """One that is idle, or waits for an answer, asks for signs of life."""
+    with database.reading() as session:
+        connection: Any = session.connection().connection.driver_connection
+        known = connection.info.get_parameters()
+    wanted = {key: str(value) for key, value in databases.SERVER_PATIENCE.items()}
+    assert {key: known.get(key) for key in wanted} == wanted
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])

@@ -24,7 +24,7 @@ from fedtui.core.peering.certificate_listing import Urgent
 from fedtui.core.peering.listing import urgency
 from fedtui.core.playbook.glance import BUCKETS, Denials, Glance, Late
 from fedtui.core.runtime.clock import Clock
-from fedtui.screens.home import HomeScreen, lay_out
+from fedtui.screens.home import AS_IT_WAS, HomeScreen, lay_out
 from fedtui.screens.home_words import ALL_WELL, Section, Spot, headline, sections
 from fedtui.screens.peers import PeerScreen, PeersScreen
 from fedtui.screens.trouble import Pulse
@@ -207,6 +207,23 @@ async def test_what_to_do_is_in_sight(place: str) -> None:
         app.screen.update()
         await until(pilot, lambda: "are %40 %3A." in page(pilot))
         assert "did not answer" in page(pilot)
+    app.shared.close()
+
+
+@in_loop
+async def test_what_cannot_be_read_is_not_said_to_be_well() -> None:
+    """A database that hangs, without an error yet: as soon as the band says STALE the headline no longer says that
+    nothing is wrong."""
+    app = console(FakeNode([]))
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await home(pilot)
+        assert ALL_WELL in page(pilot)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Pulse, "age", property(lambda _pulse: 60.0))
+            screen.update()
+            assert "STALE 60 s" in shown(pilot)[0]
+            assert ALL_WELL not in page(pilot)
+            assert AS_IT_WAS in page(pilot)
     app.shared.close()
 
 

@@ -28,6 +28,16 @@ WRITERS_LOCK = 7_034_663_082
 CHANNEL = "fedtui_changes"
 """Every commit on PostgreSQL notifies it, so that consoles need not ask."""
 
+SERVER_PATIENCE = {
+    "connect_timeout": 10,
+    "tcp_user_timeout": 20_000,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+}
+"""libpq's options for a server that does not answer, and for one whose machine went away without a word: else whoever
+asks it waits for a quarter of an hour and more. Seconds, but for the second one's milliseconds."""
+
 PRIMARY = 0xFF
 """The bits of SQLite's extended result codes that are the code itself."""
 NO_ANSWER = (
@@ -116,6 +126,7 @@ class Database:
             options["connect_args"] = {"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False}
         else:
             options["pool_pre_ping"] = True
+            options["connect_args"] = {key: SERVER_PATIENCE[key] for key in SERVER_PATIENCE.keys() - self.url.query}
         self.engine = self._engine(options)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
