@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 Function = TypeVar("Function", bound=Callable[..., Any])
 PENDING = 4
+DONE = "done"
+"""What an act says that yields nothing to show."""
 MOST = 1_000_000
 """The largest --limit."""
 SECRET_LIMIT = 64 * 1024
@@ -145,7 +147,7 @@ def ask(action: str, params: Mapping[str, Any], *, reason: str | None = None, wa
     with opened() as node:
         outcome = node.request(node.actor("cli"), action, params, reason=reason)
         if isinstance(outcome, Done):
-            show(outcome.result, lambda: fields(outcome.result))
+            show(outcome.result, lambda: fields(outcome.result) or DONE)
             return
         if wait:
             _show_outcome(node, _await(node, outcome.approval.id))
@@ -223,7 +225,7 @@ def _show_outcome(node: Node, row: Approval) -> None:
     with node.read() as session:
         shape = shapes.approval_in_full(session, row, node, node.acts)
     if row.status == "executed":
-        show(shape, lambda: fields(row.result or {}))
+        show(shape, lambda: fields(row.result or {}) or DONE)
         return
     if row.status == "failed":
         error = row.error or {}

@@ -51,7 +51,7 @@ def db_backup(file: Path) -> None:
     with opened() as node:
         size = upkeep.backup(node.database, file)
     show({"file": str(file), "bytes": size, "holds_vault_key": False}, f"{file}: {size} bytes")
-    narrate("The vault key is not in it: keep a copy of vault.key, apart from this file.")
+    narrate("vault.key and config.toml are not in it: keep copies of them, the key's apart from this file.")
 
 
 @db_app.command("restore")
@@ -59,8 +59,11 @@ def db_restore(file: Path, reason: Why) -> None:
     """Put a backup in the database's place. The node then stands in quarantine until that is ended (db confirm)."""
     from fedtui.core.opening import restore_node
 
-    restored = restore_node(load_settings(), file, reason=reason)
+    settings = load_settings()
+    restored = restore_node(settings, file, reason=reason)
     show(restored, lambda: fields(_flat(restored)))
+    if not settings.config_file.exists():
+        narrate(f"There is no {settings.config_file}: it would listen at {settings.listen}. Is that where peers call?")
     narrate("The node is in quarantine: it answers no peer. What to look at: fedtui db quarantine")
 
 

@@ -95,6 +95,7 @@ def _sentence(parts: Sequence[str]) -> str:
 
 def _node_wrong(seen: Overview, found: Glance) -> list[str]:
     return [
+        *(["the node is in quarantine"] if seen.quarantined else []),
         *(["no daemon runs"] if not seen.daemons else []),
         *(["the manager is paused"] if seen.manager_paused else []),
         *(f"{JOBS.get(one.job, one.job)} {'failed' if one.error else 'overdue'}" for one in found.late),
@@ -118,6 +119,9 @@ def _node(seen: Overview, found: Glance, now: datetime) -> Section:
 
 
 def _node_spots(seen: Overview, found: Glance, now: datetime) -> Iterator[Spot]:
+    if seen.quarantined:
+        told = "it answers no peer; see: fedtui db quarantine"
+        yield Spot("playbook/stuck_accepted", (Cell(f"{WRONG} in quarantine", "bad"), Cell(told)))
     if not seen.daemons:
         told = "no heartbeats; approved acts wait"
         yield Spot("playbook/stuck_accepted", (Cell(f"{WRONG} no daemon runs", "bad"), Cell(told)))

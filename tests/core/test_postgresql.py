@@ -16,7 +16,7 @@ from sqlalchemy import select
 from fedtui.core.errors import Unusable, WrongUsage
 from fedtui.core.record.changes import Watch
 from fedtui.core.runtime import database as databases
-from fedtui.core.runtime import lease, migrate
+from fedtui.core.runtime import lease, migrate, upkeep
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.database import Database
 from fedtui.core.runtime.lease import Held, Lease
@@ -169,6 +169,21 @@ def test_a_connection_notices_that_its_server_is_gone(database: Database) -> Non
         known = connection.info.get_parameters()
     wanted = {key: str(value) for key, value in databases.SERVER_PATIENCE.items()}
     assert {key: known.get(key) for key in wanted} == wanted
+
+
+def test_an_account_that_only_reads_is_told_what_it_lacks(postgres: Server, database: Database) -> None:
+    """As after a restore by another account: tables that it may read and not write, and how to restore them."""
+    url = database.url.render_as_string(hide_password=False)
+    assert upkeep.unwritable(database) is None
+    postgres.run_in(url, "CREATE ROLE reader LOGIN")
+    postgres.run_in(url, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+    with closing(Database(database.url.set(username="reader").render_as_string(hide_password=False))) as read:
+        found = upkeep.unwritable(read)
+    postgres.run_in(url, "DROP OWNED BY reader")
+    postgres.run_in(url, "DROP ROLE reader")
+    assert found is not None
+    assert "not its own" in found.why
+    assert "--role=USER" in found.fix
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])

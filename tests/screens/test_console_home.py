@@ -210,6 +210,14 @@ async def test_what_to_do_is_in_sight(place: str) -> None:
     app.shared.close()
 
 
+def test_a_node_in_quarantine_is_not_well() -> None:
+    """It is named first in the headline, and leads to the wizard."""
+    seen = replace(SEEN, quarantined=True)
+    assert "in quarantine" in headline(seen, CALM).text
+    [node, *_] = sections(seen, CALM, NOW)
+    assert [spot.leads_to for spot in node.spots] == ["playbook/stuck_accepted"]
+
+
 @in_loop
 async def test_what_cannot_be_read_is_not_said_to_be_well() -> None:
     """A database that hangs, without an error yet: as soon as the band says STALE the headline no longer says that

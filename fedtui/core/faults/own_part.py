@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from sqlalchemy import delete
 
-from fedtui.core.acts import jobs
+from fedtui.core.acts import jobs, restoring
 from fedtui.core.faults.model import HERE, PROXY, Fault, Node, Range, theirs, yours
 from fedtui.core.peering import heartbeats
 from fedtui.core.playbook import engine
@@ -96,7 +96,18 @@ def _itself_answers(stand: Range) -> None:
     stand.start(HERE)
 
 
+def _restored(stand: Range) -> None:
+    with stand.opened(HERE) as node:
+        restoring.begin(node, node.actor("drill"), "the disk died, and a backup was restored")
+
+
+def _gone_through(stand: Range) -> None:
+    stand.act(HERE, "quarantine_end", {"reason": "nothing was revoked since"})
+
+
 FAULTS: tuple[Fault, ...] = (
+    Fault("restored", "alpha's records were restored from a backup", ("node_quarantined",), _restored,
+          mend=(yours(_gone_through),), symptom="stuck_accepted"),
     Fault("daemon-stopped", "alpha's daemon is stopped", ("worker_not_running",), _daemon_stopped,
           mend=(yours(lambda stand: stand.start(HERE)),)),
     Fault("job-off", "alpha's daemon runs without the heartbeat job", ("job_not_registered",),

@@ -81,6 +81,11 @@ SERVER_READ_ONLY = (
     "The node's database cannot be written.",
     "It is a replica, or default_transaction_read_only is on: name the primary in database_url, or set it off.",
 )
+NOT_THE_OWNER = (
+    "The database's account may not do that.",
+    "Make it the owner of the database (ALTER DATABASE NAME OWNER TO USER) and of its tables (restored by another "
+    "account: pg_restore --no-owner --role=USER).",
+)
 _OTHERS_TABLES = (
     "There are tables of something else in this database.",
     "Give the node one of its own: CREATE DATABASE NAME OWNER USER ENCODING 'UTF8'",
@@ -88,10 +93,7 @@ _OTHERS_TABLES = (
 _POSTGRESQL_SAYS = {
     "25P03": _NO_SERVER,  # it ended a transaction because nothing came of it for so long
     "25006": SERVER_READ_ONLY,
-    "42501": (
-        "The database's account may not do that.",
-        "Make it the database's owner: ALTER DATABASE NAME OWNER TO USER",
-    ),
+    "42501": NOT_THE_OWNER,
     "42P07": _OTHERS_TABLES,
     "42710": _OTHERS_TABLES,
 }

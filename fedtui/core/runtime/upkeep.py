@@ -17,7 +17,7 @@ from sqlalchemy import text
 
 from fedtui.core.errors import Refused, Unusable, WrongUsage
 from fedtui.core.runtime import disk, home, migrate
-from fedtui.core.runtime.database import SERVER_READ_ONLY, Database
+from fedtui.core.runtime.database import NOT_THE_OWNER, SERVER_READ_ONLY, Database
 
 STAGED = "fedtui.db.restoring"
 UNFINISHED = ".fedtui-backup-"
@@ -141,20 +141,33 @@ class Unwritable:
 def unwritable(database: Database) -> Unwritable | None:
     """What keeps anything from being written, with nothing to be restored; None where it can, as far as is known."""
     if database.file is None:
-        why, fix, command = _server_refuses(database), SERVER_READ_ONLY[1], "fedtui config"
-    else:
-        why = disk.trouble(database.file.absolute().parent)
-        fix, command = "Make room, or mount it for writing (df -h, findmnt -T DIR, dmesg).", "df -h"
-    return Unwritable(why, fix, command) if why else None
+        return _server_refuses(database)
+    why, fix = (
+        disk.trouble(database.file.absolute().parent),
+        "Make room (df -h), or mount it for writing (findmnt -T DIR).",
+    )
+    return Unwritable(why, fix, "df -h") if why else None
 
 
-def _server_refuses(database: Database) -> str | None:
-    asked = text("SELECT current_setting('transaction_read_only') = 'on', pg_is_in_recovery()")
+_SERVER_REFUSES = {
+    "pg_is_in_recovery()": ("its server is a replica, which only reads", SERVER_READ_ONLY),
+    "current_setting('transaction_read_only') = 'on'": (
+        "its server takes no writes: default_transaction_read_only is on", SERVER_READ_ONLY,
+    ),
+    "NOT has_table_privilege('events', 'INSERT')": (
+        "its account may not write in tables that are not its own", NOT_THE_OWNER,
+    ),
+}  # fmt: skip
+"""What PostgreSQL can be asked, and what it means when it is so."""
+
+
+def _server_refuses(database: Database) -> Unwritable | None:
     with database.reading() as session:
-        read_only, replica = session.execute(asked).one()
-    if replica:
-        return "its server is a replica, which only reads"
-    return "its server takes no writes: default_transaction_read_only is on" if read_only else None
+        answers = session.execute(text(f"SELECT {', '.join(_SERVER_REFUSES)}")).one()
+    for so, (why, (_, fix)) in zip(answers, _SERVER_REFUSES.values(), strict=True):
+        if so:
+            return Unwritable(why, fix, "fedtui config")
+    return None
 
 
 def _schema_drift(database: Database) -> list[str]:

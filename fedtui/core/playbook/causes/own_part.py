@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fedtui.core.peering import heartbeats
-from fedtui.core.playbook.model import Case, Cause, Fix, Sense
+from fedtui.core.playbook.model import Case, Cause, Fix, Sense, in_words
 from fedtui.core.runtime.durations import show
 
 STUCK = "stuck_accepted"
@@ -22,6 +22,20 @@ def _no_daemon(case: Case) -> Sense | None:
         return Sense(f"None could write within three lease times that it is alive: {stopped.why}.",
                      fixes=(writable, start))  # fmt: skip
     return Sense("No process of this node has been alive within three lease times.", fixes=(start,))
+
+
+def _quarantined(case: Case) -> Sense | None:
+    found = case.fact("quarantine")
+    if found is None:
+        return None
+    since = in_words(found["known_until"])
+    fixes = (
+        Fix(f"Revoke and suspend again what was revoked or suspended after {since}, the newest its records know of",
+            "fedtui db quarantine"),
+        Fix("Say that this was gone through", "fedtui db confirm --reason R"),
+    )  # fmt: skip
+    because = f"Its records were put back ({found['reason']}), and nobody has said yet what was revoked or used since."
+    return Sense(because, fixes=fixes, together=True)
 
 
 def _job_missing(case: Case) -> Sense | None:
@@ -90,6 +104,10 @@ def _listens(case: Case) -> str:
 
 _OWN = ("worker_not_running",)
 CAUSES: tuple[Cause, ...] = (
+    Cause("node_quarantined", STUCK, "node", "critical", 0,
+          "This node is in quarantine: it answers no peer, calls none and honours no grant.",
+          "Nothing else: it stands in the node's own record.", "stuck-at-accepted", _quarantined,
+          also=("degraded", "approval_blocked")),
     Cause("worker_not_running", STUCK, "node", "critical", 0,
           "This node's daemon is not running: nothing is received, swept, sent or carried out.",
           "A daemon that hangs counts as not running once its lease is over.", "stuck-at-accepted", _no_daemon),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from fedtui.core.acts import jobs as job_acts
+from fedtui.core.acts import restoring
 from fedtui.core.control import approvals, lowering, manager_state, policies
 from fedtui.core.errors import RemoteFailed
 from fedtui.core.peering import client, heartbeats
@@ -121,7 +122,19 @@ def _policies(case: Case) -> Outcome:
                    {"lowered": found})  # fmt: skip
 
 
+def _quarantine(case: Case) -> Outcome:
+    """Whether the node stands aside because its records were put back to an earlier time."""
+    with case.site.read() as session:
+        found = restoring.shape(session)
+    if not found["quarantine"]:
+        return Outcome("ok", "The node is not in quarantine.")
+    evidence = tuple(case.seen(key.replace("_", " "), found[key], "quarantine")
+                     for key in ("since", "begun_by", "reason", "known_until", "to_go_through"))  # fmt: skip
+    return Outcome("bad", "The node is in quarantine.", evidence, {"quarantine": found})
+
+
 CHECKS: tuple[Check, ...] = (
+    Check("quarantine", "node", "The node is not in quarantine", _quarantine),
     Check("daemon", "node", "A daemon of this node runs and holds the lease", _daemon),
     Check("schedule", "node", "The heartbeat job and the manager run when they should", _schedule, ("daemon",)),
     Check("sweep_endpoint", "node", "The sweep's endpoint answers", _sweep_endpoint, ("daemon",), CALL_SECONDS),
