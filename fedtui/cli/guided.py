@@ -29,7 +29,7 @@ def guided(wanted: Wanted, token: str | None, resumed: str | None = None) -> int
     with opened() as node:
         actor = node.actor("cli")
         incident = node.incident(resumed)["id"] if resumed else node.begin_incident(actor, wanted)
-        again = f"fedtui doctor --guided --incident {incident[:13]}"
+        again, taken = f"fedtui doctor --guided --incident {incident[:13]}", set[str]()
         _say(f"Incident {incident[:13]}. Everything is written down; to go on with it later: {again}")
         while True:
             standing = node.standing(incident)
@@ -40,12 +40,12 @@ def guided(wanted: Wanted, token: str | None, resumed: str | None = None) -> int
             _say("")
             _say("Looking.")
             found = node.look(actor, incident, _tell, token=token, proving=standing.step == "prove")
-            if (at := node.standing(incident).settles_at) is not None and not found.well:
+            if (at := node.standing(incident).settles_at) is not None and found.of_heartbeats:
                 _say(f"What is still found may be from before the fix: look again (l) after {at:%H:%M:%S} UTC, when a "
                      "heartbeat has come.")  # fmt: skip
             if not (found.offered or found.held):
                 return _over(node, incident, found)
-            outcome = _offer(node, actor, incident, found)
+            outcome = _offer(node, actor, incident, found, taken)
             if outcome != AGAIN:
                 return STILL_WRONG if outcome == ENDED else _left(again)
 
@@ -67,18 +67,22 @@ def _waits(node: Node, standing: Standing) -> bool:
     return _ask("l to see whether it was decided, q to leave: ") == "l"
 
 
-def _offer(node: Node, actor: Any, incident: str, found: Diagnosis) -> str:
-    """Show the causes and what can be done, until something was: `AGAIN`, `LEFT`, or `ENDED`."""
-    for line in _instead(found, incident):
+def _offer(node: Node, actor: Any, incident: str, found: Diagnosis, taken: set[str]) -> str:
+    """Show the causes and what can be done, until something was: `AGAIN`, `LEFT`, or `ENDED`. `taken` are the
+    fixes that were carried out, or written down."""
+    for line in _instead(found):
         _say(line)
-    numbered = {str(number): fix for number, fix in enumerate(_causes(found), start=1)}
+    numbered = {str(number): fix for number, fix in enumerate(_causes(found, taken), start=1)}
     first = "Number of a fix to carry out; l look again" if numbered else "l look again"
     while True:
         _say("")
-        answer = _ask(f"{first}, b background, n note, u hand it up, q leave: ")
+        answer = _ask(f"{first}, e evidence, b background, n note, u hand it up, c close it, q leave: ")
         if answer in ("l", "q"):
             return AGAIN if answer == "l" else LEFT
-        if answer == "b":
+        if answer == "e":
+            for line in _evidence(found):
+                _say(line)
+        elif answer == "b":
             for line in _background(node.surroundings(incident)):
                 _say(line)
         elif answer == "n":
@@ -86,14 +90,21 @@ def _offer(node: Node, actor: Any, incident: str, found: Diagnosis) -> str:
         elif answer == "u":
             _hand_up(node, actor, incident)
             return ENDED
+        elif answer == "c":
+            node.close_incident(actor, incident, "explained", _ask("Why, for the transcript: ", lower=False))
+            _say("The incident is closed as explained, without the proof.")
+            return ENDED
         elif answer in numbered:
-            if _carried_out(node, actor, incident, numbered[answer]):
+            outcome = _carried_out(node, actor, incident, numbered[answer])
+            if outcome not in ("", "failed"):
+                taken.add(numbered[answer].title)
+            if outcome in ("done", "pending"):
                 return AGAIN
         else:
             _say(f"That is none of them. There are {len(numbered)} fixes.")
 
 
-def _instead(found: Diagnosis, incident: str) -> list[str]:
+def _instead(found: Diagnosis) -> list[str]:
     """What is said where no cause of what was asked about is left, and not all is well."""
     if found.findings:
         return []
@@ -102,11 +113,11 @@ def _instead(found: Diagnosis, incident: str) -> list[str]:
     lines += [f"  {one.check.title}. {one.subject.label}: {one.outcome.said}" for one in found.held or found.beside]
     if found.elsewhere:
         return [*lines, "Causes of other symptoms explain it:"]
-    return [*lines, "No cause explains it. Look again once a heartbeat may have come, or hand it up.",
-            f"To end it without the proof: fedtui incidents close {incident[:13]} --as explained"]  # fmt: skip
+    return [*lines, "No cause explains it. Look again once a heartbeat may have come, hand it up, or close it without "
+            "the proof (c)."]  # fmt: skip
 
 
-def _causes(found: Diagnosis) -> list[Fix]:
+def _causes(found: Diagnosis, taken: set[str]) -> list[Fix]:
     """Show each cause with its fixes; the fixes, as they are numbered."""
     fixes: list[Fix] = []
     for one in found.offered:
@@ -115,8 +126,13 @@ def _causes(found: Diagnosis) -> list[Fix]:
         _say(f"  {one.cause.means} {one.sense.because}")
         for fix in one.sense.fixes:
             fixes.append(fix)
+            joined = "" if fix is one.sense.fixes[0] else ", then" if one.sense.together else ", or instead"
             where = " Only the other side can do this." if fix.where == "there" else ""
-            _say(f"  Fix {len(fixes)}: {fix.title}.{where}" + (f" Command: {fix.command}" if fix.command else ""))
+            done = " It was taken up before." if fix.title in taken else ""
+            command = f" Command: {fix.command}" if fix.command else ""
+            _say(f"  Fix {len(fixes)}{joined}: {fix.title}.{done}{where}{command}")
+        if one.stays:
+            _say("  It stays as it was, whatever is mended: once its people are told, close the incident (c).")
         _say(f"  It could also be: {one.cause.could_be}")
         if one.sense.undecided:
             _say(f"  It cannot be told from here, and may be: {', '.join(one.sense.undecided)}.")
@@ -124,25 +140,39 @@ def _causes(found: Diagnosis) -> list[Fix]:
     return fixes
 
 
-def _carried_out(node: Node, actor: Any, incident: str, fix: Fix) -> bool:
-    """Show what a fix changes, ask, and carry it out; whether it is time to look again."""
+def _carried_out(node: Node, actor: Any, incident: str, fix: Fix) -> str:
+    """Show what a fix changes, ask, and carry it out; what became of it, empty where it was not tried."""
     if fix.action and fix.where == "here":
         try:
             told = node.preview(actor, fix)
         except Problem as problem:
             _say(f"  It cannot be done: {problem.problem} {problem.cause} {problem.fix}")
-            return False
+            return ""
         for line in told:
             _say(f"  {line}")
         if _ask(f"{fix.title}. Type yes to do it: ") != "yes":
-            return False
+            return ""
     outcome = node.mend(actor, incident, fix)
     _say(_became(outcome))
     if "invite" in outcome.get("shown_once", {}):
         _say(
             f"The invite, shown this once; hand it to the other platform's operator: {outcome['shown_once']['invite']}"
         )
-    return bool(outcome["outcome"] in ("done", "pending"))
+    return str(outcome["outcome"])
+
+
+def _evidence(found: Diagnosis) -> list[str]:
+    """What was seen, where and when: of what was found, and of what failed."""
+    from fedtui.core.playbook.model import in_words
+
+    lines: list[str] = []
+    for seen in found.telling:
+        lines.append(f"{MARKS[seen.outcome.state]}: {seen.check.title}. {seen.subject.label}.")
+        lines += [
+            f"  {one.what}: {in_words(one.value)}. From {one.source}, at {one.at:%H:%M:%S} UTC."
+            for one in seen.outcome.evidence
+        ]
+    return lines
 
 
 def _background(found: dict[str, Any]) -> list[str]:
@@ -160,22 +190,28 @@ def _hand_up(node: Node, actor: Any, incident: str) -> None:
 
 def _became(outcome: Any) -> str:
     if outcome["outcome"] == "done":
-        return "Done. Looking whether it helped."
+        return " ".join(filter(None, ("Done.", _still_to_do(outcome), "Looking whether it helped.")))
     if outcome["outcome"] == "pending":
         return f"It needs approval: fedtui approvals show {outcome['approval'][:13]}."
     if outcome["outcome"] == "by_hand":
-        return (
-            "That is for a person to do"
-            + (f": {outcome['command']}" if outcome["command"] else "")
-            + ". Then look again."
-        )
+        there = outcome["where"] == "there"
+        whose = "Tell the other side's operators" if there else "A person does it by hand, on this side"
+        command = f": {outcome['command']}" if outcome["command"] else ""
+        return f"It is written down. {whose}{command}. Then look again (l)."
     problem = outcome["problem"]
     return f"It failed: {problem['problem']} {problem['cause']} {problem['fix']}"
+
+
+def _still_to_do(outcome: Any) -> str:
+    return f"Still to do, by you: {outcome['left']}." if outcome.get("left") else ""
 
 
 def _over(node: Node, incident: str, found: Diagnosis) -> int:
     shape = node.incident(incident)
     if shape["state"] == "closed":
+        for line in shape["transcript"]:
+            if line["kind"] == "act_ended" and line["content"].get("left"):
+                _say(_still_to_do(line["content"]))
         proof = "Its checks pass." if found.beside else "Every check passes."
         _say(f"{proof} The incident is closed as {shape['outcome']}, after {shape['seconds_to_fix']:.0f} s.")
         return 0

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from fedtui.core.control import approvals
 from fedtui.core.errors import Problem
 from fedtui.core.faults.catalogue import FAULTS
-from fedtui.core.faults.model import BEN, BETA, HERE, THERE, Fault, Part, Range, theirs
+from fedtui.core.faults.model import BEN, HERE, THERE, Fault, Part, Range, theirs
 from fedtui.core.faults.staging import peer_of
 from fedtui.core.node import Node
 from fedtui.core.playbook import engine, incidents
@@ -149,7 +149,7 @@ class People:
         if part is None and told.where == "here":
             return yours
         if part is None:
-            return f"{BETA} have looked, and have nothing to do. Look again in the wizard."
+            return "those at the other end cannot help with that. Look again, and take another of the fixes."
         self._tell(f"{part.whose}: told, and at it ...")
         try:
             part.do(self._stand)
@@ -197,7 +197,9 @@ class People:
             return self._where_to_begin()
         if found and self._call_is_over and (done.closed or done.told):
             return (
-                self._finished() if done.closed else "they are told. What was refused stays so: :end-incident ends it."
+                self._finished()
+                if done.closed
+                else "they are told. What was refused stays so: :end-incident ends it (guided: c)."
             )
         if not well:
             return self._last or "the cause is named. Carry out its fix, or tell others of it."

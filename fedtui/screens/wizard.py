@@ -208,7 +208,11 @@ class WizardScreen(WizardView):
     def _settle(self) -> bool:
         """Whether what is found may be from before the fix: then it looks again once a heartbeat has come."""
         found = self._found
-        again = found is not None and (bool(found.held) or (self._found_again and not self._steps_left))
+        again = (
+            found is not None
+            and found.of_heartbeats
+            and (bool(found.held) or (self._found_again and not self._steps_left))
+        )
         self._settling = again and self._settles_at is not None
         if self._settling and self._settles_at is not None:
             left = (self._settles_at - self.shared.now()).total_seconds()

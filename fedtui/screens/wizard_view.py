@@ -104,7 +104,7 @@ class WizardView(WizardActs):
         if self._busy:
             return "Looking …"
         if self._outcome is not None and self._step != "wait":
-            return wizard_words.NEXT["prove"]
+            return wizard_words.NEXT["told" if self._outcome["outcome"] == "by_hand" else "prove"]
         if self._step == "cause" and self.shared.read_only:
             return "This console is read-only: it looks, and changes nothing."
         if self._settling and self._settles_at is not None:

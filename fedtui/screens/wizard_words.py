@@ -30,6 +30,7 @@ NEXT = {
     "by_hand": "A person does this: Enter writes it down; {refresh} looks again once it is done.",
     "wait": "It goes on by itself once it is decided. You can leave; it is all written down.",
     "prove": "Enter looks again, whether it helped.",
+    "told": "Once it is done, Enter looks again.",
     "elsewhere": "Enter looks at everything; Esc leads back.",
     "unexplained": "Enter looks again; {escalate} hands it up.",
     "settling": "It looks again by itself at {at}, after a heartbeat; Enter looks now.",
@@ -92,15 +93,17 @@ def causes(found: Diagnosis, place: int) -> Iterator[Paragraph]:
             joined = "" if index == 0 else "then " if one.sense.together else "or "
             yield from _fix(fix, joined, marked=number == place)
             number += 1
+        if one.stays:
+            yield Paragraph("", "It stays as it was, whatever is mended: once its people are told, :end-incident ends "
+                            "this.")  # fmt: skip
         yield Paragraph("", f"It could also be: {one.cause.could_be}", "dim")
         if one.sense.undecided:
             yield Paragraph("", f"It cannot be told from here, and may be: {', '.join(one.sense.undecided)}", "warn")
         yield Paragraph("", f"Runbook: {one.cause.section}", "dim")
         yield Paragraph("", "")
     yield Paragraph("Evidence", "")
-    for seen in found.seen:
-        if seen.outcome.state == "bad" or any(seen.subject == one.subject for one in found.offered):
-            yield from _evidence(seen)
+    for seen in found.telling:
+        yield from _evidence(seen)
 
 
 def settling() -> Iterator[Paragraph]:
@@ -147,7 +150,8 @@ def _finding(one: Finding, rank: int) -> Iterator[Paragraph]:
 def _fix(fix: Fix, joined: str, *, marked: bool) -> Iterator[Paragraph]:
     where = " (on the other side)" if fix.where == "there" else "" if fix.action else " (by hand)"
     mark = "›" if marked else " "
-    yield Paragraph("", f"{mark} Fix: {joined}{fix.title}{where}", "cursor" if marked else "strong")
+    title = f"{joined}{fix.title[0].lower()}{fix.title[1:]}" if joined else fix.title
+    yield Paragraph("", f"{mark} Fix: {title}{where}", "cursor" if marked else "strong")
     if fix.command:
         yield Paragraph("", f"  {fix.command}", "dim")
 
@@ -172,9 +176,9 @@ def mended(outcome: Mapping[str, Any]) -> Iterator[Paragraph]:
     if kind == "done":
         yield Paragraph("", "✓ Done.", "good")
     elif kind == "by_hand":
-        yield Paragraph(
-            "", "This is for a person to do" + (", on the other side." if outcome["where"] == "there" else ".")
-        )
+        there = outcome["where"] == "there"
+        whose = "Tell the other side's operators." if there else "A person does it by hand, on this side."
+        yield Paragraph("", f"It is written down. {whose}")
         if outcome["command"]:
             yield Paragraph("", f"  {outcome['command']}", "strong")
     elif kind == "failed":
@@ -208,6 +212,14 @@ def around(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def left(transcript: Sequence[Mapping[str, Any]]) -> Iterator[Paragraph]:
+    """What the acts that were carried out leave for people to do."""
+    for line in transcript:
+        if line["content"].get("left"):
+            yield Paragraph("", "")
+            yield Paragraph("Still to do", str(line["content"]["left"]), "notice")
+
+
 def over(shape: Mapping[str, Any]) -> Iterator[Paragraph]:
     """A closed incident: how it ended, and its transcript in short."""
     ended = {"fixed": "✓ Fixed: its checks pass.", "explained": "Explained.", "escalated": "Handed on.",
@@ -221,5 +233,6 @@ def over(shape: Mapping[str, Any]) -> Iterator[Paragraph]:
         if shape[key] is not None:
             yield Paragraph(label, f"after {shape[key]:.0f} s")
     yield Paragraph("By", f"{shape['closed_by']}, {shape['closed_at']:%F %H:%M} UTC")
+    yield from left(shape["transcript"])
     yield Paragraph("", "")
     yield Paragraph("Transcript", f"{len(shape['transcript'])} lines; x shows it to copy")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from fedtui.cli import guided
+from fedtui.core.playbook import causes
+from fedtui.core.playbook.engine import Diagnosis
+from fedtui.core.playbook.model import Finding, Fix, Sense, Subject
 from tests.homes import Home, MakeHome
 
 SHAPE = {"symptom", "cause", "severity", "peer_id", "subject", "evidence", "explanation", "fix", "hint_url"}
@@ -97,6 +102,29 @@ def test_guided_from_cause_to_proof(home: Home, tmp_path: Path) -> None:
     file = tmp_path / "incident.json"
     assert home.run("incidents", "export", fixed, "--format", "json", "--to", str(file)).code == 0
     assert '"fixed"' in file.read_text()
+
+
+def test_guided_shows_its_evidence_and_can_be_closed_without_the_proof(home: Home) -> None:
+    """`e` says what was seen, where and when; `c` asks why and ends the incident, which stays as it was found."""
+    home.ok("manager", "pause", "--reason", "test")
+    closed = home.run("doctor", "--guided", stdin="e\nc\nit is planned\n")
+    assert (closed.code, "without the proof" in closed.out) == (1, True), closed
+    assert "  manager status: paused. From agents, at " in closed.out
+    [incident] = home.ok("incidents", "list")
+    assert (incident["outcome"], incident["causes"]) == ("explained", ["manager_paused"])
+    last = home.ok("incidents", "show", incident["id"])["transcript"][-1]
+    assert last["content"] == {"outcome": "explained", "reason": "it is planned"}
+
+
+@pytest.mark.parametrize(("together", "joined"), [(True, "then"), (False, "or instead")])
+def test_guided_says_how_fixes_belong_together(capsys: pytest.CaptureFixture[str], together: bool, joined: str) -> None:
+    """Steps of one change, or one in place of the other; and what was carried out before."""
+    sense = Sense("It is so.", fixes=(Fix("Issue a grant"), Fix("Declare the kind")), together=together)
+    one = Finding(causes.BY_CODE["kind_mismatch"], Subject("decision", "d", "a call", "p"), sense)
+    guided._causes(Diagnosis(datetime.now(UTC), 0.0, (), (one,)), {"Issue a grant"})
+    told = capsys.readouterr().out
+    assert "Fix 1: Issue a grant. It was taken up before." in told
+    assert f"Fix 2, {joined}: Declare the kind.\n" in told
 
 
 def test_guided_it_stays_open_while_a_check_of_its_subject_fails(home: Home) -> None:

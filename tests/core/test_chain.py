@@ -448,6 +448,39 @@ def test_what_only_the_caller_can_mend_is_said_in_words(world: World) -> None:
     assert (foreign.judgement.code, foreign.complete) == ("grant_of_other_peer", False)
 
 
+@pytest.mark.parametrize("presented", ["secret", f"fg-{ELSEWHERE}", "kind"])
+def test_a_caller_that_has_a_grant_for_it_is_told_its_bearer(world: World, presented: str) -> None:
+    """With a bearer that is none, of no grant, or of a grant for another kind: whoever has one that allows the call
+    is to send that; without one, a grant is to be issued, in a command that names peer, kind, and scope."""
+    bearer = f"fg-{world.grant(kind='other.kind')}" if presented == "kind" else presented
+    asked = replace(world.asked(None), bearer=bearer)
+    now = world.node.clock.now()
+    with world.node.read() as session:
+        [without] = explain.explain(session, asked, now=now).changes
+    ours = ("", f"fedtui grants issue {world.peer_id} --subject SUBJECT --kind doc --scope read")
+    anew = ("system.federation_grant_issue", without.command) if presented == "kind" else ours
+    assert (without.action, without.command) == anew
+    own, over = world.grant(), world.grant()
+    world.act("system.federation_grant_revoke", {"grant": over, "reason": "test"})
+    with world.node.read() as session:
+        [told] = explain.explain(session, asked, now=now).changes
+    assert (told.where, told.command) == ("there", f"Authorization: Bearer fg-{own}")
+
+
+def test_a_grant_issued_in_place_of_another_says_what_is_left_to_do(world: World) -> None:
+    """The caller is to send the new one's bearer; the old one, which is in force, is to be ended then, by its id.
+    One that was revoked has been."""
+    narrow = world.grant()
+    with world.node.read() as session:
+        [anew] = explain.explain(session, world.asked(narrow, method="PUT"), now=world.node.clock.now()).changes
+    assert "Bearer {bearer_token}" in anew.then
+    assert f"fedtui grants revoke {narrow}" in anew.then
+    world.act("system.federation_grant_revoke", {"grant": narrow, "reason": "test"})
+    with world.node.read() as session:
+        [anew] = explain.explain(session, world.asked(narrow), now=world.node.clock.now()).changes
+    assert ("Bearer {bearer_token}" in anew.then, "fedtui grants revoke" in anew.then) == (True, False)
+
+
 @pytest.mark.parametrize(
     ("terms", "option"),
     [({"cidrs": ["10.0.0.0/8"]}, "--source-ip"), ({"networks": [NETWORK]}, "--network")],

@@ -12,14 +12,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
-from fedtui.core.access import chain
+from fedtui.core.access import chain, explain
+from fedtui.core.access.callers import Caller
 from fedtui.core.access.grants import Grant
 from fedtui.core.acts import jobs
 from fedtui.core.control import policies
 from fedtui.core.control.approvals import Approval
 from fedtui.core.errors import NotFound, Refused, WrongUsage
+from fedtui.core.governance.rules import BY_KIND
 from fedtui.core.node import Node
 from fedtui.core.peering import heartbeats, tokens
 from fedtui.core.peering.heartbeats import Declared
@@ -35,7 +37,8 @@ from fedtui.core.runtime import daemons, lease
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.jobs import JobRun
 from fedtui.core.runtime.types import new_id
-from fedtui.core.trust import certificates
+from fedtui.core.trust import certificates, signing
+from fedtui.core.trust.certificates import Certificate
 from tests.conftest import MakeNode, ManualClock
 from tests.core.test_peers import new_peer, put_in
 from tests.core.world import World, make_world
@@ -550,19 +553,24 @@ def test_a_peer_that_is_about_to_be_silent_is_one_way_already(node: Node) -> Non
     assert cause.holds(case(node, Subject("peer", "p"), **{**facts, **heard})) is None
 
 
-def test_a_call_that_was_refused_here_is_the_root_and_no_partition(node: Node) -> None:
+@pytest.mark.parametrize("code", ["cert_revoked", "cert_unknown", "peer_missing", "trust_chain_mismatch"])
+def test_a_call_that_was_refused_here_is_the_root_and_no_partition(node: Node, code: str) -> None:
     """The peer's calls fail because this node turns its certificate away: that is named, and no firewall."""
     silent = peer("degraded", faults=[], view={"last_outbound_code": "remote_rejecting_auth"})
     of_peer = case(node, Subject("peer", "p", "b", "p"), **silent)
-    refused = case(node, Subject("decision", "d", "call", "p"), code="cert_revoked", detail="serial 1")
+    refused = case(node, Subject("decision", "d", "call", "p"), code=code, detail="serial 1")
     of_another = case(node, Subject("decision", "d", "call", "q"), code="cert_revoked", detail="serial 1")
     table = causes.CAUSES
-    assert [one.cause.code for one in engine.conclude([of_peer, refused], table)] == ["cert_revoked"]
+    assert [one.cause.code for one in engine.conclude([of_peer, refused], table)] == [code]
     codes = [one.cause.code for one in engine.conclude([of_peer, of_another], table)]
     assert codes == ["one_way_partition", "cert_revoked"]
     silent["view"] = {"last_outbound_code": "remote_timeout"}
     codes = [one.cause.code for one in engine.conclude([case(node, of_peer.subject, **silent), refused], table)]
-    assert codes == ["one_way_partition", "cert_revoked"], "a call that times out is no refusal"
+    assert sorted(codes) == sorted(["one_way_partition", code]), "a call that times out is no refusal"
+    silent["view"] = {"last_outbound_code": "remote_rejecting_auth"}
+    used = case(node, Subject("decision", "d", "call", "p"), code="grant_token_unknown", detail="x")
+    found = [one.cause.code for one in engine.conclude([case(node, of_peer.subject, **silent), used], table)]
+    assert found == ["one_way_partition", "grant_token_unknown"], "a heartbeat needs no grant"
 
 
 def test_the_runbooks_own_ways_out_are_offered(node: Node) -> None:
@@ -581,6 +589,8 @@ def test_the_runbooks_own_ways_out_are_offered(node: Node) -> None:
     assert asked == ["fedtui certs rotate p", f"fedtui certs issue {node.url}", *by_hand]
     lost = [f"fedtui certs probe {node.url}", "fedtui certs issue PEER", "fedtui peers revoke PEER"]
     assert offered("trust_chain_mismatch", "decision", code="trust_chain_mismatch") == lost
+    words = [explain.Change("Have the caller present the certificate that this node signed for it", where="there")]
+    assert offered("cert_not_presented", "decision", code="cert_not_presented", changes=words) == lost
     revoke = Approval(id="a", action="system.federation_peer_revoke", status="pending", digest="d" * 64,
                       expires_at=node.clock.now())  # fmt: skip
     waits = causes.BY_CODE["approval_pending"].holds(
@@ -589,6 +599,105 @@ def test_the_runbooks_own_ways_out_are_offered(node: Node) -> None:
     assert waits is not None
     assert "fedtui policies lower system.federation_peer_revoke --to notify_and_proceed" in waits.because
     assert len(waits.fixes) == 1, "it is said, and not offered by Enter"
+
+
+def test_a_call_is_told_by_what_was_called_and_by_whom(node: Node) -> None:
+    """A peer's by its URL, a stranger's by its address; the stranger's cannot be answered, and stays as it was."""
+    world = make_world(node)
+    alive(node)
+    world.kept(world.asked(world.grant(), method="PUT"))
+    stranger = world.kept(chain.Asked("heartbeat", Caller(None, "192.0.2.7")))
+    [of_peer] = node.diagnose(Wanted("grant_scope_mismatch")).findings
+    [of_stranger] = node.diagnose(Wanted("unauthorized_with_grant", decision=stranger)).findings
+    assert of_peer.subject.label.startswith("PUT doc/one from https://b.example (decision ")
+    assert of_stranger.subject.label.startswith("heartbeat from 192.0.2.7 (decision ")
+    assert (of_peer.stays, of_stranger.stays) == (False, True)
+    assert of_stranger.sense.because == "The caller presented no client certificate."
+
+
+def test_a_proxy_that_calls_and_is_not_trusted_can_be(node: Node) -> None:
+    """Where the certificate was signed here for a proxy, trusting it beside those that are is offered; else not."""
+    world = make_world(node)
+    request = signing.signing_request(signing.new_key(), "edge-1")
+    world.act("system.federation_certificate_mint", {"proxy": "edge-1", "csr_pem": request})
+    trusted = "sha256:" + "0" * 64
+    world.act("system.settings_change", {"key": "trusted_proxies", "value": trusted})
+    with node.read() as session:
+        rows = session.scalars(select(Certificate).where(Certificate.subject_kind.in_(("instance", "server")))).all()
+    for row in rows:
+        called = world.kept(chain.Asked("heartbeat", Caller(row.fingerprint, "192.0.2.7")))
+        [one] = node.diagnose(Wanted("unauthorized_with_grant", decision=called)).findings
+        offered = [fix.params for fix in one.sense.fixes if fix.action]
+        both = ",".join(sorted((row.fingerprint, trusted)))
+        wanted = [{"key": "trusted_proxies", "value": both}] if row.subject_kind == "instance" else []
+        assert (one.cause.code, offered, one.sense.together) == ("cert_wrong_kind", wanted, False)
+    assert {row.subject_kind for row in rows} == {"instance", "server"}
+
+
+def test_who_paused_the_manager_and_why_is_said_before_it_is_resumed(node: Node) -> None:
+    """A pause may be meant (the runbook ends with one): its author, time and reason stand with the cause."""
+    alive(node)
+    node.request(ADA, "system.manager_pause", {}, reason="it flaps")
+    [one] = node.diagnose(Wanted("approval_blocked")).findings
+    assert one.cause.code == "manager_paused"
+    assert re.fullmatch(r"ada paused it at .* UTC: it flaps\. No approved request waits for it\.", one.sense.because), (
+        one.sense.because
+    )
+
+
+@pytest.mark.parametrize(("terms", "settles"), [({"status": "suspended"}, True), ({"cidrs": ["192.0.2.0/24"]}, False)])
+def test_what_a_heartbeat_may_answer_is_told_from_what_a_grant_allows(
+    node: Node, terms: dict[str, Any], settles: bool
+) -> None:
+    """Found again right after its fix, a refusal for who called may be from before; one for the grant is not."""
+    world = make_world(node)
+    alive(node)
+    status = terms.pop("status", None)
+    asked = world.asked(world.grant(**terms))
+    if status is not None:
+        put_in(node, world.peer_id, status)
+    called = world.kept(asked)
+    assert node.diagnose(Wanted(decision=called)).of_heartbeats is settles
+
+
+@pytest.mark.parametrize(("cause", "told"), [("token_of_other_peer", "another peer"), ("token_cancelled", "cancelled")])
+def test_what_the_record_knows_of_a_refused_token_is_said(node: Node, cause: str, told: str) -> None:
+    """Beside the answer that was given, and when: what the remote was not told."""
+    peer_id = new_peer(node, "https://b.example")
+    with node.unit(ADA) as unit:
+        events.emit(unit, "federation.peer.accept_refused", source="test", peer_id=peer_id, cause=cause,
+                    answered="acceptance_token not recognized or expired")  # fmt: skip
+    [one] = node.diagnose(Wanted("token_mismatch", peer=peer_id)).findings
+    assert "UTC: acceptance_token not recognized or expired." in one.sense.because
+    assert told in one.sense.because
+
+
+def test_of_a_token_that_is_held_its_story_is_told(node: Node, clock: ManualClock) -> None:
+    """For whom it was made, until when it is good, and when it ended."""
+    node.request(ADA, "system.operator_add", {"name": "ben"})
+    peer_id = new_peer(node, "https://b.example")
+    made = node.request(ADA, "system.federation_peer_token", {"peer": peer_id, "ttl": "1h"}).result  # type: ignore[union-attr]
+    wanted = Wanted("token_mismatch", token=str(made["acceptance_token"]))
+    [good] = node.diagnose(wanted).seen
+    assert good.outcome.said.startswith("It is good for https://b.example until ")
+    clock.advance(hours=2)
+    [expired] = node.diagnose(wanted).findings
+    assert (expired.cause.code, expired.stays) == ("token_expired", True)
+    assert expired.sense.because.startswith("It was for https://b.example, and good until ")
+    told = {one.what for one in node.diagnose(wanted).seen[0].outcome.evidence}
+    assert {"made for", "made at", "good until"} <= told
+
+
+def test_a_peer_takes_anybody_only_while_the_node_is_in_drill_mode(node: Node) -> None:
+    """The finding goes with drill mode itself, which is offered as its end; the row alone opens nothing."""
+    alive(node)
+    node.request(ADA, "system.settings_change", {"key": "drill_mode", "value": "on"})
+    new_peer(node, "https://b.example", drill_mode=True)
+    [one] = node.diagnose(Wanted()).findings
+    _, over = one.sense.fixes
+    assert (one.cause.code, over.action) == ("drill_mode_peer", "system.settings_change")
+    node.request(ADA, over.action, over.params)
+    assert found(node) == []
 
 
 def test_what_is_wrong_beside_the_symptom_is_told(node: Node) -> None:
@@ -636,6 +745,42 @@ SEEDS = {
     "finding overlapping_prefix_advertisement": "escalation",
     "finding stale_accepted_without_handshake": "stuck_accepted",
     "acceptance_token_expires_at": "token_mismatch",
+    "acceptance_token has expired (expired_at 2026-01-01T00:00:00+00:00)": "token_mismatch",
+    "acceptance_token not recognized or expired": "token_mismatch",
+    "new_token = peer.generate_acceptance_token!(ttl_seconds: 1.hour.to_i)": "token_mismatch",
+    "system_sdwan_accept_federation_peer": "token_mismatch",
+    "drill-mode peers (no digest set) accept any caller": "token_missing",
+    'grep -A3 "federation_heartbeat:" sidekiq.yml': "stuck_accepted",
+    "ls: cannot access 'worker/app/jobs/federation_heartbeat_job.rb'": "stuck_accepted",
+    "powernode-worker@default.service: Failed with result 'exit-code'": "stuck_accepted",
+    "Active: inactive (dead)": "stuck_accepted",
+    "POST /api/v1/system/worker_api/federation/heartbeat_sweep 500": "stuck_accepted",
+    "look at Federation::PeerClient": "degraded",
+    "HeartbeatSweepService": "degraded",
+    "last_heartbeat_at older than HEARTBEAT_STALE_AFTER": "degraded",
+    "puts peer.heartbeat_stale?": "degraded",
+    "B's federation_api/heartbeat answers 429": "degraded",
+    "remote platform offline; investigation in progress": "degraded",
+    "503 Service Unavailable": "degraded",
+    "peer.node_certificate.credentials returned one half": "partial_mtls",
+    "node_certificate.store_in_vault(cert_pem: ..., private_key_pem: ...)": "partial_mtls",
+    "System::InternalCaService.issue_certificate(csr_pem: ...)": "partial_mtls",
+    "puts grant.active?": "grant_scope_mismatch",
+    "puts grant.permission_scopes": "grant_scope_mismatch",
+    "puts grant.source_cidrs": "grant_scope_mismatch",
+    'find_by_bearer_token("fg-<id>")': "unauthorized_with_grant",
+    "Authorization: Bearer fg-0195d3a2-7c1e-7000-8000-00000000dead": "unauthorized_with_grant",
+    "openssl s_client -showcerts -connect platform-a:443": "unauthorized_with_grant",
+    "Visit /ai/autonomy/approvals": "approval_blocked",
+    "policy require_approval": "approval_blocked",
+    "system.federation_peer_revoke": "approval_blocked",
+    "the system.infra_tasks.control permission": "approval_blocked",
+    'SDWAN Manager: status: "paused"': "approval_blocked",
+    'source: "federation_heartbeat_sweep"': "degraded",
+    'source: "sdwan_manager"': "approval_blocked",
+    'source: "accept_controller"': "token_mismatch",
+    "platform.recent_events": "escalation",
+    "Ai::GovernanceReport": "escalation",
 }
 
 
@@ -648,13 +793,58 @@ def test_the_runbooks_own_strings_are_recognised(node: Node, text: str, symptom:
     assert known.wanted.symptom == symptom
 
 
+OURS = {
+    "[FederationApi] TLS handshake with 192.0.2.7 failed: certificate verify failed": "unauthorized_with_grant",
+    "[SDWAN Manager] the handshake with https://c.example is still unfinished: remote_refused": "stuck_accepted",
+    "[SDWAN Manager] executing 0195 failed": "approval_blocked",
+    "resource kind is not served by this node": "grant_scope_mismatch",
+    "The connection to the peer broke.": "degraded",
+    "The peer did not answer in time.": "degraded",
+    "The peer answers, but TLS with it fails.": "degraded",
+    "This node has only half of what it needs to call https://c.example.": "partial_mtls",
+    "sslv3 alert certificate expired": "degraded",
+    "connect: No route to host": "degraded",
+    "Hostname mismatch, certificate is not valid for 'c.example'": "degraded",
+}
+"""What this program and those that it calls write into logs."""
+
+
+@pytest.mark.parametrize(("text", "symptom"), OURS.items())
+def test_what_logs_say_is_recognised(node: Node, text: str, symptom: str) -> None:
+    """A line of this node's log, or the words of OpenSSL and the network in it, leads to its symptom."""
+    with node.read() as session:
+        known = recognise.recognise(session, text)
+    assert known is not None
+    assert known.wanted.symptom == symptom
+
+
+@pytest.mark.parametrize("code", [*causes.BY_CODE, *causes.BY_SYMPTOM, *BY_KIND])
+def test_every_name_of_the_catalogue_is_recognised(node: Node, code: str) -> None:
+    """What the doctor, here or on the other side, names by its code can be pasted, alone or in a sentence."""
+    with node.read() as session:
+        assert recognise.recognise(session, f'their doctor says "{code}", medium') is not None
+
+
+def test_what_a_text_names_on_record_counts_more_than_its_topic(node: Node) -> None:
+    """A grant's bearer that is on record is looked at for whatever is wrong with it; one that is not is a symptom."""
+    world = make_world(node)
+    header = "Authorization: Bearer fg-{}"
+    with node.read() as session:
+        on_record = recognise.recognise(session, header.format(world.grant()))
+        unknown = recognise.recognise(session, header.format("0195d3a2-7c1e-7000-8000-00000000dead"))
+    assert on_record is not None
+    assert on_record.wanted.symptom is None
+    assert unknown is not None
+    assert unknown.wanted == Wanted("unauthorized_with_grant")
+
+
 def test_every_answer_of_this_api_is_recognised(node: Node) -> None:
     """What the chain tells a remote is recognised here."""
     source = Path(chain.__file__).read_text()
-    told = re.findall(r'40[13], "([^"]+)"', source)
+    told = re.findall(r'40[13], "([^"]+)"|422,\s+"([^"]+)"', source)
     assert len(told) > 5
     with node.read() as session:
-        assert all(recognise.recognise(session, words) for words in told)
+        assert all(recognise.recognise(session, " ".join(words)) for words in told)
 
 
 def test_ids_and_urls_in_a_text_are_what_it_is_about(node: Node) -> None:
@@ -904,6 +1094,26 @@ def test_a_fix_that_failed_says_so(paused: Node) -> None:
     assert by_hand["outcome"] == "by_hand"
 
 
+def test_what_an_act_leaves_to_people_is_said_once_it_is_carried_out(node: Node) -> None:
+    """With what it yielded: at once where it is carried out at once, else when its request has ended."""
+    world = make_world(node)
+    alive(node)
+    incident = node.begin_incident(ADA, Wanted("grant_scope_mismatch"))
+    terms = {"peer": world.peer_id, "subject": "backup@b", "kind": "doc", "scopes": ["read"]}
+    fix = causes.access.Fix("New", "", "system.federation_grant_issue", terms, then="send {bearer_token}")
+    assert str(node.mend(ADA, incident, fix)["left"]).startswith("send fg-")
+    world.act("system.policy_set", {"policy_action": fix.action, "policy": policies.ASK})
+    asked = str(node.mend(ADA, incident, fix)["approval"])
+    with node.read() as session:
+        digest = session.get_one(Approval, asked).digest
+    node.approve(BEN, asked, digest, reason="test")
+    wizard.gate.execute(node, node.acts, asked)
+    node.look(ADA, incident)
+    lines = node.incident(incident)["transcript"]
+    [ended] = [line["content"]["left"] for line in lines if line["kind"] == "act_ended"]
+    assert ended.startswith("send fg-")
+
+
 def test_what_a_fix_yields_once_is_for_whoever_carried_it_out(node: Node) -> None:
     """A new token's invite is in the answer, and nowhere in the transcript."""
     alive(node)
@@ -951,7 +1161,7 @@ def test_the_export_holds_everything_and_no_secret(paused: Node) -> None:
     assert secret not in text + json.dumps(shaped, default=str)
     assert "(hidden)" in text
     assert text.startswith("# An act waits for approval")
-    assert "The SDWAN Manager is paused" in text
+    assert "The SDWAN Manager is not paused (this node): It is paused." in text
     assert text.count("### ") == len(shaped["transcript"])
     assert f"* daemons alive: `{paused.holder} at {paused.url}` (daemons)" in text
     assert "`None`" not in text

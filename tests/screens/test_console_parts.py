@@ -264,8 +264,12 @@ def test_ages_in_the_largest_unit_that_fits(seconds: int, text: str) -> None:
         ("  one two three", 9, ["  one two", "  three"]),
         ("", 9, [""]),
         (" " * 40 + "deep", 8, ["  deep"]),
+        ("› one two three", 9, ["› one two", "  three"]),
+        ("> one two three", 9, ["> one two", "  three"]),
+        ("› one", 3, ["one"]),
     ],
 )
 def test_what_stands_in_a_tree_stays_in_it(text: str, width: int, lines: list[str]) -> None:
-    """The spaces that a text begins with stand before every line of it, and never take more than a quarter."""
+    """The spaces that a text begins with stand before every line of it, and never take more than a quarter; a mark
+    stands before the first, and takes the room of a space."""
     assert wrap_indented(text, width) == lines

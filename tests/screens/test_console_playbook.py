@@ -303,9 +303,9 @@ async def test_a_step_that_was_taken_leads_to_the_next_of_its_change() -> None:
         await at(pilot, "› Fix: Have its operator start")
         await type_in(pilot, "enter")
         await confirm(pilot)
-        await at(pilot, "This is for a person to do, on the other side.")
+        await at(pilot, "Tell the other side's operators.")
         await type_in(pilot, "enter")
-        await at(pilot, "› Fix: then Suspend it")
+        await at(pilot, "› Fix: then suspend it")
 
 
 @in_loop

@@ -244,10 +244,11 @@ def _granted(seen: Seen) -> Refusal | str | None:
 def _in_force(grant: Grant, seen: Seen) -> Refusal | str:
     if grant.revoked_at is not None or grant.archived_at is not None:
         when = f"{grant.revoked_at:%F %H:%M} UTC" if grant.revoked_at else "an unknown date"
-        return _mismatch("grant_revoked", "the grant is revoked", f"revoked on {when}: {grant.revocation_reason}")
+        why = f": {grant.revocation_reason}" if grant.revocation_reason else ""
+        return _mismatch("grant_revoked", "the grant is revoked", f"it was revoked on {when}{why}")
     if seen.now >= grant.expires_at:
-        ended = f"expires_at {grant.expires_at:%F %H:%M:%S} UTC"
-        return _mismatch("grant_expired", f"the grant has expired ({ended})", ended)
+        ended = f"{grant.expires_at:%F %H:%M:%S} UTC"
+        return _mismatch("grant_expired", f"the grant has expired (expires_at {ended})", f"it expired on {ended}")
     return f"until {grant.expires_at:%F %H:%M} UTC"
 
 

@@ -19,7 +19,7 @@ from sqlalchemy import Index, delete, func, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.access.callers import Caller
-from fedtui.core.access.chain import Asked, Judgement
+from fedtui.core.access.chain import RESOURCES, Asked, Judgement
 from fedtui.core.errors import NotFound
 from fedtui.core.peering.peers import Peer
 from fedtui.core.runtime.database import Base
@@ -38,7 +38,7 @@ SAME_WITHIN = 60.0
 PER_CALLER, PER_NODE = 60, 600
 """New decisions a minute, of one caller and of all of them."""
 MOST_REMEMBERED = 10_000
-LONGEST_TEXT = 200
+LONGEST_TEXT, LONGEST_CALL = 200, 80
 PIECE_DIGITS, PIECE_SECONDS = 8, 65.536
 """The first digits of a UUIDv7, and how long they stay the same: what refusals are gathered by."""
 OF_PEER = "CN=fed:"
@@ -148,6 +148,21 @@ def replay(decision: Decision) -> Asked:
     context = dict(decision.context)
     caller = Caller(**{**context.pop("caller"), "ignored": ()})
     return Asked(call=decision.call, caller=caller, **context)
+
+
+def call_of(row: Decision) -> str:
+    """What was called, in words: of resources, which and how."""
+    if row.call == HANDSHAKE:
+        return "TLS handshake"
+    if row.call == RESOURCES:
+        asked = [str(row.context.get(name, "")) for name in ("method", "kind", "resource_id")]
+        return words(f"{asked[0]} {asked[1]}/{asked[2]}", LONGEST_CALL)
+    return row.call
+
+
+def address_of(row: Decision) -> str:
+    """The address that a call came from; empty where that was not seen."""
+    return str(row.context.get("caller", {}).get("source_ip") or "")
 
 
 def find(session: Session, wanted: str) -> Decision:

@@ -8,16 +8,17 @@ as the gate takes them. That they really let the call through is not assumed, bu
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedtui.core.access import allowlists, bridges, chain, inventory, resources
 from fedtui.core.access.chain import CHAIN, SCOPE_FOR, Asked, Judgement, Seen, Supposed
-from fedtui.core.access.grants import SCOPES, SHORTEST_TTL, Grant
+from fedtui.core.access.grants import SCOPES, SHORTEST_TTL, Grant, bearer
 from fedtui.core.errors import WrongUsage
 from fedtui.core.runtime import durations
 
@@ -29,6 +30,8 @@ _DESCRIBED = {
     "source_cidrs": ("address the call comes from", "--source-ip ADDRESS"),
 }
 """What a description may leave out, and the option that says it."""
+MOST_GRANTS, MOST_NAMED = 20, 3
+"""Grants of a caller that are tried, and that are named."""
 ALWAYS = datetime.max.replace(tzinfo=UTC)
 
 
@@ -36,13 +39,16 @@ ALWAYS = datetime.max.replace(tzinfo=UTC)
 class Change:
     """One change that would help: in words, as a command, and as an act with its parameters.
 
-    `action` is empty where this node's operator cannot make it: then only the words count.
+    `action` is empty where no act of this node makes it: then only the words count. `where` is `there` for what
+    only the caller can do. `then` is what is left for people afterwards, with values of the act's result in braces.
     """
 
     title: str
     command: str = ""
     action: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
+    where: Literal["here", "there"] = "here"
+    then: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +120,49 @@ def explain(session: Session, asked: Asked, *, now: datetime, supposed: Supposed
 Answer = Callable[[Seen, _Plan], None]
 
 
-def _say(text: str) -> Answer:
+def _caller(text: str) -> Answer:
+    """What only the caller can do."""
+    return lambda _seen, plan: plan.words.append(Change(text, where="there"))
+
+
+def _here(text: str) -> Answer:
     return lambda _seen, plan: plan.words.append(Change(text))
+
+
+def _own_grant(what: str) -> Answer:
+    """What the caller is to send instead: a grant of its own that allows the call, by its bearer, if it has one."""
+
+    def answer(seen: Seen, plan: _Plan) -> None:
+        if _send_own(seen, plan, what):
+            return
+        scope = SCOPE_FOR.get(seen.asked.method, "admin")
+        command = f"fedtui grants issue {seen.peer.id if seen.peer else 'PEER'} --subject SUBJECT"
+        command += f" --kind {shlex.quote(seen.asked.kind)} --scope {scope}"
+        plan.words.append(Change("It has no grant that allows this call. Issue it one, if it is to have one", command))
+
+    return answer
+
+
+def _send_own(seen: Seen, plan: _Plan, what: str) -> bool:
+    """Whether the caller has a grant of its own that allows the call: then it is to send that one."""
+    fitting = [bearer(one.id) for one in _in_force(seen) if _allowed_with(seen, plan, one)]
+    if fitting:
+        header = f"Authorization: Bearer {' or '.join(fitting[:MOST_NAMED])}"
+        plan.words.append(Change(f"Have the caller send {what}", header, where="there"))
+    return bool(fitting)
+
+
+def _in_force(seen: Seen) -> Sequence[Grant]:
+    """The caller's grants, the newest first."""
+    if seen.peer is None:
+        return ()
+    theirs = select(Grant).where(Grant.peer_id == seen.peer.id, Grant.revoked_at.is_(None))
+    return seen.session.scalars(theirs.order_by(Grant.id.desc()).limit(MOST_GRANTS)).all()
+
+
+def _allowed_with(seen: Seen, plan: _Plan, grant: Grant) -> bool:
+    asked = replace(seen.asked, bearer=bearer(grant.id))
+    return chain.judge(seen.session, asked, now=seen.now, supposed=plan.supposed).allowed
 
 
 def _resume(seen: Seen, plan: _Plan) -> None:
@@ -146,6 +193,8 @@ def _resource(seen: Seen, plan: _Plan) -> None:
     asked = seen.asked
     if _readable(inventory.check_kind, asked.kind) is None or _readable(resources.check_id, asked.resource_id) is None:
         plan.words.append(Change("Have the caller ask for a kind and id that there can be"))
+        return
+    if _send_own(seen, plan, "the grant that it has for that"):
         return
     unnamed = asked.caller.described and asked.resource_id == NOT_GIVEN
     terms = {"resource_kind": asked.kind, "resource_id": None if unnamed else asked.resource_id}
@@ -213,21 +262,21 @@ def _serve(seen: Seen, plan: _Plan) -> None:
 
 
 ANSWERS: Mapping[str, Answer] = {
-    "cert_not_presented": _say("Have the caller present the client certificate that this node signed for it"),
-    "cert_unknown": _say("Have the caller present the certificate that this node signed for it, or peer anew"),
-    "cert_wrong_kind": _say("Have the caller present its peer certificate; this one stands for no peer"),
-    "cert_revoked": _say("Have the caller use its current certificate, or peer anew"),
-    "cert_expired": _say("Have the caller renew its certificate, or peer anew"),
-    "peer_missing": _say("Peer anew: this certificate is bound to no peer"),
+    "cert_not_presented": _caller("Have the caller present the client certificate that this node signed for it"),
+    "cert_unknown": _caller("Have the caller present the certificate that this node signed for it, or peer anew"),
+    "cert_wrong_kind": _caller("Have the caller present the certificate that it was given as a peer"),
+    "cert_revoked": _caller("Have the caller use its current certificate, or peer anew"),
+    "cert_expired": _caller("Have the caller renew its certificate, or peer anew"),
+    "peer_missing": _here("Peer anew: propose the caller, and have it accept"),
     "peer_not_reachable": _resume,
-    "grant_token_malformed": _say("Have the caller send the header Authorization: Bearer fg-<grant id>"),
-    "grant_token_unknown": _say("Have the caller use a grant of its own (fedtui grants list), or issue one"),
-    "grant_of_other_peer": _say("Have the caller use a grant of its own (fedtui grants list), or issue one"),
+    "grant_token_malformed": _own_grant("the bearer of its grant"),
+    "grant_token_unknown": _own_grant("a grant of its own"),
+    "grant_of_other_peer": _own_grant("a grant of its own"),
     "grant_expired": _renew,
     "grant_revoked": _anew("Issue a new grant like this one"),
     "kind_mismatch": _resource,
     "resource_mismatch": _resource,
-    "scope_insufficient": _anew("Issue a new grant with that scope, then revoke this one", _scopes_with_needed),
+    "scope_insufficient": _anew("Issue a new grant with that scope, in place of this one", _scopes_with_needed),
     "instance_not_allowed": _allow(
         "node_instance_ids", lambda seen: _readable(allowlists.instance_id, seen.instance)
     ),
@@ -249,7 +298,7 @@ def _edit(grant: Grant, terms: Mapping[str, Any]) -> Change:
     for column, entries in terms.items():
         name, added = allowlists.NAMES[column], sorted({*entries} - {*getattr(grant, column)})
         titles.append(
-            f"add {name} {', '.join(added)}"
+            f"add {name} {', '.join(added)} to the grant"
             if entries
             else f"lift the {name} restriction, which opens the grant to all (the call named no {name};"
             " better have it name an allowed one)"
@@ -290,7 +339,10 @@ def _issue_anew(grant: Grant, title: str, terms: Mapping[str, Any]) -> Change:
         words += [word for value in params[key] for word in (f"--{option}", value)]
     words += ["--ttl", params["ttl"]]
     words += [f"--{flag.replace('_', '-')}" for flag in ("short_ttl", "auto_renew") if params[flag]]
-    return Change(title, shlex.join(words), "system.federation_grant_issue", params)
+    then = "Have the caller send, from now on, Authorization: Bearer {bearer_token}"
+    if grant.revoked_at is None and set(grant.permission_scopes) < set(params["scopes"]):
+        then += f" - and once it does: fedtui grants revoke {grant.id} --reason replaced"
+    return Change(title, shlex.join(words), "system.federation_grant_issue", params, then=then)
 
 
 def _with_terms(grant: Grant, terms: Mapping[str, Any]) -> dict[str, Any]:

@@ -342,7 +342,7 @@ def require_open(grant: Grant) -> None:
         raise Refused(
             "That grant is revoked.",
             cause=f"It ended on {grant.revoked_at:%F %H:%M} UTC: {grant.revocation_reason or 'no reason given'}.",
-            fix="Issue a new one: fedtui grants issue PEER ...",
+            fix=f"Issue a new one: fedtui grants issue {grant.peer_id} ...",
             code="grant_revoked",
         )
 

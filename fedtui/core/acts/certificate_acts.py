@@ -117,7 +117,7 @@ def _summarise_mint(params: Params, target: Mapping[str, Any]) -> str:
 
 def _mint_changes(params: Params, target: Mapping[str, Any]) -> Sequence[Change]:
     who = f"proxy {params['proxy']}" if "proxy" in params else target["remote_instance_url"]
-    before = "" if "proxy" in params else "the one it has stays good until the new one is used"
+    before = "" if "proxy" in params else "the one it has, where that is good, until the new one is used"
     return (Change(f"certificate of {who}", before, "signed by this node's CA"),)
 
 

@@ -338,7 +338,7 @@ def _decidable(unit: Unit, approval_id: str) -> Approval:
         raise Refused(
             "Nobody decides their own request.",
             cause=f"{approval.requested_by} asked for it, and you are {unit.actor.name}.",
-            fix="Have another operator decide it (fedtui approvals show ID says who can).",
+            fix=f"Have another operator decide it (fedtui approvals show {approval.id} says who can).",
             code="four_eyes",
         )
     return approval

@@ -15,7 +15,7 @@ from sqlalchemy import delete, update
 from fedtui.core.access import bridges, inventory
 from fedtui.core.access.grants import Grant
 from fedtui.core.errors import RemoteFailed
-from fedtui.core.faults.model import HERE, KEEPERS, NETWORK, THERE, Fault, Look, Range, theirs, yours
+from fedtui.core.faults.model import HERE, NETWORK, THERE, Fault, Look, Range, theirs, yours
 from fedtui.core.faults.staging import OVER, STRANGER, WHY, peer_of, refused
 from fedtui.core.peering import peers
 from fedtui.core.peering.client import PREFIX
@@ -172,12 +172,6 @@ def _bound_to_nobody(stand: Range) -> None:
     refused(stand, "peer_missing", began)
 
 
-def _bound_again(stand: Range) -> None:
-    with stand.opened(HERE) as node:
-        peer_id = peer_of(node).id
-    _bind(stand, ELSEWHERE, peer_id)
-
-
 def _bind(stand: Range, before: str, after: str) -> None:
     """The certificates that alpha signed for one peer stand for another."""
     with stand.opened(HERE) as node, node.unit(node.actor("drill")) as unit:
@@ -233,7 +227,8 @@ FAULTS: tuple[Fault, ...] = (
           _over_a_bridge),
     Fault("grant-scope", "beta writes with a grant to read", ("scope_insufficient",), _narrowed("PUT")),
     Fault("grant-kind", "beta uses a grant for another kind", ("kind_mismatch",), _narrowed(path="other.kind/one")),
-    Fault("grant-resource", "beta uses a grant for another resource", ("resource_mismatch",), _narrowed(id="two")),
+    Fault("grant-resource", "beta uses a grant for another resource", ("resource_mismatch",), _narrowed(id="two"),
+          mend=(theirs(_rightly),)),
     Fault("grant-expired", "beta's grant has expired", ("grant_expired",), _grant_ended(expires_at=True)),
     Fault("grant-revoked", "beta's grant is revoked", ("grant_revoked",), _grant_ended(revoked_at=True)),
     Fault("grant-malformed", "beta sends a bearer that is none", ("grant_token_malformed",), _bearer("secret"),
@@ -253,7 +248,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("certificate-of-proxy", "somebody calls alpha with a proxy's certificate", ("cert_wrong_kind",),
           _presented("cert_wrong_kind", _of_a_proxy), symptom="unauthorized_with_grant", mend=OVER),
     Fault("certificate-unbound", "beta's certificate stands for no peer that alpha knows", ("peer_missing",),
-          _bound_to_nobody, mend=(theirs(_bound_again, KEEPERS),)),
+          _bound_to_nobody, mend=(theirs(_asked_there), yours(_sign_here))),
     Fault("suspended-here", "alpha itself has suspended beta", ("peer_not_reachable",), _suspended_here),
     Fault("certificate-revoked", "alpha has revoked beta's certificate", ("cert_revoked",), _revoked_here),
     Fault("certificate-unknown", "alpha has beta's certificate no more on record", ("cert_unknown",),

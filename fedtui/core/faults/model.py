@@ -21,7 +21,7 @@ HERE, THERE = "alpha", "beta"
 NETWORK = "0195d3a2-7c1e-7000-8000-0000000000b1"
 """The SDWAN network over which calls reach the practice nodes."""
 YOU, BETA, CALLER, BEN = "you", "beta's people", "the caller's people", "ben"
-PROXY, KEEPERS = "the proxy's people", "the database's keepers"
+PROXY = "the proxy's people"
 """Who has a part in mending: whoever practises, as alpha's operator ada, and those whom the demo plays."""
 
 

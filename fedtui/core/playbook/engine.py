@@ -50,6 +50,19 @@ class Diagnosis:
         return () if self.findings else tuple(one for one in self.seen if one.outcome.state == "bad")
 
     @property
+    def telling(self) -> tuple[Seen, ...]:
+        """The checks whose evidence is to be shown: those of what was found, and those that failed."""
+        about = {one.subject.key for one in self.offered}
+        return tuple(one for one in self.seen if one.outcome.state == "bad" or one.subject.key in about)
+
+    @property
+    def of_heartbeats(self) -> bool:
+        """Whether something is found that may be from before the next heartbeat: about a peer, or about a call that
+        was refused for who made it. What a grant allows is so at once."""
+        about = [one.subject for one in self.offered if one.cause.symptom != "grant_scope_mismatch"]
+        return any(one.scope in ("peer", "decision") for one in (*about, *(seen.subject for seen in self.held)))
+
+    @property
     def well(self) -> bool:
         """Whether nothing was found to be wrong."""
         return not (self.offered or self.held or self.beside)
@@ -186,6 +199,7 @@ def fix_shape(fix: Fix, found: Diagnosis) -> dict[str, Any]:
         "action": fix.action or None,
         "params": dict(fix.params),
         "where": fix.where,
+        "then": fix.then or None,
         "needs_approval": not fix.by_hand and fix.action in found.asks,
     }
 

@@ -38,6 +38,12 @@ def in_words(value: Any) -> str:
     return f"{moment.astimezone(UTC):%F %H:%M:%S} UTC" if isinstance(moment, datetime) else str(value)
 
 
+def sentence(text: str) -> str:
+    """A phrase, as records hold them, as a sentence that can stand beside others."""
+    begun = text if text.startswith(("http://", "https://")) else text[:1].upper() + text[1:]
+    return begun if not begun or begun.endswith((".", "?", "!")) else f"{begun}."
+
+
 def _moment(text: str) -> datetime | None:
     """The time that a text is, whole."""
     try:
@@ -123,7 +129,8 @@ class Check:
 class Fix:
     """The smallest change that helps: in words, as a command, and as an act with its parameters.
 
-    `where` is `here`, or `there` for what only the other platform's operator can do.
+    `where` is `here`, or `there` for what only the other platform's operator can do. `then` is what is left for
+    people once the act is carried out; `{name}` in it stands for a value of the act's result.
     """
 
     title: str
@@ -131,6 +138,7 @@ class Fix:
     action: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
     where: Literal["here", "there"] = "here"
+    then: str = ""
 
     @property
     def by_hand(self) -> bool:
@@ -198,6 +206,12 @@ class Finding:
     def key(self) -> tuple[str, str, str]:
         """What makes two findings the same."""
         return self.cause.code, self.subject.scope, self.subject.id
+
+    @property
+    def stays(self) -> bool:
+        """Whether it is about what is over and can only be answered: a token, or the call of one who is no peer. No
+        check of it passes any more, so that an incident about it is ended by hand."""
+        return self.subject.scope == "token" or (self.subject.scope == "decision" and self.subject.peer_id is None)
 
     @property
     def fix(self) -> Fix | None:

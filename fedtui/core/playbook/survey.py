@@ -10,7 +10,7 @@ from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from fedtui.core.access import decisions, grants
-from fedtui.core.access.decisions import HANDSHAKE, Decision, id_at
+from fedtui.core.access.decisions import Decision, id_at
 from fedtui.core.access.grants import Grant
 from fedtui.core.control import approvals
 from fedtui.core.control.approvals import Approval
@@ -94,7 +94,7 @@ def _pointed_at(session: Session, now: datetime, wanted: Wanted) -> list[Subject
     requests, of a grant its refused calls."""
     found: list[Subject] = []
     if wanted.decision is not None:
-        found.append(_of_decision(decisions.find(session, wanted.decision)))
+        found.append(_of_decision(session, decisions.find(session, wanted.decision)))
     if wanted.approval is not None:
         found.append(_of_approval(approvals.find(session, wanted.approval)))
     if wanted.grant is not None:
@@ -112,7 +112,7 @@ def _refused_with(session: Session, grant_id: str) -> list[Subject]:
     """The newest call of each sort that was refused with a grant, however long ago."""
     rows = decisions.listing(session, grant_id=grant_id, refused_only=True, limit=MOST_DECISIONS)
     newest = {row.code: row for row in reversed(rows)}
-    return [_of_decision(row) for row in newest.values()]
+    return [_of_decision(session, row) for row in newest.values()]
 
 
 def _suspects(session: Session, site: Site, now: datetime, *, everybody: bool) -> tuple[list[Subject], int]:
@@ -161,7 +161,7 @@ def _turned_away(session: Session, now: datetime, *, strangers: bool) -> list[Su
         over = heard is not None and heard >= row.last_at and about_the_caller(row)
         if over or (not strangers and row.peer_id is None and row.grant_id is None):
             continue
-        found.setdefault((row.code, row.peer_id, row.grant_id), _of_decision(row))
+        found.setdefault((row.code, row.peer_id, row.grant_id), _of_decision(session, row))
     return list(found.values())[:MOST_DECISIONS]
 
 
@@ -186,9 +186,10 @@ def _of_peer(row: Peer) -> Subject:
     return Subject("peer", row.id, row.remote_instance_url, row.id)
 
 
-def _of_decision(row: Decision) -> Subject:
-    what = "TLS handshake" if row.call == HANDSHAKE else f"call of {row.call}"
-    return Subject("decision", row.id, f"{what} turned away as {row.code} (decision {row.id[:13]})", row.peer_id)
+def _of_decision(session: Session, row: Decision) -> Subject:
+    peer = session.get(Peer, row.peer_id) if row.peer_id else None
+    who = peer.remote_instance_url if peer is not None else decisions.address_of(row) or "somebody"
+    return Subject("decision", row.id, f"{decisions.call_of(row)} from {who} (decision {row.id[:13]})", row.peer_id)
 
 
 def _of_grant(row: Grant) -> Subject:
@@ -198,4 +199,5 @@ def _of_grant(row: Grant) -> Subject:
 
 
 def _of_approval(row: Approval) -> Subject:
-    return Subject("approval", row.id, f"{row.summary} (request {row.id[:13]})", row.peer_id)
+    what = row.summary.partition(". ")[0].rstrip(".")
+    return Subject("approval", row.id, f"{what} (request {row.id[:13]})", row.peer_id)

@@ -153,13 +153,18 @@ def mend(site: Site, table: ActTable, actor: Actor, incident_id: str, fix: Fix) 
             outcome |= {"outcome": "failed", "problem": problem.as_dict()}
         else:
             if isinstance(done, Pending):
-                outcome |= {"outcome": "pending", "approval": done.approval.id}
+                outcome |= {"outcome": "pending", "approval": done.approval.id, "then": fix.then}
             else:
-                outcome |= {"outcome": "done"}
+                outcome |= {"outcome": "done", "left": _left(fix.then, done.result)}
                 shown = done.result if table[fix.action].shown_once else {}
     with site.unit(actor) as unit:
         incidents.write(unit, incident_id, "act", outcome)
     return {**outcome, "shown_once": shown} if shown else outcome
+
+
+def _left(then: str, result: Mapping[str, Any] | None) -> str:
+    """What is left for people after an act, with what it yielded; empty where it was not carried out."""
+    return then.format_map(result) if then and result else ""
 
 
 def escalate(site: Site, actor: Actor, incident_id: str, *, title: str, body: str) -> Mapping[str, Any]:
@@ -251,6 +256,7 @@ def _write_what_became(unit: Unit, incident_id: str) -> None:
         incidents.write(unit, incident_id, "act_ended", {
             "title": last.content["title"], "approval": asked.id, "outcome": asked.status,
             "decided_by": asked.decided_by, "problem": asked.error,
+            "left": _left(last.content.get("then", ""), asked.result),
         })  # fmt: skip
 
 

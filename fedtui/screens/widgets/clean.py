@@ -94,10 +94,18 @@ def wrap(text: str, width: int) -> list[str]:
     return [*lines, line] if line or not lines else lines
 
 
+MARKS = ("› ", "> ")
+"""What stands before the line that is marked; the second on terminals without UTF-8."""
+
+
 def wrap_indented(text: str, width: int) -> list[str]:
-    """As `wrap`, with the spaces that `text` begins with before every line: what stands in a tree stays in it."""
-    lead = " " * min(len(text) - len(text.lstrip(" ")), width // 4)
-    return [lead + line for line in wrap(text, width - len(lead))]
+    """As `wrap`, with the spaces that `text` begins with before every line: what stands in a tree stays in it. A mark
+    stands before the first line alone, as if the others were marked by a space."""
+    marked = text.startswith(MARKS)
+    plain = f" {text[1:]}" if marked else text
+    lead = " " * min(len(plain) - len(plain.lstrip(" ")), width // 4)
+    lines = [lead + line for line in wrap(plain, width - len(lead))]
+    return [text[0] + lines[0][1:], *lines[1:]] if marked and lead else lines
 
 
 def _prefix(word: str, width: int) -> str:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from fedtui.core.playbook.model import Case, Cause, Fix, Sense
+from fedtui.core.access.callers import PROXY_KIND
+from fedtui.core.access.explain import Change
+from fedtui.core.control.node_settings import PROXIES
+from fedtui.core.playbook.model import Case, Cause, Fix, Sense, sentence
 
 SCOPE, IDENTITY = "grant_scope_mismatch", "unauthorized_with_grant"
-ANOTHER_HELPS = ("cert_expired", "cert_revoked", "cert_unknown")
+ASKED_FOR = ("cert_unknown", "peer_missing")
+"""The certificate is lost to this node's record, where the peer that it names is not: it asks for another."""
+ANOTHER_HELPS = ("cert_expired", "cert_revoked", *ASKED_FOR)
 LOST = ("cert_not_presented", "cert_chain_invalid", "trust_chain_mismatch")
 """Whoever called presented nothing that this node signed: it did not take it, or has it no more."""
 ALIKE = {"cert_not_yet_valid": "cert_chain_invalid"}
@@ -17,23 +22,37 @@ ALIKE = {"cert_not_yet_valid": "cert_chain_invalid"}
 def _fixes(case: Case) -> tuple[Fix, ...]:
     """For a certificate that is of no use any more, another; else what explain would change, smallest first."""
     peer, code = case.fact("decision_peer"), case.fact("code")
-    changes = [Fix(one.title, one.command, one.action, one.params) for one in case.fact("changes", ())]
+    given: Sequence[Change] = case.fact("changes", ())
+    changes = [Fix(one.title, one.command, one.action, one.params, one.where, one.then) for one in given]
     if code in ANOTHER_HELPS and peer is not None:
         mint = Fix("Sign it another certificate, and deliver it", f"fedtui certs issue {peer.id}",
                    "system.federation_certificate_mint", {"peer": peer.id})  # fmt: skip
         ask = Fix("Have its operator ask for a new certificate, which makes the request",
                   f"fedtui certs rotate {case.site.url}", where="there")  # fmt: skip
-        return (ask, mint) if code == "cert_unknown" else (mint, *changes)
+        return (ask, mint) if code in ASKED_FOR else (mint, *changes)
     elsewhere = Fix("Have the caller present the certificate that this node signed for it",
                     f"fedtui certs probe {case.site.url}", where="there")  # fmt: skip
     named = peer.id if peer is not None else "PEER"
-    if code in LOST and not changes:
+    if code in LOST:
         mint = Fix("Where it has lost that one, run the minting again: sign its request, and it stores what comes back",
                    f"fedtui certs issue {named} --csr a.csr")  # fmt: skip
         afresh = Fix("Peer from scratch: revoke the peer, and propose it anew",
                      f"fedtui peers revoke {named} --reason 'peering anew'")  # fmt: skip
         return elsewhere, mint, afresh
-    return tuple(changes) or (elsewhere,)
+    proxy = _proxy(case) if code == "cert_wrong_kind" else ()
+    return (*(changes or (elsewhere,)), *proxy)
+
+
+def _proxy(case: Case) -> tuple[Fix, ...]:
+    """Where the certificate is one that this node signed for a proxy: that proxy is not trusted to speak for others."""
+    presented = case.fact("presented")
+    if presented is None or presented.subject_kind != PROXY_KIND:
+        return ()
+    trusted = ",".join(sorted({presented.fingerprint, *filter(None, case.fact("trusted_proxies", "").split(","))}))
+    return (
+        Fix("If it is your own proxy's, trust it to forward what callers present",
+            f"fedtui settings set {PROXIES} {trusted}", "system.settings_change", {"key": PROXIES, "value": trusted}),
+    )  # fmt: skip
 
 
 def _turned_away(code: str) -> Callable[[Case], Sense | None]:
@@ -41,8 +60,8 @@ def _turned_away(code: str) -> Callable[[Case], Sense | None]:
         found = case.fact("code")
         if ALIKE.get(found, found) != code:
             return None
-        together = code not in (*ANOTHER_HELPS, *LOST) or code == "cert_unknown"
-        return Sense(case.fact("detail"), fixes=_fixes(case), together=together)
+        together = code in ASKED_FOR or code not in (*ANOTHER_HELPS, *LOST, "cert_wrong_kind")
+        return Sense(sentence(case.fact("detail") or ""), fixes=_fixes(case), together=together)
 
     return holds
 
@@ -57,13 +76,13 @@ def _identity(code: str, means: str, could_be: str, rank: int = 4) -> Cause:
 
 CAUSES: tuple[Cause, ...] = (
     _scope("instance_not_allowed", "The calling instance is not in the grant's list of instances.",
-           "A trusted proxy that names another instance."),
+           "A trusted proxy that names another instance; or a caller that is refused rightly, and is to be told."),
     _scope("network_not_allowed", "The network the call came over is not in the grant's list of networks.",
-           "A listener that is not told its network (sdwan_network)."),
+           "A listener that is not told its network (sdwan_network); or a caller that is refused rightly."),
     _scope("network_bridge_inactive", "The network is allowed, and its bridge to the peer is not active.",
            "A bridge that was suspended on purpose."),
     _scope("source_ip_not_allowed", "The address the call came from is in none of the grant's ranges.",
-           "A NAT or proxy in between, whose address it is."),
+           "A NAT or proxy in between, whose address it is; or a caller that is refused rightly."),
     _scope("scope_insufficient", "The grant does not hold the scope that this call needs.",
            "A client that writes where it means to read."),
     _scope("kind_mismatch", "The grant is for another kind of resource.", "The grant of another use."),
@@ -75,15 +94,16 @@ CAUSES: tuple[Cause, ...] = (
     _identity("cert_not_presented", "The call carried no client certificate.",
               "A proxy in front that ends TLS and is not trusted to forward it."),
     _identity("cert_chain_invalid", "TLS refused the client's certificate: its chain or its dates do not hold.",
-              "A clock that is wrong, here or there."),
+              "A clock that is wrong, here or there; where the signature does not hold, a forgery."),
     _identity("trust_chain_mismatch", "The client's certificate is of another CA than this node's.",
               "A platform that presents what its own CA signed, or is self-signed."),
     _identity("cert_expired", "The client's certificate has run out.", "A clock that is wrong."),
     _identity("cert_revoked", "The client's certificate is revoked, or a newer one has taken its place.",
-              "A client that did not take up its renewal."),
+              "A client that did not take up its renewal; or a certificate that was revoked on purpose."),
     _identity("cert_unknown", "The certificate is of this node's CA and not on its record.",
               "A database restored from before it was signed."),
-    _identity("cert_wrong_kind", "The certificate was not made for a peer.", "A proxy's own certificate."),
+    _identity("cert_wrong_kind", "The certificate was not made for a peer.",
+              "A proxy of this node's that is not trusted to forward what callers present."),
     _identity("peer_missing", "The certificate stands for no peer that is on record.",
               "A database restored from before the peering."),
     _identity("peer_not_reachable", "The peer may not make this call in the state it is in.",

@@ -7,7 +7,7 @@ from datetime import timedelta
 from fedtui.core.acts.jobs import MANAGER_JOB
 from fedtui.core.control.approvals import Approval
 from fedtui.core.playbook.causes.own_part import again, job_back
-from fedtui.core.playbook.model import Case, Cause, Fix, Sense
+from fedtui.core.playbook.model import Case, Cause, Fix, Sense, sentence
 
 SYMPTOM = "approval_blocked"
 LATELY = timedelta(days=1)
@@ -17,8 +17,10 @@ def _paused(case: Case) -> Sense | None:
     if not case.fact("manager_paused"):
         return None
     fix = Fix("Resume the SDWAN Manager", "fedtui manager resume", "system.manager_resume", {})
-    waits = len(case.fact("approved_waiting", ()))
-    return Sense(f"The manager is paused; {waits} approved request{'' if waits == 1 else 's'} wait.", fixes=(fix,))
+    waits, pause = len(case.fact("approved_waiting", ())), case.fact("pause")
+    told = {0: "No approved request waits for it.", 1: "1 approved request waits for it."}
+    whose = f"{pause.actor} paused it at {pause.at:%F %H:%M} UTC: {pause.reason or 'no reason given'}." if pause else ""
+    return Sense(f"{whose} {told.get(waits, f'{waits} approved requests wait for it.')}".strip(), fixes=(fix,))
 
 
 def _not_ticking(case: Case) -> Sense | None:
@@ -56,8 +58,8 @@ def _nobody(case: Case) -> Sense | None:
             "fedtui operators add NAME --permission system.infra_tasks.control"),
         Fix("Where no operator can be let in by anybody, break the glass", "fedtui operators recover"),
     )  # fmt: skip
-    why = "; ".join(f"{name}: {reason}" for name, reason in case.fact("cannot_decide", {}).items())
-    return Sense(f"Nobody can decide it. {why}", fixes=fixes)
+    why = "; ".join(f"{name} {reason}" for name, reason in case.fact("cannot_decide", {}).items())
+    return Sense(f"{sentence(why)} The clock rejects it at {row.expires_at:%H:%M} UTC.".strip(), fixes=fixes)
 
 
 def _pending(case: Case) -> Sense | None:
@@ -79,7 +81,7 @@ def _timed_out(case: Case) -> Sense | None:
         return None
     fix = Fix("Ask for it again, and have it decided within four hours", f"fedtui approvals again {row.id}",
               row.action, {"again": row.id})  # fmt: skip
-    said = f"Nobody decided it by {row.expires_at:%F %H:%M} UTC, and the clock rejected it."
+    said = f"{row.requested_by} asked for it; its time was over at {row.expires_at:%F %H:%M} UTC."
     return Sense(f"{said} {_in_an_emergency(row)}".strip(), fixes=(fix,))
 
 
@@ -94,7 +96,7 @@ def _in_an_emergency(row: Approval) -> str:
 CAUSES: tuple[Cause, ...] = (
     Cause("manager_paused", SYMPTOM, "node", "high", 1,
           "The SDWAN Manager is paused: what was approved is not carried out, and nothing is mended by itself.",
-          "Somebody paused it on purpose; see its event.", "approval-timeout", _paused),
+          "A pause that is still meant: ask who paused it before you resume it.", "approval-timeout", _paused),
     Cause("manager_not_ticking", SYMPTOM, "node", "high", 2,
           "The SDWAN Manager does not tick, so that approved requests stay where they are.",
           "A tick that takes long because a peer answers slowly.", "approval-timeout", _not_ticking,

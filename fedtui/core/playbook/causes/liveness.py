@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+from fedtui.core.playbook.causes import access
 from fedtui.core.playbook.checks.limits import SKEW_LIMIT
 from fedtui.core.playbook.model import Case, Cause, Fix, Sense
 from fedtui.core.trust.x509_reading import fingerprint, is_ca
@@ -15,7 +16,7 @@ NETWORK_FAULTS = ("dns", "refused", "timeout", "unreachable", "disconnected")
 TLS_FAULTS = ("not_tls", "protocol_mismatch", "expired", "not_yet_valid", "name_mismatch", "wrong_purpose",
               "unknown_ca", "self_signed", "revoked", "no_certificate", "unreadable")  # fmt: skip
 CLOCK_FAULTS = {"expired", "not_yet_valid"}
-TURNED_AWAY = ("cert_expired", "cert_revoked", "cert_unknown", "cert_wrong_kind", "peer_not_reachable")
+TURNED_AWAY = tuple(one.code for one in access.CAUSES if one.code.startswith(("cert_", "trust_", "peer_")))
 """Why this node turns a peer's heartbeats away; that one is the root then, and no partition."""
 A_DAY = timedelta(days=1)
 WAITS = ("accepted", "enrolled")

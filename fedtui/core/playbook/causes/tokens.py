@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from fedtui.core.playbook.model import Case, Cause, Fix, Sense
 
@@ -23,19 +24,30 @@ REFUSED = {
     "token_unknown": "token_mistyped",
 }
 """The cause, by why accept was refused, where the two differ."""
+MORE = {
+    "token_cancelled": "That token was cancelled here.",
+    "token_of_other_peer": "It is a token of this node, made for another peer.",
+}
+"""What this node's record knows besides, and did not answer."""
 
 
 AT_ONCE = "1h"
 """How long a new token is good for: it is handed over at once, not queued (runbook, token mismatch)."""
 
 
+def _token_there(case: Case) -> str:
+    """The other platform's command for another token, for this node, which it knows by its URL."""
+    return f"fedtui peers token {case.site.url} --ttl {AT_ONCE}"
+
+
 def _again(case: Case) -> tuple[Fix, ...]:
     peer = case.fact("peer") or case.fact("token_peer")
     if peer is None:
         return (Fix("Have the operator who made it make another, and hand over the whole invite",
-                    "fedtui peers token PEER --ttl 1h", where="there"),)  # fmt: skip
+                    _token_there(case), where="there"),)  # fmt: skip
     if peer.status != "proposed":
-        return (Fix(f"Nothing: it is {peer.status}, and needs no token", f"fedtui peers show {peer.id}"),)
+        nothing = f"Nothing: {peer.remote_instance_url} is {peer.status}, and needs no token"
+        return (Fix(nothing, f"fedtui peers show {peer.id}"),)
     return (
         Fix("Make a new token, which ends the one before, and hand the invite over at once",
             f"fedtui peers token {peer.id} --ttl {AT_ONCE}", "system.federation_peer_token",
@@ -50,7 +62,7 @@ def _refused_there(case: Case) -> Sense | None:
     if row is None or row.status != "failed" or case.fact("asked_again"):
         return None
     ask = Fix("Have its operator make a new token, hand over the whole invite, and accept again",
-              "fedtui peers token PEER --ttl 1h", where="there")  # fmt: skip
+              _token_there(case), where="there")  # fmt: skip
     look = Fix("Have its operator say what became of it", "fedtui doctor token_mismatch --token -", where="there")
     if "does not match" in said or "not recognized" in said:
         missing = "Which it was stands only on the other side's record; its operator can tell."
@@ -64,8 +76,7 @@ def _expired_there(case: Case) -> Sense | None:
     said = str((row.error or {}).get("problem", "")) if row is not None and row.action == ACCEPT else ""
     if "has expired" not in said or case.fact("asked_again"):
         return None
-    fix = Fix("Have its operator make a new token, and accept again at once", "fedtui peers token PEER --ttl 1h",
-              where="there")  # fmt: skip
+    fix = Fix("Have its operator make a new token, and accept again at once", _token_there(case), where="there")
     return Sense(f"The other side says so: {said}", fixes=(fix,))
 
 
@@ -78,7 +89,10 @@ def _mismatch(code: str) -> Callable[[Case], Sense | None]:
             return Sense(case.outcomes["token"].said, fixes=_again(case)) if HELD.get(held) == code else None
         refused = case.fact("token_refusal")
         found = REFUSED.get(refused, refused)
-        return Sense(case.outcomes["refusals"].said, fixes=_again(case)) if found == code else None
+        if found != code:
+            return None
+        because = f"{case.outcomes['refusals'].said} {MORE.get(refused, '')}".strip()
+        return Sense(because, fixes=_again(case))
 
     return holds
 
@@ -95,8 +109,13 @@ def _not_sent(case: Case) -> Sense | None:
 
 
 def _drill(case: Case) -> Sense | None:
+    if not case.fact("drill"):
+        return None
+    token = replace(_again(case)[0], title="Make a token for it: from then on only who has that is taken in")
+    over = Fix("Where no drill is on, end drill mode for the whole node", "fedtui settings set drill_mode off",
+               "system.settings_change", {"key": "drill_mode", "value": "off"})  # fmt: skip
     return Sense("It was proposed in drill mode and never given a token: whoever calls first becomes this peer.",
-                 fixes=_again(case)) if case.fact("drill") else None  # fmt: skip
+                 fixes=(token, over))  # fmt: skip
 
 
 def _cause(code: str, means: str, could_be: str) -> Cause:
@@ -104,7 +123,7 @@ def _cause(code: str, means: str, could_be: str) -> Cause:
 
 
 CAUSES: tuple[Cause, ...] = (
-    _cause("token_mistyped", "What was sent is not a token of this node: most often mangled on the way.",
+    _cause("token_mistyped", "What was sent is not the token that this peer waits for: mostly it was mangled.",
            "An invite of another node, or of another peer."),
     _cause("token_already_used", "The token has let its one caller in; it admits nobody else.",
            "The same platform trying again with a new key."),

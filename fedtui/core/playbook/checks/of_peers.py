@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from fedtui.core.control import manager_state
+from fedtui.core.control import manager_state, node_settings
 from fedtui.core.peering import peers, probing, tokens
 from fedtui.core.peering.peers import MAY_HEARTBEAT
 from fedtui.core.playbook.checks.limits import FAR_LIMIT, PROBE_SECONDS, REFUSALS_SINCE
@@ -17,6 +17,7 @@ def _record(case: Case) -> Outcome:
     """The peer as this node has it on record."""
     with case.site.read() as session:
         peer = peers.get(session, case.subject.id)
+        open_to_all = peer.drill_mode and peer.status == "proposed" and node_settings.is_on(session, "drill_mode")
         manager = manager_state.status(session) if peer.enroll_owed else ""
     age = case.now - peer.last_heartbeat_at if peer.last_heartbeat_at else None
     since = peer.signed_at or peer.updated_at
@@ -32,7 +33,7 @@ def _record(case: Case) -> Outcome:
         "degraded_for": case.now - datetime.fromisoformat(degraded_at) if degraded_at else None,
         "skew": peer.clock_skew_seconds,
         "in_maintenance": peer.maintenance_until is not None and peer.maintenance_until > case.now,
-        "drill": peer.drill_mode and peer.status == "proposed",
+        "drill": open_to_all,
         "delivery_paused": manager == manager_state.PAUSED,
     }
     evidence = (
@@ -42,6 +43,7 @@ def _record(case: Case) -> Outcome:
         case.seen("last error of a call to it", peer.last_outbound_error, "peers"),
         *((case.seen("degraded reason", peer.metadata_["degraded_reason"], "peers"),)
           if "degraded_reason" in peer.metadata_ else ()),
+        *((case.seen("whom it takes in", "ANY caller: drill mode", "peers, node_settings"),) if open_to_all else ()),
         *((case.seen("the SDWAN Manager, which is to deliver to it, is", manager, "agents"),) if manager else ()),
     )  # fmt: skip
     healthy = peer.status == "active" and not peer.last_outbound_error
@@ -94,7 +96,9 @@ def _refusals(case: Case) -> Outcome:
     cause = str(current[0].payload.get("cause")) if current else None
     token = newest.state if newest is not None else "never issued"
     evidence = (*evidence, case.seen("its newest token", token, "acceptance_tokens"))
-    said = f"accept was refused: {cause}." if cause else "accept was not refused lately."
+    said = "Not within a day, or it has been answered by a newer token."
+    if current:
+        said = f"Its accept was answered at {current[0].emitted_at:%H:%M:%S} UTC: {current[0].payload.get('answered')}."
     return Outcome("bad" if cause else "ok", said, evidence, {"token_refusal": cause, "token_state": token})
 
 

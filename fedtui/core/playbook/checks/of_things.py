@@ -13,13 +13,13 @@ from fedtui.core.access.callers import Caller
 from fedtui.core.access.chain import RESOURCES, Asked, Judgement, Supposed
 from fedtui.core.access.decisions import HANDSHAKE, Decision
 from fedtui.core.access.grants import SCOPES, Grant, bearer
-from fedtui.core.control import approvals, deciders
+from fedtui.core.control import approvals, deciders, node_settings, policies
 from fedtui.core.control.approvals import Approval
 from fedtui.core.errors import WrongUsage
 from fedtui.core.peering import tokens
 from fedtui.core.peering.peers import Peer
 from fedtui.core.peering.tokens import AcceptanceToken
-from fedtui.core.playbook.model import Case, Check, Evidence, Outcome
+from fedtui.core.playbook.model import Case, Check, Evidence, Outcome, in_words, sentence
 from fedtui.core.trust import certificates
 
 
@@ -37,9 +37,30 @@ def _token(case: Case) -> Outcome:
             state = "expired"
         peer = session.get(Peer, row.peer_id) if row is not None else None
     facts = {"held_token": state, "token_peer": peer}
-    evidence = (case.seen("token", state, "acceptance_tokens, by digest"),)
-    good = state == "issued"
-    return Outcome("ok" if good else "bad", f"The token is {'good' if good else state}.", evidence, facts)
+    if row is None or peer is None:
+        said = "No token that this node has made is like it."
+        return Outcome("bad", said, (case.seen("token", state, TOKENS),), facts)
+    said = BECAME[state].format(url=peer.remote_instance_url, until=in_words(row.expires_at),
+                                ended=in_words(row.ended_at))  # fmt: skip
+    evidence = (
+        case.seen("token", state, TOKENS),
+        case.seen("made for", f"{peer.remote_instance_url}, which is {peer.status}", TOKENS),
+        case.seen("made at", row.issued_at, TOKENS),
+        case.seen("good until", row.expires_at, TOKENS),
+        *([case.seen("ended at", row.ended_at, TOKENS)] if row.ended_at else []),
+    )
+    return Outcome("ok" if state == "issued" else "bad", said, evidence, facts)
+
+
+TOKENS = "acceptance_tokens, by digest"
+BECAME = {
+    "issued": "It is good for {url} until {until}.",
+    "used": "{url} came in with it at {ended}.",
+    "expired": "It was for {url}, and good until {until}.",
+    "superseded": "It was for {url}, until a newer one was made at {ended}.",
+    "cancelled": "It was for {url}, until it was cancelled at {ended}.",
+}
+"""What became of a token, by its state."""
 
 
 def _decision(case: Case) -> Outcome:
@@ -58,15 +79,32 @@ def _decision(case: Case) -> Outcome:
                 code, detail = None, answered
         else:
             detail = str(row.checks[0]["detail"]) if row.checks else ""
+        used = _terms(session, row.grant_id)
+        trusted = node_settings.value(session, node_settings.PROXIES)
+        presented = certificates.by_fingerprint(session, row.context.get("caller", {}).get("fingerprint") or "")
+    source, caller = f"decision {row.id[:13]}", row.context.get("caller", {})
+    times = "once" if row.times == 1 else f"{row.times} times"
     evidence = [
-        Evidence("turned away", f"{row.code} ({row.times} times)", f"decision {row.id}", row.last_at),
-        case.seen("answered", row.answered or "a disconnect", f"decision {row.id}"),
+        Evidence("turned away", f"{row.code}, {times}", source, row.last_at),
+        Evidence("what was called", decisions.call_of(row), source, row.last_at),
+        Evidence("what was answered", row.answered or "a disconnect", source, row.last_at),
+        *(Evidence(told, caller[key], source, row.last_at) for key, told in OF_CALLER.items() if caller.get(key)),
+        *([case.seen("the grant it was made with", used, "grants")] if used else []),
         case.seen("now it would be", code or "allowed", "the authorization chain"),
     ]
-    caller = {key: value for key, value in row.context.get("caller", {}).items() if value and key in SHOWN_OF_CALLER}
-    evidence += [case.seen(f"caller's {key}", value, f"decision {row.id}") for key, value in caller.items()]
-    facts = {"decision": row, "code": code, "changes": changes, "detail": detail, "decision_peer": peer}
-    return Outcome("bad" if code else "ok", detail or "It would be allowed now.", tuple(evidence), facts)
+    facts = {"decision": row, "code": code, "changes": changes, "detail": detail, "decision_peer": peer,
+             "trusted_proxies": trusted, "presented": presented}  # fmt: skip
+    return Outcome("bad" if code else "ok", sentence(detail) or "It would be allowed now.", tuple(evidence), facts)
+
+
+def _terms(session: Session, grant_id: str | None) -> str:
+    """A grant in a line: whose it is, and what it allows; empty where there is none."""
+    grant = session.get(Grant, grant_id) if grant_id else None
+    peer = session.get(Peer, grant.peer_id) if grant is not None else None
+    if grant is None:
+        return ""
+    whose = f"{grant.remote_subject} at {peer.remote_instance_url if peer is not None else grant.peer_id}"
+    return f"{whose}: {', '.join(grant.permission_scopes)} on {grant.resource_kind}/{grant.resource_id or '*'}"
 
 
 ANY_USE = {"permission_scopes": list(SCOPES), "node_instance_ids": [], "sdwan_network_ids": [], "source_cidrs": []}
@@ -92,7 +130,7 @@ def _grant(case: Case) -> Outcome:
         ),
     )
     facts = {"code": code, "changes": found.changes, "detail": detail, "decision_peer": peer}
-    said = detail or "It is in force; whether a call is allowed depends on what it asks, and from where."
+    said = sentence(detail) or "It is in force; whether a call is allowed depends on what it asks, and from where."
     return Outcome("bad" if code else "ok", said, evidence, facts)
 
 
@@ -141,7 +179,15 @@ def _answered_since(session: Session, row: Decision, now: datetime) -> bool:
 
 ABOUT_THE_BEARER = ("grant_token_malformed", "grant_token_unknown", "grant_of_other_peer")
 MOST_GRANTS = 20
-SHOWN_OF_CALLER = ("fingerprint", "subject", "issuer", "source_ip", "instance_id", "network_id")
+OF_CALLER = {
+    "source_ip": "from the address",
+    "network_id": "over the network",
+    "instance_id": "as the instance",
+    "subject": "with a certificate for",
+    "issuer": "its issuer",
+    "fingerprint": "its fingerprint",
+}
+"""What is told of a caller, and how."""
 
 
 def _approval(case: Case) -> Outcome:
@@ -149,6 +195,7 @@ def _approval(case: Case) -> Outcome:
     with case.site.read() as session:
         row: Approval = approvals.find(session, case.subject.id)
         can, cannot = deciders.deciders(session, row)
+        policy = policies.in_force(session, row.action, case.now)
         again = session.scalars(
             select(Approval.id).where(
                 Approval.action == row.action, Approval.id > row.id, Approval.status.in_(("pending", "executed"))
@@ -157,6 +204,7 @@ def _approval(case: Case) -> Outcome:
     evidence = (
         case.seen("status", row.status, "approvals"),
         case.seen("asked by", f"{row.requested_by}, {row.requested_at:%F %H:%M} UTC", "approvals"),
+        case.seen("policy in force", policy, "policies"),
         case.seen("can decide", can, "operators"),
         case.seen("cannot decide", cannot, "operators"),
     )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
 
 from fedtui.core.acts import jobs as job_acts
 from fedtui.core.acts import restoring
@@ -12,7 +15,8 @@ from fedtui.core.errors import RemoteFailed
 from fedtui.core.peering import client, heartbeats
 from fedtui.core.peering.client import Connection
 from fedtui.core.playbook.checks.limits import CALL_SECONDS, FAR_LIMIT, LATE
-from fedtui.core.playbook.model import Case, Check, Outcome
+from fedtui.core.playbook.model import Case, Check, Evidence, Outcome
+from fedtui.core.record import events
 from fedtui.core.runtime import daemons, jobs, lease, upkeep
 from fedtui.core.trust import certificates
 
@@ -102,23 +106,52 @@ def _manager(case: Case) -> Outcome:
         status = manager_state.status(session)
         last = jobs.last_finished(session, job_acts.MANAGER_JOB, now=case.now)
         waiting = [one.id for one in approvals.listing(session, status="approved")]
+        pause = _pause(session) if status == manager_state.PAUSED else None
     evidence = (
+        *([Evidence("paused by", pause.actor, "events", pause.at)] if pause is not None else []),
+        *([Evidence("why", pause.reason or "no reason was given", "events", pause.at)] if pause is not None else []),
         case.seen("manager status", status, "agents"),
         case.seen("last tick", last.finished_at if last else None, "job_runs"),
         case.seen("approved and waiting", len(waiting), "approvals"),
     )
     paused = status == manager_state.PAUSED
-    facts = {"manager_paused": paused, "approved_waiting": waiting, "last_tick_at": last.finished_at if last else None}
-    return Outcome("bad" if paused else "ok", f"The SDWAN Manager is {status}.", evidence, facts)
+    facts = {"manager_paused": paused, "approved_waiting": waiting, "last_tick_at": last.finished_at if last else None,
+             "pause": pause}  # fmt: skip
+    return Outcome("bad" if paused else "ok", f"It is {status}.", evidence, facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Who has paused the manager, when, and why."""
+
+    actor: str
+    at: datetime
+    reason: str
+
+
+def _pause(session: Session) -> Pause | None:
+    """The last pause, by its event and the act that it belongs to."""
+    found = events.recent(session, kind="system.manager.paused", limit=1)
+    if not found:
+        return None
+    [paused] = found
+    acts = events.recent(session, kind="system.act", correlation_id=paused.correlation_id, limit=1)
+    return Pause(paused.actor, paused.emitted_at, str((acts[0].payload if acts else {}).get("reason") or ""))
 
 
 def _policies(case: Case) -> Outcome:
     """Policies lowered for an emergency."""
     with case.site.read() as session:
         found = [lowering.shape(session, one) for one in policies.lowered(session, case.now)]
-    words = ", ".join(f"{one['action']} until {one['until']:%H:%M} UTC" for one in found)
-    evidence = tuple(case.seen("lowered", one["action"], "policy_lowerings") for one in found)
-    return Outcome("bad" if found else "ok", f"Lowered: {words}." if found else "No policy is lowered.", evidence,
+    words = ", ".join(
+        f"{one['action']} until {one['until']:%H:%M} UTC, by {one['lowered_by']} ({one['reason']})" for one in found
+    )
+    evidence = tuple(
+        Evidence("lowered", f"{one['action']} to {one['policy']}, by {one['lowered_by']}: {one['reason']}",
+                 "policy_lowerings", one["lowered_at"])
+        for one in found
+    )  # fmt: skip
+    return Outcome("bad" if found else "ok", f"Lowered: {words}." if found else "Each is as it was set.", evidence,
                    {"lowered": found})  # fmt: skip
 
 
