@@ -33,6 +33,9 @@ def main() -> None:
                 self.send_error(status)
             self.close_connection = True
 
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing: the terminal is the console's."""
+
     server = ThreadingHTTPServer(urls.host_port(node.url), Answering, bind_and_activate=True)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     sys.stdout.write("listening\n")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fedtui.core.playbook.glance import Glance, Late
 
 WRONG, WARN, GOOD = "▲", "○", "●"
-ALL_WELL = "Nothing is wrong and nothing needs you."
+ALL_WELL = "Nothing is wrong and nothing needs you"
 MOST_NAMED = 3
 """Things that are wrong which the headline names; the rest are counted, and stand below."""
 ORDER = ("degraded", "active", "enrolled", "accepted", "proposed", "suspended", "revoked")
@@ -53,7 +53,7 @@ class Section:
 
 def headline(seen: Overview, found: Glance) -> Cell:
     """Whether anything is wrong, and what needs this operator, in a sentence or two."""
-    wrong = [*_node_wrong(seen, found), *_peers_wrong(found), *_certificates_wrong(found)]
+    wrong = [*_node_wrong(seen, found), *_approvals_wrong(found), *_peers_wrong(found), *_certificates_wrong(found)]
     count = seen.waiting
     needs = f"{count} {'request waits' if count == 1 else 'requests wait'} for you." if count else ""
     wrong += _findings_wrong(found)
@@ -65,7 +65,9 @@ def headline(seen: Overview, found: Glance) -> Cell:
         return Cell(" ".join(filter(None, (f"{WRONG} {_sentence(wrong)}.", needs))), "bad")
     if needs:
         return Cell(f"{WARN} Nothing is wrong. {needs}", "warn")
-    return Cell(f"{GOOD} {ALL_WELL}", "good")
+    refused = found.denials.count
+    told = f"; {_many(refused, 'call', 'refused within the hour')}." if refused else "."
+    return Cell(f"{GOOD} {ALL_WELL}{told}", "good")
 
 
 def sections(seen: Overview, found: Glance, now: datetime) -> list[Section]:
@@ -151,12 +153,18 @@ def _late(one: Late, now: datetime) -> str:
 # --- approvals -----------------------------------------------------------------------------
 
 
+def _approvals_wrong(found: Glance) -> list[str]:
+    return [_many(found.undecidable, "request", "that nobody can decide")] if found.undecidable else []
+
+
 def _approvals(found: Glance, now: datetime) -> Section:
     waiting = len(found.approvals)
     others = found.approvals_open - waiting
     mine = Cell(f"{WARN} {waiting} for you", "warn") if waiting else Cell(f"{GOOD} none for you", "good")
     rest = (Cell(f"{others} {'other' if waiting else 'for others'}", "dim"),) if others > 0 else ()
-    return Section(Spot("approvals", (mine, *rest), "Approvals"), tuple(_asked(one, now) for one in found.approvals), 1)
+    stuck = Spot("playbook/approval_blocked", (Cell(f"{WRONG} {found.undecidable} that nobody can decide", "bad"),))
+    spots = (*((stuck,) if found.undecidable else ()), *(_asked(one, now) for one in found.approvals))
+    return Section(Spot("approvals", (mine, *rest), "Approvals"), spots, 1)
 
 
 def _asked(line: ApprovalLine, now: datetime) -> Spot:

@@ -467,6 +467,18 @@ def test_a_caller_that_has_a_grant_for_it_is_told_its_bearer(world: World, prese
     assert (told.where, told.command) == ("there", f"Authorization: Bearer fg-{own}")
 
 
+def test_of_two_steps_the_one_that_was_taken_is_not_proposed_again(world: World) -> None:
+    """For a kind that is not served: a grant is to be issued and the kind declared; then sent, and declared."""
+    now, asked = world.node.clock.now(), world.asked(world.grant(), kind="other.kind")
+    with world.node.read() as session:
+        first = explain.explain(session, asked, now=now).changes
+    assert [one.action for one in first] == ["system.federation_grant_issue", "system.inventory_change"]
+    issued = world.act(first[0].action, first[0].params)
+    with world.node.read() as session:
+        then = explain.explain(session, asked, now=now).changes
+    assert [one.command for one in then] == [f"Authorization: Bearer {issued['bearer_token']}", first[1].command]
+
+
 def test_a_grant_issued_in_place_of_another_says_what_is_left_to_do(world: World) -> None:
     """The caller is to send the new one's bearer; the old one, which is in force, is to be ended then, by its id.
     One that was revoked has been."""

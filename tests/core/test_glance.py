@@ -8,6 +8,7 @@ from sqlalchemy import insert
 
 from fedtui.core.access import decisions
 from fedtui.core.acts import jobs as act_jobs
+from fedtui.core.control import operators
 from fedtui.core.node import Node
 from fedtui.core.peering import certificate_listing, heartbeats, listing, peers
 from fedtui.core.peering.peers import Peer
@@ -92,6 +93,23 @@ def test_refused_calls_of_the_last_hour_are_counted(node: Node) -> None:
             last = decisions.store_handshake(unit, code=code, detail="so it is", source_ip="192.0.2.7")
     found = node.home().denials
     assert (found.count, sum(found.buckets), found.newest_code, found.newest) == (3, 3, "cert_unknown", last)
+
+
+def test_requests_that_nobody_can_decide_are_counted(node: Node, clock: ManualClock) -> None:
+    """One who asked cannot decide it; a second operator can, and whoever is alone by the node's setting; what is
+    over waits for nobody."""
+    ada = node.actor("test")
+    node.request(ada, "system.operator_add", {"name": "ben", "permissions": ["system.federation_peers.manage"]})
+    node.request(ada, "system.federation_peer_propose", {"url": "https://c.example"}, reason="test")
+    assert node.home().undecidable == 1
+    with node.unit(ada) as unit:
+        operators.add(unit, "carol", [operators.CONTROL])
+    assert node.home().undecidable == 0
+    with node.unit(ada) as unit:
+        operators.remove(unit, "carol")
+    assert node.home().undecidable == 1
+    clock.advance(hours=5)
+    assert node.home().undecidable == 0
 
 
 def test_peers_are_counted_and_the_troubled_named(node: Node) -> None:

@@ -573,6 +573,25 @@ def test_a_call_that_was_refused_here_is_the_root_and_no_partition(node: Node, c
     assert found == ["one_way_partition", "grant_token_unknown"], "a heartbeat needs no grant"
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "code", "codes"),
+    [
+        ("failing", "remote_failing", ["sweep_endpoint_failing"]),
+        ("missing", "remote_rejecting", ["sweep_endpoint_missing"]),
+        ("missing", "remote_timeout", ["sweep_endpoint_missing", "one_way_partition"]),
+        ("unauthorized", "remote_failing", ["sweep_endpoint_unauthorized", "one_way_partition"]),
+    ],
+)
+def test_what_answers_in_this_nodes_place_explains_how_a_peers_calls_fail(
+    node: Node, endpoint: str, code: str, codes: list[str]
+) -> None:
+    """Errors of what stands at this node's URL reach the peer too; that nothing arrives is another matter."""
+    ours = case(node, sweep_endpoint=endpoint)
+    silent = peer("degraded", faults=[], view={"last_outbound_code": code})
+    found = engine.conclude([ours, case(node, Subject("peer", "p", "b", "p"), **silent)], causes.CAUSES)
+    assert [one.cause.code for one in found] == codes
+
+
 def test_the_runbooks_own_ways_out_are_offered(node: Node) -> None:
     """Half a pair, a lost certificate, a request that waits: what the runbook names besides the smallest fix."""
 
@@ -586,7 +605,7 @@ def test_the_runbooks_own_ways_out_are_offered(node: Node) -> None:
     half["peer"] = SimpleNamespace(id="p")
     assert offered("key_missing", "peer", **half) == [f"fedtui certs issue {node.url}", *by_hand]
     asked = offered("key_missing", "peer", **{**half, "request_waits": False})
-    assert asked == ["fedtui certs rotate p", f"fedtui certs issue {node.url}", *by_hand]
+    assert asked == [f"fedtui certs issue {node.url}", *by_hand], "asking takes the pair that is not whole"
     lost = [f"fedtui certs probe {node.url}", "fedtui certs issue PEER", "fedtui peers revoke PEER"]
     assert offered("trust_chain_mismatch", "decision", code="trust_chain_mismatch") == lost
     words = [explain.Change("Have the caller present the certificate that this node signed for it", where="there")]

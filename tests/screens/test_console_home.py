@@ -144,7 +144,9 @@ def test_looks_home_without_colour_and_without_glyphs(
 
 def test_all_is_well_only_where_it_is() -> None:
     """The words that all is well stand there when nothing is wrong and nothing waits, and never else."""
-    assert ALL_WELL in headline(SEEN, CALM).text
+    assert headline(SEEN, CALM).text == f"● {ALL_WELL}."
+    refused = headline(SEEN, replace(CALM, denials=Denials(count=2, newest="d"))).text
+    assert refused == f"● {ALL_WELL}; 2 calls refused within the hour."
     for seen, found in (
         (replace(SEEN, daemons=0), CALM),
         (replace(SEEN, manager_paused=True), CALM),
@@ -158,6 +160,7 @@ def test_all_is_well_only_where_it_is() -> None:
         (SEEN, replace(CALM, urgent=Urgent(1, 0, 0))),
         (SEEN, replace(CALM, urgent=Urgent(0, 1, 0))),
         (SEEN, replace(CALM, incidents_open=1)),
+        (SEEN, replace(CALM, undecidable=1)),
         (SEEN, replace(CALM, findings_open={"critical": 0, "high": 1})),
     ):
         assert ALL_WELL not in headline(seen, found).text, (seen, found)
@@ -346,6 +349,10 @@ def test_sections_say_what_is_theirs() -> None:
     told = {one.head.label: one for one in sections(broken().seen, broken().glance, NOW)}
     assert [cell.text for cell in told["Approvals"].head.cells] == ["○ 3 for you", "2 other"]
     assert told["Approvals"].spots[0].cells[0] == Cell("12 min", "bad")
+    stuck = {one.head.label: one for one in sections(SEEN, replace(CALM, undecidable=1, approvals_open=1), NOW)}
+    assert stuck["Approvals"].spots == (
+        Spot("playbook/approval_blocked", (Cell("▲ 1 that nobody can decide", "bad"),)),
+    )
     assert [spot.leads_to.partition("/")[0] for spot in told["mTLS"].spots] == ["certs"] * 5
     assert told["Denials"].spots[0].leads_to == f"playbook/decision:{DECISION}"
     assert told["Denials"].head.leads_to == f"playbook/decision:{DECISION}"

@@ -133,7 +133,7 @@ def _own_grant(what: str) -> Answer:
     """What the caller is to send instead: a grant of its own that allows the call, by its bearer, if it has one."""
 
     def answer(seen: Seen, plan: _Plan) -> None:
-        if _send_own(seen, plan, what):
+        if _send_own(seen, plan.supposed, plan, what):
             return
         scope = SCOPE_FOR.get(seen.asked.method, "admin")
         command = f"fedtui grants issue {seen.peer.id if seen.peer else 'PEER'} --subject SUBJECT"
@@ -143,9 +143,9 @@ def _own_grant(what: str) -> Answer:
     return answer
 
 
-def _send_own(seen: Seen, plan: _Plan, what: str) -> bool:
+def _send_own(seen: Seen, supposed: Supposed, plan: _Plan, what: str) -> bool:
     """Whether the caller has a grant of its own that allows the call: then it is to send that one."""
-    fitting = [bearer(one.id) for one in _in_force(seen) if _allowed_with(seen, plan, one)]
+    fitting = [bearer(one.id) for one in _in_force(seen) if _allowed_with(seen, supposed, one)]
     if fitting:
         header = f"Authorization: Bearer {' or '.join(fitting[:MOST_NAMED])}"
         plan.words.append(Change(f"Have the caller send {what}", header, where="there"))
@@ -160,9 +160,9 @@ def _in_force(seen: Seen) -> Sequence[Grant]:
     return seen.session.scalars(theirs.order_by(Grant.id.desc()).limit(MOST_GRANTS)).all()
 
 
-def _allowed_with(seen: Seen, plan: _Plan, grant: Grant) -> bool:
+def _allowed_with(seen: Seen, supposed: Supposed, grant: Grant) -> bool:
     asked = replace(seen.asked, bearer=bearer(grant.id))
-    return chain.judge(seen.session, asked, now=seen.now, supposed=plan.supposed).allowed
+    return chain.judge(seen.session, asked, now=seen.now, supposed=supposed).allowed
 
 
 def _resume(seen: Seen, plan: _Plan) -> None:
@@ -194,7 +194,8 @@ def _resource(seen: Seen, plan: _Plan) -> None:
     if _readable(inventory.check_kind, asked.kind) is None or _readable(resources.check_id, asked.resource_id) is None:
         plan.words.append(Change("Have the caller ask for a kind and id that there can be"))
         return
-    if _send_own(seen, plan, "the grant that it has for that"):
+    # That the kind is not served is a refusal of its own, which is answered beside this one.
+    if _send_own(seen, replace(plan.supposed, kind_served=True), plan, "the grant that it has for that"):
         return
     unnamed = asked.caller.described and asked.resource_id == NOT_GIVEN
     terms = {"resource_kind": asked.kind, "resource_id": None if unnamed else asked.resource_id}

@@ -80,7 +80,7 @@ def renew(site: Site, peer_id: str, actor: Actor, correlation_id: str | None = N
             peer = peers.get(session, peer_id)
             connection = client.connection_to(session, site.vault, peer, now=site.clock.now(), partial_mtls="refuse")
         if connection.pair is None:
-            raise _no_pair(peer)
+            raise _no_pair(peer, site.url)
         answer = client.call(
             connection, f"{client.PREFIX}/renew", {"csr_pem": csr_pem}, timeout=site.settings.outbound_timeout
         )
@@ -229,11 +229,11 @@ def _not_in_service(peer: Peer) -> Refused:
     )
 
 
-def _no_pair(peer: Peer) -> RemoteFailed:
+def _no_pair(peer: Peer, own_url: str) -> RemoteFailed:
     return RemoteFailed(
         f"This node has no certificate with which to ask {peer.remote_instance_url} for another.",
         cause="Renewal proves itself with the present certificate.",
-        fix=f"The new request is ready. On the other side: fedtui certs issue {peer.remote_instance_url}",
+        fix=f"The new request is ready. On the other side: fedtui certs issue {own_url}",
         code="partial_mtls",
     )
 

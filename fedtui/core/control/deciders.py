@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, func, literal, select
+from sqlalchemy import ColumnElement, false, func, literal, not_, or_, select
 from sqlalchemy.orm import Session
 
 from fedtui.core.control import node_settings, operators
@@ -42,3 +42,11 @@ def waiting_for(session: Session, name: str, now: datetime) -> int:
     """How many requests an operator can decide."""
     query = select(func.count()).select_from(Approval).where(decidable_by(session, name, now))
     return session.scalar(query) or 0
+
+
+def undecidable(session: Session, now: datetime) -> int:
+    """How many requests nobody can decide. Two who can decide any decide all between them."""
+    able = operators.approvers(session)[:2]
+    somebody = or_(false(), *(decidable_by(session, name, now) for name in able))
+    pending = (Approval.status == "pending") & (Approval.expires_at > now)
+    return session.scalar(select(func.count()).select_from(Approval).where(pending, not_(somebody))) or 0

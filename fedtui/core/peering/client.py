@@ -250,7 +250,7 @@ def _rejected(status: int, said: str, retry_after: str | None) -> RemoteFailed:
     code = _BY_STATUS.get(status, "remote_failing" if status >= 500 else "remote_rejecting")
     wait = f" It says to try again in {retry_after} s." if retry_after and _SECONDS.fullmatch(retry_after) else ""
     return RemoteFailed(
-        f"The peer answered HTTP {status}: {said or '(no reason given)'}",
+        f"The peer answered HTTP {status}: {said.rstrip('.') or '(no reason given)'}.",
         cause=f"The call arrived and was turned down there.{wait}",
         fix="Their operators can see why in their own record of it.",
         code=code,

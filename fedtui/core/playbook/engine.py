@@ -116,8 +116,8 @@ def conclude(cases: Sequence[Case], table: Sequence[Cause]) -> tuple[Finding, ..
 
     def explained(one: Finding) -> bool:
         beside = {other.cause.code for other in found if other.subject == one.subject}
-        by_refusal = any((one.subject.peer_id, code) in refused for code in one.sense.after)
-        return by_refusal or any(code in of_node or code in beside for code in one.cause.after)
+        here = any((one.subject.peer_id, code) in refused or code in of_node for code in one.sense.after)
+        return here or any(code in of_node or code in beside for code in one.cause.after)
 
     # Calls that one and the same change would let through are one finding; the newest of them stands for it.
     once: dict[Any, Finding] = {}

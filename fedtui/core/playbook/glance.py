@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from fedtui.core.access import decisions
 from fedtui.core.acts.jobs import MANAGER_JOB
-from fedtui.core.control import manager_state, queue
+from fedtui.core.control import deciders, manager_state, queue
 from fedtui.core.control.queue import ApprovalLine
 from fedtui.core.governance import findings
 from fedtui.core.governance import listing as governance
@@ -84,6 +84,8 @@ class Glance:
     heartbeats: tuple[float | None, ...]
     heard: int | None
     denials: Denials
+    undecidable: int = 0
+    """Requests that nobody can decide."""
 
 
 def glance(session: Session, site: Site, operator: str) -> Glance:
@@ -112,6 +114,7 @@ def glance(session: Session, site: Site, operator: str) -> Glance:
         heartbeats=_averages(beats, now),
         heard=beats[-1][1] if beats else None,
         denials=_denials(session, now),
+        undecidable=deciders.undecidable(session, now),
     )
 
 

@@ -27,9 +27,11 @@ ESCALATION = "escalation"
 
 
 def in_words(value: Any) -> str:
-    """A value as people read it; times in one form, also those that a remote or a transcript has as text."""
+    """A value as people read it: yes or no; times in one form, also those that a remote or a transcript has as text."""
     if value is None or value == []:
         return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(map(in_words, value))
     if isinstance(value, Mapping):
@@ -158,7 +160,8 @@ class Sense:
     together: bool = False
     """Whether the fixes are steps of one change, each needed; otherwise each does by itself."""
     after: tuple[str, ...] = ()
-    """Causes of calls that were refused here to the same peer: where one is found, it explains this."""
+    """Causes of calls that were refused here to the same peer, or of this node: where one is found, it explains
+    this."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,14 @@ TLS_FAULTS = ("not_tls", "protocol_mismatch", "expired", "not_yet_valid", "name_
 CLOCK_FAULTS = {"expired", "not_yet_valid"}
 TURNED_AWAY = tuple(one.code for one in access.CAUSES if one.code.startswith(("cert_", "trust_", "peer_")))
 """Why this node turns a peer's heartbeats away; that one is the root then, and no partition."""
+NOT_OUR_API = ("sweep_endpoint_failing", "sweep_endpoint_missing")
+"""What answers at this node's URL is not this node's API, or fails: so it does to the peer."""
+EXPLAINED_HERE = {
+    "remote_rejecting_auth": TURNED_AWAY,
+    "remote_failing": NOT_OUR_API,
+    "remote_rejecting": NOT_OUR_API,
+}
+"""Causes that explain how a peer's calls to this node fail."""
 A_DAY = timedelta(days=1)
 WAITS = ("accepted", "enrolled")
 
@@ -163,8 +171,7 @@ def _one_way(case: Case) -> Sense | None:
     code = (case.fact("view") or {}).get("last_outbound_code")
     if code and silent_lately(case):
         said = f"This node reaches it; its own calls to this node fail: {code}."
-        refused = TURNED_AWAY if code == "remote_rejecting_auth" else ()
-        return Sense(said, fixes=their_calls(case, str(code)), after=refused)
+        return Sense(said, fixes=their_calls(case, str(code)), after=EXPLAINED_HERE.get(str(code), ()))
     if not _troubled(case):
         return None
     if _still_heard(case) and _failing(case) == "unreachable":
@@ -193,6 +200,9 @@ def their_calls(case: Case, code: str) -> tuple[Fix, ...]:
     if code in UNREACHABLE:
         return (Fix("Have its operators see why they do not reach this node's URL", f"fedtui certs probe {url}",
                     where="there"),)  # fmt: skip
+    if code in ("remote_failing", "remote_rejecting"):
+        return (Fix("See what answers at this node's URL: its daemon, or a proxy before it, and the log of either",
+                    f"fedtui certs probe {url}"),)  # fmt: skip
     return (Fix("See why its calls are turned away here",
                 f"fedtui doctor unauthorized_with_grant --peer {case.subject.id}"),)  # fmt: skip
 

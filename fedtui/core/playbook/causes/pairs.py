@@ -10,20 +10,18 @@ SYMPTOM = "partial_mtls"
 
 
 def _here(case: Case) -> Sense:
-    """With a request that waits another is of no use: it would go out with the pair that is not whole."""
+    """The manager makes the new request by itself, and cannot have it signed: that would take the pair that is not
+    whole. So nothing is to be asked for from here."""
     peer = case.fact("peer")
+    waits = bool(case.fact("request_waits"))
+    made = "" if waits else "Once the SDWAN Manager has made it, at its next tick: "
     sign = Fix(
-        "Its operator signs this node's new request, which it is offered with every heartbeat, and it is delivered",
+        f"{made}{'I' if waits else 'i'}ts operator signs this node's new request, which it is offered with every "
+        "heartbeat, and it is delivered",
         f"fedtui certs issue {case.site.url}",
         "system.federation_certificate_mint",
         {"peer": case.site.url},
         "there",
-    )
-    ask = Fix(
-        "Make the new request",
-        f"fedtui certs rotate {peer.id}",
-        "system.federation_certificate_rotate",
-        {"peer": peer.id},
     )
     by_file = Fix(
         "Where no heartbeat gets through: take the request there as a file, have it signed, and store what comes back",
@@ -33,10 +31,8 @@ def _here(case: Case) -> Sense:
         "Peer from scratch: revoke it, and propose it anew",
         f"fedtui peers revoke {peer.id} --reason 'half a pair; peering anew'",
     )
-    waits = bool(case.fact("request_waits"))
-    said = "its new request waits to be signed there" if waits else "a new request is to be made"
-    first = (sign,) if waits else (ask, sign)
-    return Sense(f"The pair in this node's vault is not whole; {said}.", fixes=(*first, by_file, afresh))
+    said = "its new request waits to be signed there" if waits else "a new request is about to be made"
+    return Sense(f"The pair in this node's vault is not whole; {said}.", fixes=(sign, by_file, afresh))
 
 
 def _there(case: Case) -> Sense:

@@ -96,7 +96,7 @@ def _refusals(case: Case) -> Outcome:
     cause = str(current[0].payload.get("cause")) if current else None
     token = newest.state if newest is not None else "never issued"
     evidence = (*evidence, case.seen("its newest token", token, "acceptance_tokens"))
-    said = "Not within a day, or it has been answered by a newer token."
+    said = "Not lately."
     if current:
         said = f"Its accept was answered at {current[0].emitted_at:%H:%M:%S} UTC: {current[0].payload.get('answered')}."
     return Outcome("bad" if cause else "ok", said, evidence, {"token_refusal": cause, "token_state": token})

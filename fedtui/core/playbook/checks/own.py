@@ -91,7 +91,8 @@ def _sweep_endpoint(case: Case) -> Outcome:
     try:
         client.call(connection, SWEEP_PATH, None, timeout=FAR_LIMIT, method="GET", headers=headers)
     except RemoteFailed as failure:
-        code, said = failure.code, f"{failure.problem} {failure.cause}".strip()
+        # Who is called is this node itself, or what stands in its place.
+        code, said = failure.code, f"{failure.problem.replace('The peer', 'It', 1)} {failure.cause}".strip()
     else:
         said = "The endpoint answers, and takes this node's worker token."
     status = {"remote_rejecting_auth": "unauthorized", "remote_failing": "failing", "remote_rejecting": "missing"}
