@@ -8,6 +8,8 @@ import signal
 import sys
 from collections.abc import Callable
 
+COMPLETING = "_FEDTUI_COMPLETE"
+"""How a shell that completes a command line calls: without words, which stand in other variables."""
 OBJECTS_BEFORE_A_LOOK = 10_000
 """How many more objects there may be before Python looks through the youngest for garbage."""
 
@@ -35,7 +37,7 @@ def _prepared() -> Callable[[], int]:
     from fedtui.cli import streams
 
     streams.make_usable()
-    if sys.argv[1:]:
+    if sys.argv[1:] or COMPLETING in os.environ:
         from fedtui.cli.program import run
 
         return lambda: run(sys.argv[1:])

@@ -212,19 +212,28 @@ def manager_status() -> None:
 
     with viewing() as (node, session):
         shape = shapes.manager(session, node, tuple(node.jobs()))
-    columns = (
+    show(shape, lambda: _of_the_manager(shape))
+
+
+def _of_the_manager(shape: Mapping[str, Any]) -> str:
+    jobs = (
         ("job", "JOB"),
         ("last_started_at", "STARTED"),
         ("last_finished_at", "FINISHED"),
         ("last_outcome", "OUTCOME"),
         ("last_detail", "DETAIL"),
     )
-
-    def human() -> str:
-        head = {key: value for key, value in shape.items() if key != "jobs"}
-        return fields(head) + "\n\n" + table(shape["jobs"], columns, empty="")
-
-    show(shape, human)
+    daemons = (("id", "DAEMON"), ("url", "LISTENS AT"), ("operations_url", "OPERATIONS"), ("listening_since", "SINCE"))
+    notices = shape["notices"]
+    told = f"{notices['failing']} not delivered: {notices['last_error']}" if notices["failing"] else "none fails"
+    head = {key: value for key, value in shape.items() if key not in ("jobs", "daemons")}
+    return "\n\n".join(
+        (
+            fields({**head, "notices": told if notices["configured"] else "no notify_command"}),
+            table(shape["daemons"], daemons, empty="No daemon runs."),
+            table(shape["jobs"], jobs, empty=""),
+        )
+    )
 
 
 @manager_app.command("pause")

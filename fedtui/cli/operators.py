@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fedtui.cli.common import ask, group, opened, viewing
+from fedtui.cli.common import SECRET_LIMIT, ask, group, opened, piped, viewing
 from fedtui.cli.console import load_settings
 from fedtui.cli.output import fields, narrate, show, table
 from fedtui.core.errors import WrongUsage
@@ -54,7 +54,9 @@ def operators_remove(name: str, reason: Reason = None, wait: Wait = False) -> No
 @operators_app.command("authorize")
 def operators_authorize(
     name: str,
-    key: Annotated[Path | None, typer.Option(help="Their public SSH key: the file that ends in .pub.")] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="Their public SSH key: the file that ends in .pub; - reads it.")
+    ] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Take their keys away instead.")] = False,
     file: Annotated[Path | None, typer.Option(help="Default: this account's .ssh/authorized_keys.")] = None,
 ) -> None:
@@ -91,8 +93,10 @@ def _own_keys() -> Path:
 
 
 def _read(key: Path) -> str:
+    if str(key) == "-":
+        return piped("-", limit=SECRET_LIMIT)
     try:
-        return key.read_text(errors="replace")[: 64 * 1024]
+        return key.read_text(errors="replace")[:SECRET_LIMIT]
     except OSError as error:
         raise WrongUsage(
             f"{key} cannot be read.",

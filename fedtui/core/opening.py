@@ -231,9 +231,16 @@ def _open_database(settings: Settings) -> Database:
 
 
 def _already_set_up(settings: Settings) -> Refused:
+    place, fix = (
+        f"in {settings.home}",
+        "Use it as it is (fedtui config shows it), or another home with FEDTUI_HOME=DIR.",
+    )
+    if settings.database_url:
+        place = "in this database"
+        fix = f"Use it as it is: one more machine of it needs a copy of its vault.key ({settings.vault_key_path})."
     return Refused(
-        f"There is already a node in {settings.home}.",
+        f"There is already a node {place}.",
         cause="Setting up again would replace its CA, and every peer would lose it.",
-        fix="Use it as it is (fedtui config shows it), or choose another home with FEDTUI_HOME=DIR.",
+        fix=fix,
         code="already_set_up",
     )

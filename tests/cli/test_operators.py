@@ -144,7 +144,8 @@ def test_a_key_opens_one_operators_console_and_nothing_else(
     other = make_home("other")
     key = tmp_path / "ben"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    home.ok("operators", "authorize", "ben", "--key", f"{key}.pub", "--file", str(keys))
+    piped = Path(f"{key}.pub").read_text()
+    home.ok("operators", "authorize", "ben", "--key", "-", "--file", str(keys), stdin=piped)
     words = [
         "-p", str(port), "-i", str(key), "-tt", "-q", "-o", "StrictHostKeyChecking=no", "-o",
         "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes", "-o", "SendEnv=FEDTUI_* PYTHON*", "127.0.0.1",

@@ -97,6 +97,14 @@ def test_an_environment_read_at_the_start_is_not_forked() -> None:
     assert not forks.possible({**os.environ, "NO_COLOR": "1"})
 
 
+@pytest.mark.parametrize(("typed", "offered"), [("fedtui pee", ["peers"]), ("fedtui peers su", ["suspend"])])
+def test_a_shell_completes_commands(typed: str, offered: list[str]) -> None:
+    """Called as the completion that `--install-completion` writes calls it, it offers the words that fit."""
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    done = cold([], env={**os.environ, "_FEDTUI_COMPLETE": "complete_bash", **words})
+    assert (done.stdout.split(), done.stderr) == (offered, "")
+
+
 SHORT = (["--version"], ["--help"], ["events", "--json"])
 """What prints so little that it is held back until the program ends."""
 

@@ -7,6 +7,7 @@ instead of failing half-way, and readers begin deferred.
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -151,7 +152,7 @@ class Database:
             raise Unusable(
                 f"The driver for {self.url.get_backend_name()} is not installed.",
                 cause=str(error),
-                fix="Install it: pip install 'fedtui[postgres]'",
+                fix=f"Install it: {sys.executable} -m pip install 'psycopg[binary]'",
                 code="database_driver_missing",
             ) from error
 

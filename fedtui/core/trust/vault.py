@@ -150,7 +150,8 @@ def read_key(path: Path) -> bytes:
         raise Unusable(
             f"The vault's key file {path} is missing.",
             cause="Without it, this node's keys cannot be opened.",
-            fix="Put the key file back, or name another with FEDTUI_VAULT_KEY_FILE.",
+            fix="Put a copy of it there (of one node's machines all have the same), or name another file with "
+            "FEDTUI_VAULT_KEY_FILE.",
             code="vault_key_missing",
         ) from error
     except (OSError, ValueError) as error:
