@@ -233,6 +233,8 @@ def over(shape: Mapping[str, Any]) -> Iterator[Paragraph]:
         if shape[key] is not None:
             yield Paragraph(label, f"after {shape[key]:.0f} s")
     yield Paragraph("By", f"{shape['closed_by']}, {shape['closed_at']:%F %H:%M} UTC")
+    reasons = [line["content"]["reason"] for line in shape["transcript"] if line["content"].get("reason")]
+    yield from (Paragraph("Because", str(reason)) for reason in reasons[-1:])
     yield from left(shape["transcript"])
     yield Paragraph("", "")
     yield Paragraph("Transcript", f"{len(shape['transcript'])} lines; x shows it to copy")

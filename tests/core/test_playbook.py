@@ -664,6 +664,17 @@ def test_who_paused_the_manager_and_why_is_said_before_it_is_resumed(node: Node)
     )
 
 
+def test_who_suspended_a_peer_and_why_is_said_before_it_is_resumed(node: Node) -> None:
+    """A suspension may be meant: its author and reason stand with the call that was refused for it."""
+    world = make_world(node)
+    alive(node)
+    node.request(ADA, "system.federation_peer_suspend", {"peer": world.peer_id, "reason": "they asked us to"})
+    called = world.kept(chain.Asked("heartbeat", Caller(world.fingerprint, "10.1.2.3")))
+    [one] = node.diagnose(Wanted(decision=called)).findings
+    assert one.cause.code == "peer_not_reachable"
+    assert one.sense.because.endswith("ada suspended it: they asked us to.")
+
+
 @pytest.mark.parametrize(("terms", "settles"), [({"status": "suspended"}, True), ({"cidrs": ["192.0.2.0/24"]}, False)])
 def test_what_a_heartbeat_may_answer_is_told_from_what_a_grant_allows(
     node: Node, terms: dict[str, Any], settles: bool

@@ -107,7 +107,7 @@ CAUSES: tuple[Cause, ...] = (
     _identity("peer_missing", "The certificate stands for no peer that is on record.",
               "A database restored from before the peering."),
     _identity("peer_not_reachable", "The peer may not make this call in the state it is in.",
-              "A peer that was resumed and has not sent a heartbeat yet."),
+              "A suspension that is still meant; or a peer that was resumed and has not sent a heartbeat yet."),
     _identity("grant_token_malformed", "There is no bearer token of the form fg-<id>.",
               "A token in another header.", 5),
     _identity("grant_token_unknown", "There is no grant with this id.", "A grant that was archived long ago.", 5),

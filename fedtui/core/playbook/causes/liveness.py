@@ -72,7 +72,8 @@ def _unreachable_fix(case: Case) -> tuple[Fix, ...]:
     if "refused" in faults:
         return (Fix("Have its operator start its daemon; its next heartbeat does the rest", "fedtui serve",
                     where="there"),)  # fmt: skip
-    return (Fix("Mend the way to it: firewall, route, or a machine that is down", where="there"),)
+    return (Fix("Mend the way to it with its operators: a firewall or a route, here, there or between, or a machine "
+                "that is down", where="there"),)  # fmt: skip
 
 
 def _moved(case: Case) -> tuple[Fix, ...]:
@@ -113,11 +114,11 @@ def _rejected_fix(case: Case) -> tuple[Fix, ...]:
         return (Fix("Have its operator resume this node there", f"fedtui peers resume {case.site.url}",
                     "system.federation_peer_resume", {"peer": case.site.url}, "there"),)  # fmt: skip
     return (
-        Fix("Make a new request, which it is offered, and have its operator sign it",
+        Fix("Have its operator sign this node another certificate, which is delivered by itself",
             f"fedtui certs issue {case.site.url}", "system.federation_certificate_mint",
             {"peer": case.site.url}, "there"),
-        Fix("Ask for a new certificate from here", f"fedtui certs rotate {peer.id}",
-            "system.federation_certificate_rotate", {"peer": peer.id}),
+        Fix("Peer from scratch: revoke it, and propose it anew",
+            f"fedtui peers revoke {peer.id} --reason 'it turns this node away; peering anew'"),
     )  # fmt: skip
 
 
@@ -256,7 +257,11 @@ def _gone(case: Case) -> Sense | None:
         "system.federation_peer_suspend",
         {"peer": peer.id, "reason": reason},
     )
-    return Sense(f"It has been degraded for {span.days} d {span.seconds // 3600} h.", fixes=(fix,))
+    planned = Fix(
+        "Where it is planned, say for how long: nothing is raised meanwhile",
+        f"fedtui peers edit {peer.id} --maintenance 8h",
+    )
+    return Sense(f"It has been degraded for {span.days} d {span.seconds // 3600} h.", fixes=(fix, planned))
 
 
 _OWN = ("worker_not_running",)
@@ -309,5 +314,5 @@ CAUSES: tuple[Cause, ...] = (
            "vault_unreadable")),
     Cause("gone_over_24h", DEGRADED, "peer", "medium", 7,
           "The peer has been degraded for more than a day.",
-          "A planned outage: plan maintenance with an end instead.", "degraded", _gone, ("recovering",)),
+          "An outage that is planned.", "degraded", _gone, ("recovering",)),
 )  # fmt: skip

@@ -74,6 +74,9 @@ def _decision(case: Case) -> Outcome:
             found = explain.explain(session, _again(session, row), now=case.now)
             code, changes = found.judgement.code, found.changes
             detail = found.judgement.refusal.detail if found.judgement.refusal else ""
+            if code == "peer_not_reachable" and peer is not None and "suspension_reason" in peer.metadata_:
+                by, why = peer.metadata_.get("suspended_by"), peer.metadata_["suspension_reason"]
+                detail += f". {by} suspended it: {why}"
             answered = _answered(session, row, found.judgement, case.now) if code is not None else ""
             if answered:
                 code, detail = None, answered
