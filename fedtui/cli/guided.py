@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from fedtui.core.node import Node
     from fedtui.core.playbook.engine import Diagnosis
     from fedtui.core.playbook.model import Fix
+    from fedtui.core.playbook.progress import Standing
     from fedtui.core.playbook.running import Seen
     from fedtui.core.playbook.survey import Wanted
-    from fedtui.core.playbook.wizard import Standing
 
 MARKS = {"ok": "ok", "bad": "FAILED", "unknown": "UNKNOWN", "skipped": "not looked at"}
 STILL_WRONG = 1
@@ -29,7 +29,7 @@ def guided(wanted: Wanted, token: str | None, resumed: str | None = None) -> int
     with opened() as node:
         actor = node.actor("cli")
         incident = node.incident(resumed)["id"] if resumed else node.begin_incident(actor, wanted)
-        again, taken = f"fedtui doctor --guided --incident {incident[:13]}", set[str]()
+        again = f"fedtui doctor --guided --incident {incident[:13]}"
         _say(f"Incident {incident[:13]}. Everything is written down; to go on with it later: {again}")
         while True:
             standing = node.standing(incident)
@@ -40,12 +40,9 @@ def guided(wanted: Wanted, token: str | None, resumed: str | None = None) -> int
             _say("")
             _say("Looking.")
             found = node.look(actor, incident, _tell, token=token, proving=standing.step == "prove")
-            if (at := node.standing(incident).settles_at) is not None and found.of_heartbeats:
-                _say(f"What is still found may be from before the fix: look again (l) after {at:%H:%M:%S} UTC, when a "
-                     "heartbeat has come.")  # fmt: skip
             if not (found.offered or found.held):
                 return _over(node, incident, found)
-            outcome = _offer(node, actor, incident, found, taken)
+            outcome = _offer(node, actor, node.standing(incident), found)
             if outcome != AGAIN:
                 return STILL_WRONG if outcome == ENDED else _left(again)
 
@@ -67,12 +64,12 @@ def _waits(node: Node, standing: Standing) -> bool:
     return _ask("l to see whether it was decided, q to leave: ") == "l"
 
 
-def _offer(node: Node, actor: Any, incident: str, found: Diagnosis, taken: set[str]) -> str:
-    """Show the causes and what can be done, until something was: `AGAIN`, `LEFT`, or `ENDED`. `taken` are the
-    fixes that were carried out, or written down."""
-    for line in _instead(found):
+def _offer(node: Node, actor: Any, standing: Standing, found: Diagnosis) -> str:
+    """Show the causes and what can be done, until something was: `AGAIN`, `LEFT`, or `ENDED`."""
+    incident = standing.incident_id
+    for line in (*_before(standing, found), *_instead(found)):
         _say(line)
-    numbered = {str(number): fix for number, fix in enumerate(_causes(found, taken), start=1)}
+    numbered = {str(number): fix for number, fix in enumerate(_causes(found, standing), start=1)}
     first = "Number of a fix to carry out; l look again" if numbered else "l look again"
     while True:
         _say("")
@@ -95,13 +92,20 @@ def _offer(node: Node, actor: Any, incident: str, found: Diagnosis, taken: set[s
             _say("The incident is closed as explained, without the proof.")
             return ENDED
         elif answer in numbered:
-            outcome = _carried_out(node, actor, incident, numbered[answer])
-            if outcome not in ("", "failed"):
-                taken.add(numbered[answer].title)
-            if outcome in ("done", "pending"):
+            if _carried_out(node, actor, incident, numbered[answer]):
                 return AGAIN
         else:
             _say(f"That is none of them. There are {len(numbered)} fixes.")
+
+
+def _before(standing: Standing, found: Diagnosis) -> list[str]:
+    """What is said where the last fix was carried out, and something is found all the same."""
+    from fedtui.core.playbook import progress
+
+    if progress.unsettled(standing, found):
+        return [f"What is still found may be from before the fix: look again (l) after {standing.settles_at:%H:%M:%S} "
+                "UTC, when a heartbeat has come."]  # fmt: skip
+    return ["It was carried out, and the checks still find it."] if progress.found_again(standing, found) else []
 
 
 def _instead(found: Diagnosis) -> list[str]:
@@ -117,8 +121,10 @@ def _instead(found: Diagnosis) -> list[str]:
             "the proof (c)."]  # fmt: skip
 
 
-def _causes(found: Diagnosis, taken: set[str]) -> list[Fix]:
+def _causes(found: Diagnosis, standing: Standing) -> list[Fix]:
     """Show each cause with its fixes; the fixes, as they are numbered."""
+    from fedtui.core.playbook import progress
+
     fixes: list[Fix] = []
     for one in found.offered:
         _say("")
@@ -128,9 +134,10 @@ def _causes(found: Diagnosis, taken: set[str]) -> list[Fix]:
             fixes.append(fix)
             joined = "" if fix is one.sense.fixes[0] else ", then" if one.sense.together else ", or instead"
             where = " Only the other side can do this." if fix.where == "there" else ""
-            done = " It was taken up before." if fix.title in taken else ""
+            before = progress.tried(standing, fix)
+            came = f" {before.said}" if before is not None else ""
             command = f" Command: {fix.command}" if fix.command else ""
-            _say(f"  Fix {len(fixes)}{joined}: {fix.title}.{done}{where}{command}")
+            _say(f"  Fix {len(fixes)}{joined}: {fix.title}.{came}{where}{command}")
         if one.stays:
             _say("  It stays as it was, whatever is mended: once its people are told, close the incident (c).")
         _say(f"  It could also be: {one.cause.could_be}")
@@ -140,25 +147,25 @@ def _causes(found: Diagnosis, taken: set[str]) -> list[Fix]:
     return fixes
 
 
-def _carried_out(node: Node, actor: Any, incident: str, fix: Fix) -> str:
-    """Show what a fix changes, ask, and carry it out; what became of it, empty where it was not tried."""
+def _carried_out(node: Node, actor: Any, incident: str, fix: Fix) -> bool:
+    """Show what a fix changes, ask, and carry it out; whether it is time to look again."""
     if fix.action and fix.where == "here":
         try:
             told = node.preview(actor, fix)
         except Problem as problem:
             _say(f"  It cannot be done: {problem.problem} {problem.cause} {problem.fix}")
-            return ""
+            return False
         for line in told:
             _say(f"  {line}")
         if _ask(f"{fix.title}. Type yes to do it: ") != "yes":
-            return ""
+            return False
     outcome = node.mend(actor, incident, fix)
     _say(_became(outcome))
     if "invite" in outcome.get("shown_once", {}):
         _say(
             f"The invite, shown this once; hand it to the other platform's operator: {outcome['shown_once']['invite']}"
         )
-    return str(outcome["outcome"])
+    return bool(outcome["outcome"] in ("done", "pending"))
 
 
 def _evidence(found: Diagnosis) -> list[str]:

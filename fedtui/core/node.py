@@ -39,15 +39,15 @@ from fedtui.core.governance import measures as governance_measures
 from fedtui.core.governance.listing import FindingLine
 from fedtui.core.peering import heartbeats, probing
 from fedtui.core.peering.probing import Report, Step
-from fedtui.core.playbook import engine, incidents, recognise, wizard
+from fedtui.core.playbook import engine, incidents, progress, recognise, wizard
 from fedtui.core.playbook import glance as glances
 from fedtui.core.playbook.engine import Diagnosis
 from fedtui.core.playbook.glance import Glance
 from fedtui.core.playbook.model import Fix
+from fedtui.core.playbook.progress import Standing
 from fedtui.core.playbook.recognise import Recognised
 from fedtui.core.playbook.running import Seen
 from fedtui.core.playbook.survey import Wanted
-from fedtui.core.playbook.wizard import Standing
 from fedtui.core.record import verifying
 from fedtui.core.record.changes import Changes, Watch
 from fedtui.core.record.events import emit
@@ -214,7 +214,7 @@ class Node(Site):
 
     def standing(self, incident_id: str) -> Standing:
         """Where an incident stands."""
-        return wizard.standing(self, incident_id)
+        return progress.standing(self, incident_id)
 
     def leave_incident(self, actor: Actor, incident_id: str) -> bool:
         """Close an incident that came to nothing (`playbook/wizard.py`)."""

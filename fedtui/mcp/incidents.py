@@ -41,7 +41,12 @@ def _open(node: Node, given: Given) -> Answer:
 def _look(node: Node, given: Given) -> Answer:
     incident = node.incident(given["incident"])["id"]
     found = node.look(node.actor(ORIGIN), incident, proving=True)
-    return {"incident_id": incident, "state": node.incident(incident)["state"], "doctor": engine.shape(found)}
+    return {
+        "incident_id": incident,
+        "state": node.incident(incident)["state"],
+        "tried": [f"{one.title}: {one.said}" for one in node.standing(incident).tried],
+        "doctor": engine.shape(found),
+    }
 
 
 def _mend(node: Node, given: Given) -> Answer:
@@ -133,7 +138,8 @@ TOOLS: tuple[Tool, ...] = (
     Tool(
         name="system_sdwan_check_federation_incident",
         words="Run an incident's checks again, and write down what they find; once every check of what it is about "
-        "passes, it ends as fixed; keeps_open says which do not, and elsewhere what explains them.",
+        "passes, it ends as fixed; keeps_open says which do not, elsewhere what explains them, and tried what became "
+        "of the fixes that were taken up.",
         takes={"incident": INCIDENT},
         run=_look,
         acts=True,

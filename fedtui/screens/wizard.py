@@ -159,7 +159,7 @@ class WizardScreen(WizardView):
         standing = await self.shared.aside.run(lambda: node.standing(incident))
         shape = await self.shared.aside.run(lambda: node.incident(incident))
         self._step, self._owner, self._title = standing.step, standing.owner, shape["title"]
-        self._settles_at = standing.settles_at
+        self._standing = standing
         self._everything = not shape.get("symptom") and not shape.get("about")
         self._over = shape if standing.step == "done" else None
         self._waiting = None
@@ -171,6 +171,8 @@ class WizardScreen(WizardView):
 
     async def _look(self, wanted: Wanted | None) -> None:
         """Run the checks, shown as they end."""
+        from fedtui.core.playbook import progress
+
         node, incident, token = self.shared.opened_node(), self._incident, self._token
         self._seen, self._found, self._outcome, self._busy, self._fix = [], None, None, True, 0
         self._settling = False
@@ -192,14 +194,11 @@ class WizardScreen(WizardView):
             await self._read()
         if self._settle():
             return
-        if self._found_again and self._carried_out not in self._steps_taken:
-            self._of_no_use.add(self._carried_out)
-            self.say("It was carried out, and the checks still find it. r looks again; the next fix is marked.")
-        self._carried_out = ""
-        # What did not help is not offered first again, nor a step that was taken before the next of its change.
-        over = self._of_no_use | self._steps_taken
-        useful = (place for place, (_, fix) in enumerate(self._fixes()) if fix.title not in over)
-        self._fix = next(useful, 0)
+        standing, found = self._standing, self._found
+        if standing is not None and found is not None:
+            if proving and progress.found_again(standing, found):
+                self.say("It was carried out, and the checks still find it. r looks again; the next fix is marked.")
+            self._fix = progress.next_fix(standing, self._fixes())
         self._step = self._stands()
         self.update()
         if self._fix:
@@ -207,15 +206,12 @@ class WizardScreen(WizardView):
 
     def _settle(self) -> bool:
         """Whether what is found may be from before the fix: then it looks again once a heartbeat has come."""
-        found = self._found
-        again = (
-            found is not None
-            and found.of_heartbeats
-            and (bool(found.held) or (self._found_again and not self._steps_left))
-        )
-        self._settling = again and self._settles_at is not None
-        if self._settling and self._settles_at is not None:
-            left = (self._settles_at - self.shared.now()).total_seconds()
+        from fedtui.core.playbook import progress
+
+        standing, found = self._standing, self._found
+        self._settling = standing is not None and found is not None and progress.unsettled(standing, found)
+        if self._settling and standing is not None and standing.settles_at is not None:
+            left = (standing.settles_at - self.shared.now()).total_seconds()
             self.set_timer(max(left, WAIT_SECONDS), self._settled)
             self._step = "prove"
             self.update()
@@ -244,8 +240,6 @@ class WizardScreen(WizardView):
                 self._step = standing.step
                 if standing.waiting_status not in (None, "executed"):
                     self.say(f"The request ended as {standing.waiting_status}: the fix was not carried out.")
-                    self._of_no_use.add(self._carried_out)
-                    self._carried_out = ""
                 if standing.step == "prove":
                     await self._again()
                 self.update()
@@ -259,11 +253,17 @@ class WizardScreen(WizardView):
             return
         if self._failed is None and self._something_else and not self._everything:
             self.go("playbook/everything")
-        elif self._failed is None and self._step == "cause" and self._outcome is None and not self.shared.read_only:
+        elif self._to_mend:
             self.shared.ahead.expecting = True
             self.app.run_worker(self._mend(), group="act", exit_on_error=False)
         elif self._failed is not None or self._step != "wait":
             self.run_worker(self._again(), group="look", exclusive=True, exit_on_error=False)
+
+    @property
+    def _to_mend(self) -> bool:
+        """Whether a fix is to be taken: one is marked, and it is more than to wait for whoever was told."""
+        at_a_cause = self._failed is None and self._step == "cause" and self._outcome is None
+        return at_a_cause and not self.shared.read_only and not self._told
 
     async def _again(self) -> None:
         failed = self._failed is not None
@@ -305,19 +305,13 @@ class WizardScreen(WizardView):
         answers: Answers | None = await asked
         if answers is None:
             return
-        self._busy, self._carried_out = True, fix.title
+        self._busy = True
         try:
             self._outcome = await self.shared.acting.run(lambda: node.mend(node.actor(ORIGIN), incident, fix))
         except Exception as error:
             await self.app.push_screen_wait(Told(trouble(error)))
         finally:
             self._busy = False
-        if self._outcome is None or self._outcome["outcome"] in ("failed", "by_hand"):
-            self._carried_out = ""
-        if self._outcome is not None and self._outcome["outcome"] == "failed":
-            self._of_no_use.add(fix.title)
-        elif self._outcome is not None and finding.sense.together:
-            self._steps_taken.add(fix.title)
         if self._outcome is not None and "invite" in self._outcome.get("shown_once", {}):
             await self.app.push_screen_wait(invite_shown(self._outcome["shown_once"]))
         if self._outcome is not None and self._outcome["outcome"] == "pending":

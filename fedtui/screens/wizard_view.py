@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from textual.containers import VerticalScroll
@@ -19,6 +18,7 @@ from fedtui.screens.words import Paragraph, paragraph_lines
 if TYPE_CHECKING:
     from fedtui.core.playbook.engine import Diagnosis
     from fedtui.core.playbook.model import Finding, Fix
+    from fedtui.core.playbook.progress import Standing
     from fedtui.core.playbook.running import Seen
 
 
@@ -37,10 +37,7 @@ class WizardView(WizardActs):
         self._waiting: Mapping[str, Any] | None = None
         self._over: Mapping[str, Any] | None = None
         self._fix = 0
-        self._of_no_use: set[str] = set()
-        self._steps_taken: set[str] = set()
-        self._carried_out = ""
-        self._settles_at: datetime | None = None
+        self._standing: Standing | None = None
         self._settling = False
         self._busy = True  # until it has begun, which Enter must not do a second time
         self._token: str | None = None
@@ -95,7 +92,7 @@ class WizardView(WizardActs):
             return [*wizard_words.mended(self._outcome)]
         if self._found is not None:
             before = wizard_words.settling() if self._settling else ()
-            return [*before, *wizard_words.causes(self._found, self._fix)]
+            return [*before, *wizard_words.causes(self._found, self._fix, self._standing)]
         return [Paragraph("", "Reading …", "dim")]
 
     def _next(self) -> str:
@@ -107,12 +104,12 @@ class WizardView(WizardActs):
             return wizard_words.NEXT["told" if self._outcome["outcome"] == "by_hand" else "prove"]
         if self._step == "cause" and self.shared.read_only:
             return "This console is read-only: it looks, and changes nothing."
-        if self._settling and self._settles_at is not None:
-            return wizard_words.NEXT["settling"].format(at=f"{self._settles_at:%H:%M:%S} UTC")
+        if self._settling and self._standing is not None:
+            return wizard_words.NEXT["settling"].format(at=f"{self._standing.settles_at:%H:%M:%S} UTC")
         if self._something_else:
             return with_keys(wizard_words.NEXT["unexplained" if self._everything else "elsewhere"])
         if self._step == "cause" and self._by_hand:
-            return with_keys(wizard_words.NEXT["by_hand"])
+            return with_keys(wizard_words.NEXT["told" if self._told else "by_hand"])
         if self._step == "prove" and self._found is not None and self._found.held:
             return wizard_words.NEXT["held"]
         if self._step == "look" and self._found is not None:
@@ -120,21 +117,20 @@ class WizardView(WizardActs):
         return wizard_words.NEXT.get(self._step, "")
 
     @property
-    def _found_again(self) -> bool:
-        """Whether the fix that was carried out is offered again."""
-        return bool(self._carried_out) and any(fix.title == self._carried_out for _, fix in self._fixes())
-
-    @property
-    def _steps_left(self) -> bool:
-        """Whether the fix that was carried out is one of several steps, and not the last."""
-        left = any(fix.title not in self._steps_taken for one, fix in self._fixes() if one.sense.together)
-        return self._carried_out in self._steps_taken and left
-
-    @property
     def _by_hand(self) -> bool:
         """Whether the fix that is marked is for a person to do."""
         fixes = self._fixes()
         return self._fix < len(fixes) and fixes[self._fix][1].by_hand
+
+    @property
+    def _told(self) -> bool:
+        """Whether the fix that is marked is for a person, and was written down before: what is left is to look."""
+        from fedtui.core.playbook import progress
+
+        if self._standing is None or not self._by_hand:
+            return False
+        before = progress.tried(self._standing, self._fixes()[self._fix][1])
+        return before is not None and before.outcome == "by_hand"
 
     @property
     def _something_else(self) -> bool:

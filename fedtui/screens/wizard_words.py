@@ -11,6 +11,7 @@ from fedtui.screens.words import Paragraph, address
 if TYPE_CHECKING:
     from fedtui.core.playbook.engine import Diagnosis
     from fedtui.core.playbook.model import Finding, Fix
+    from fedtui.core.playbook.progress import Standing
     from fedtui.core.playbook.running import Seen
 
 STEPS = {
@@ -79,8 +80,9 @@ def looking(seen: Sequence[Seen]) -> Iterator[Paragraph]:
         yield Paragraph("", f"{glyph} {one.check.title}{whose}: {one.outcome.said}", style)
 
 
-def causes(found: Diagnosis, place: int) -> Iterator[Paragraph]:
-    """Every finding, the root first, with its fixes; the one at `place` among all fixes is marked. Where nothing
+def causes(found: Diagnosis, place: int, standing: Standing | None = None) -> Iterator[Paragraph]:
+    """Every finding, the root first, with its fixes and what came of them in the incident, as it stands; the one at
+    `place` among all fixes is marked. Where nothing
     of what was asked about is left, first what fails in its place."""
     if not found.findings:
         yield from _instead(found)
@@ -91,7 +93,7 @@ def causes(found: Diagnosis, place: int) -> Iterator[Paragraph]:
         yield from _finding(one, rank)
         for index, fix in enumerate(one.sense.fixes):
             joined = "" if index == 0 else "then " if one.sense.together else "or "
-            yield from _fix(fix, joined, marked=number == place)
+            yield from _fix(fix, joined, standing, marked=number == place)
             number += 1
         if one.stays:
             yield Paragraph("", "It stays as it was, whatever is mended: once its people are told, :end-incident ends "
@@ -147,13 +149,17 @@ def _finding(one: Finding, rank: int) -> Iterator[Paragraph]:
     yield Paragraph("", f"{one.cause.means} {one.sense.because}")
 
 
-def _fix(fix: Fix, joined: str, *, marked: bool) -> Iterator[Paragraph]:
+def _fix(fix: Fix, joined: str, standing: Standing | None, *, marked: bool) -> Iterator[Paragraph]:
+    from fedtui.core.playbook import progress
+
     where = " (on the other side)" if fix.where == "there" else "" if fix.action else " (by hand)"
     mark = "›" if marked else " "
     title = f"{joined}{fix.title[0].lower()}{fix.title[1:]}" if joined else fix.title
     yield Paragraph("", f"{mark} Fix: {title}{where}", "cursor" if marked else "strong")
     if fix.command:
         yield Paragraph("", f"  {fix.command}", "dim")
+    if standing is not None and (before := progress.tried(standing, fix)) is not None:
+        yield Paragraph("", f"  {before.said}")
 
 
 def _said(seen: Seen) -> str:

@@ -11,6 +11,7 @@ from fedtui.cli import guided
 from fedtui.core.playbook import causes
 from fedtui.core.playbook.engine import Diagnosis
 from fedtui.core.playbook.model import Finding, Fix, Sense, Subject
+from fedtui.core.playbook.progress import Standing, Tried
 from tests.homes import Home, MakeHome
 
 SHAPE = {"symptom", "cause", "severity", "peer_id", "subject", "evidence", "explanation", "fix", "hint_url"}
@@ -121,9 +122,10 @@ def test_guided_says_how_fixes_belong_together(capsys: pytest.CaptureFixture[str
     """Steps of one change, or one in place of the other; and what was carried out before."""
     sense = Sense("It is so.", fixes=(Fix("Issue a grant"), Fix("Declare the kind")), together=together)
     one = Finding(causes.BY_CODE["kind_mismatch"], Subject("decision", "d", "a call", "p"), sense)
-    guided._causes(Diagnosis(datetime.now(UTC), 0.0, (), (one,)), {"Issue a grant"})
+    before = Tried("Issue a grant", "", "done", datetime(2026, 3, 1, 3, 12, tzinfo=UTC), "ada")
+    guided._causes(Diagnosis(datetime.now(UTC), 0.0, (), (one,)), Standing("i", "cause", "ada", tried=(before,)))
     told = capsys.readouterr().out
-    assert "Fix 1: Issue a grant. It was taken up before." in told
+    assert "Fix 1: Issue a grant. Carried out at 03:12:00 UTC, by ada." in told
     assert f"Fix 2, {joined}: Declare the kind.\n" in told
 
 

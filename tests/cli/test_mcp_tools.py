@@ -218,6 +218,8 @@ def test_a_fix_is_carried_out_inside_an_incident_and_some_are_for_people(world: 
         assert causes >= {"manager_paused", "policy_lowered"}
         done = await call("mend_federation_incident", incident=incident, cause="manager_paused")
         assert (done["outcome"], done["action"]) == ("done", "system.manager_resume")
+        [tried] = (await call("check_federation_incident", incident=incident))["tried"]
+        assert ": Carried out at " in tried
         mend = {"incident": incident, "cause": "policy_lowered"}
         assert await call.refused("mend_federation_incident", **mend) == "for_a_person"
         other = (await call("open_federation_incident", symptom="token_mismatch"))["incident_id"]

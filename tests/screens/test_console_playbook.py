@@ -25,9 +25,9 @@ from fedtui.core.playbook import causes, engine
 from fedtui.core.playbook.checks import CHECKS
 from fedtui.core.playbook.engine import Diagnosis
 from fedtui.core.playbook.model import Check, Evidence, Finding, Fix, Outcome, Sense, Subject
+from fedtui.core.playbook.progress import Standing, Tried
 from fedtui.core.playbook.running import Seen
 from fedtui.core.playbook.survey import NODE, Wanted
-from fedtui.core.playbook.wizard import Standing
 from fedtui.core.runtime import settings
 from fedtui.core.runtime.actor import Actor
 from fedtui.screens import drafts
@@ -96,6 +96,12 @@ def node(state: str) -> FakeNode:
     made.incident_shapes = [incident()]
     made.diagnosed = sick()
     made.stands = Standing(ID, "cause", "alice")
+    if state == "tried":
+        first = sick().findings[0].sense.fixes[0]
+        came = Tried(first.title, first.command, "by_hand", NOW - timedelta(minutes=3), "alice")
+        again = Tried("Suspend it, to stop the noise", "fedtui peers suspend ...", "rejected",
+                      NOW - timedelta(minutes=2), "bob")  # fmt: skip
+        made.stands = replace(made.stands, tried=(came, again))
     if state == "held":
         made.stands, made.diagnosed = Standing(ID, "prove", "alice"), keeps_open()
     if state == "done":
@@ -116,9 +122,22 @@ def node(state: str) -> FakeNode:
     return made
 
 
+def try_fixes(made: FakeNode, outcome: str) -> None:
+    """Every fix of this fake node comes to `outcome`, and its incident says so from then on."""
+
+    def mend(_actor: Actor, _incident: str, fix: Fix) -> dict[str, Any]:
+        came = Tried(fix.title, fix.command, outcome, NOW - timedelta(minutes=2), "alice")
+        made.stands = replace(made.stands, tried=(*made.stands.tried, came))
+        return {"outcome": outcome, "title": fix.title, "command": fix.command, "where": fix.where}
+
+    made.preview = lambda _actor, _fix: []  # type: ignore[attr-defined]
+    made.mend = mend  # type: ignore[attr-defined]
+
+
 LOOKS = {
     "playbook": ("playbook", "cause", "Go on: A peer was active"),
     "wizard-cause": ("playbook/degraded", "cause", "remote_unreachable"),
+    "wizard-tried": (f"playbook/{ID}", "tried", "Written down at"),
     "wizard-wait": (f"playbook/{ID}", "wait", "Can decide"),
     "wizard-held": (f"playbook/{ID}", "held", "not every check passes"),
     "wizard-done": (f"playbook/{ID}", "done", "Fixed"),
@@ -277,8 +296,7 @@ async def test_a_fix_that_was_rejected_says_so(waiting: Waiting) -> None:
 async def test_a_fix_that_did_not_help_says_so_and_another_is_offered() -> None:
     """Carried out, and found again: it is said, and the mark moves on to what was not tried yet."""
     made = node("cause")
-    made.preview = lambda _actor, _fix: []  # type: ignore[attr-defined]
-    made.mend = lambda _actor, _id, fix: {"outcome": "done", "title": fix.title}  # type: ignore[attr-defined]
+    try_fixes(made, "done")
     app = console(made, place="playbook/degraded")
     async with app.run_test(size=(120, 40)) as pilot:
         await at(pilot, "remote_unreachable")
@@ -286,6 +304,39 @@ async def test_a_fix_that_did_not_help_says_so_and_another_is_offered() -> None:
         await confirm(pilot)
         await at(pilot, "the checks still find it")
         assert app.screen._fix == 0  # type: ignore[attr-defined]
+        assert "Carried out at 11:58:00 UTC, by alice." in page(pilot)
+
+
+@in_loop
+async def test_who_goes_on_with_an_incident_sees_what_was_tried() -> None:
+    """What a colleague was refused, or a dropped session, stands beneath its fix, and another is marked."""
+    made = node("cause")
+    [first, second] = (one.sense.fixes[0] for one in sick().findings)
+    made.stands = replace(made.stands, tried=(Tried(first.title, first.command, "rejected", NOW, "bob"),))
+    app = console(made, place=f"playbook/{ID}")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await at(pilot, "by bob, and rejected.")
+        assert f"› Fix: {second.title}" in page(pilot)
+
+
+@in_loop
+async def test_what_people_were_told_is_not_written_down_twice() -> None:
+    """Once it is written down for them, Enter looks again, until they have done it."""
+    made = node("cause")
+    try_fixes(made, "by_hand")
+    app = console(made, place="playbook/degraded")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await at(pilot, "Enter writes it down")
+        await type_in(pilot, "enter")
+        await confirm(pilot)
+        await at(pilot, "Tell the other side's operators.")
+        await type_in(pilot, "enter")
+        await at(pilot, "Written down at")
+        assert "Once it is done, Enter looks again." in page(pilot)
+        made.diagnosed = replace(sick(), findings=())
+        await type_in(pilot, "enter")
+        await at(pilot, "No cause of it was found")
+    assert len(made.stands.tried) == 1
 
 
 @in_loop
@@ -295,9 +346,7 @@ async def test_a_step_that_was_taken_leads_to_the_next_of_its_change() -> None:
     [first, second] = sick().findings
     steps = (first.sense.fixes[0], second.sense.fixes[0])
     made.diagnosed = replace(sick(), findings=(replace(first, sense=replace(first.sense, fixes=steps, together=True)),))
-    made.mend = lambda _actor, _id, fix: {  # type: ignore[attr-defined]
-        "outcome": "by_hand", "title": fix.title, "command": fix.command, "where": fix.where,
-    }  # fmt: skip
+    try_fixes(made, "by_hand")
     app = console(made, place="playbook/degraded")
     async with app.run_test(size=(120, 40)) as pilot:
         await at(pilot, "› Fix: Have its operator start")
@@ -314,8 +363,7 @@ async def test_what_is_found_right_after_the_fix_may_be_older_and_is_looked_at_a
     and looks again by itself."""
     made, looks = node("cause"), list[None]()
     made.stands = replace(made.stands, settles_at=NOW + timedelta(seconds=1))
-    made.preview = lambda _actor, _fix: []  # type: ignore[attr-defined]
-    made.mend = lambda _actor, _id, fix: {"outcome": "done", "title": fix.title}  # type: ignore[attr-defined]
+    try_fixes(made, "done")
     look = made.look
 
     def once_more(*words: Any, **options: Any) -> Any:
@@ -361,8 +409,7 @@ async def test_the_next_fix_is_in_sight_after_a_look() -> None:
     [first, second] = sick().findings
     tried = replace(first, sense=replace(first.sense, fixes=(replace(first.sense.fixes[0], action="x", where="here"),)))
     made.diagnosed = replace(sick(), findings=(tried, tried, tried, second))
-    made.preview = lambda _actor, _fix: []  # type: ignore[attr-defined]
-    made.mend = lambda _actor, _id, fix: {"outcome": "done", "title": fix.title}  # type: ignore[attr-defined]
+    try_fixes(made, "done")
     app = console(made, place="playbook/degraded")
     async with app.run_test(size=(80, 24)) as pilot:
         await at(pilot, "remote_unreachable")

@@ -6,8 +6,8 @@ The screen and the text version are two faces of these functions.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
 from fedtui.core.acts import gate
@@ -17,10 +17,9 @@ from fedtui.core.control import approvals, policies
 from fedtui.core.errors import Problem
 from fedtui.core.governance import change_requests
 from fedtui.core.governance import listing as findings
-from fedtui.core.peering import heartbeats
-from fedtui.core.playbook import causes, engine, incidents
+from fedtui.core.playbook import causes, engine, incidents, progress
 from fedtui.core.playbook.engine import Diagnosis
-from fedtui.core.playbook.incidents import Entry, Incident
+from fedtui.core.playbook.incidents import Incident
 from fedtui.core.playbook.model import Finding, Fix, Subject, in_words
 from fedtui.core.playbook.running import Seen
 from fedtui.core.playbook.survey import Wanted
@@ -32,8 +31,6 @@ from fedtui.core.trust.site import Site
 
 A_DAY = timedelta(days=1)
 MOST_EVENTS = 20
-STEPS = ("look", "cause", "mend", "wait", "prove", "done")
-"""What a wizard goes through. `wait` is there only where an act needs approval."""
 AT_ONCE = "It is carried out at once, and recorded."
 BY_POLICY = {
     policies.ASK: "It has to be approved first; it is waited for.",
@@ -41,23 +38,6 @@ BY_POLICY = {
 }
 UNEVENTFUL = frozenset(("opened", "check", "looked"))
 """Lines of a transcript in which nothing came of it."""
-CARRIED_OUT = ("done", "executed")
-"""How an act ends, at once or by its request, that was carried out."""
-ENDED = ("executed", "failed", "rejected", "expired", "withdrawn", "stale")
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Where an incident stands: its step, the request it waits for, and who works on it. Until `settles_at` what is
-    found about a peer may be from before the last act, as no heartbeat need have come since."""
-
-    incident_id: str
-    step: str
-    owner: str
-    waits_for: str | None = None
-    waiting_status: str | None = None
-    outcome: str | None = None
-    settles_at: datetime | None = None
 
 
 def begin(site: Site, actor: Actor, wanted: Wanted) -> str:
@@ -142,9 +122,11 @@ def mend(site: Site, table: ActTable, actor: Actor, incident_id: str, fix: Fix) 
     with site.unit(actor) as unit:
         incident = incidents.working(unit, incident_id)
     shown: Mapping[str, Any] = {}
-    outcome: dict[str, Any] = {"title": fix.title, "action": fix.action or None, "params": dict(fix.params)}
+    outcome: dict[str, Any] = {
+        "title": fix.title, "command": fix.command, "action": fix.action or None, "params": dict(fix.params),
+    }  # fmt: skip
     if fix.by_hand:
-        outcome |= {"outcome": "by_hand", "command": fix.command, "where": fix.where}
+        outcome |= {"outcome": "by_hand", "where": fix.where}
     else:
         try:
             with correlated(incident.correlation_id):
@@ -217,42 +199,13 @@ def surroundings(site: Site, incident_id: str) -> dict[str, Any]:
     }
 
 
-def standing(site: Site, incident_id: str) -> Standing:
-    """Where an incident stands, by its transcript and by what it waits for."""
-    with site.read() as session:
-        row = incidents.find(session, incident_id)
-        lines = incidents.transcript(session, row.id)
-        last = next((one for one in reversed(lines) if one.kind in ("looked", "verified", "act")), None)
-        waits_for = last.content.get("approval") if last is not None and last.kind == "act" else None
-        status = approvals.find(session, waits_for).status if waits_for else None
-    if row.closed_at is not None:
-        return Standing(row.id, "done", row.owner, outcome=row.outcome)
-    if last is None:
-        return Standing(row.id, "look", row.owner)
-    if last.kind in ("looked", "verified"):
-        not_proved = "prove" if last.content.get("keeps_open") else "look"
-        step = "cause" if last.content["found"] else not_proved
-        return Standing(row.id, step, row.owner, settles_at=_settles_at(site, lines))
-    if waits_for and status not in ENDED:
-        return Standing(row.id, "wait", row.owner, waits_for, status)
-    return Standing(row.id, "prove", row.owner, waits_for, status)
-
-
-def _settles_at(site: Site, lines: Sequence[Entry]) -> datetime | None:
-    """When a heartbeat has come, late or not, since the last act that was carried out; None where that is over."""
-    acts = (one.at for one in reversed(lines) if one.content.get("outcome") in CARRIED_OUT)
-    last = next(acts, None)
-    moment = last + site.settings.heartbeat_interval * heartbeats.PATIENCE if last is not None else None
-    return moment if moment is not None and moment > site.clock.now() else None
-
-
 def _write_what_became(unit: Unit, incident_id: str) -> None:
     """Of an act that needed approval: how its request has ended, once."""
     last = incidents.last_of(unit.session, incident_id, "act", "act_ended")
     if last is None or last.kind != "act" or "approval" not in last.content:
         return
     asked = approvals.find(unit.session, last.content["approval"])
-    if asked.status in ENDED:
+    if asked.status in progress.ENDED:
         incidents.write(unit, incident_id, "act_ended", {
             "title": last.content["title"], "approval": asked.id, "outcome": asked.status,
             "decided_by": asked.decided_by, "problem": asked.error,
