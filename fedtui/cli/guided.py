@@ -37,6 +37,8 @@ def guided(wanted: Wanted, token: str | None, resumed: str | None = None) -> int
                 if not _waits(node, standing):
                     return _left(again)
                 continue
+            if standing.waits_for is not None:
+                _say(_ended(node, standing.waits_for))
             _say("")
             _say("Looking.")
             found = node.look(actor, incident, _tell, token=token, proving=standing.step == "prove")
@@ -55,13 +57,29 @@ def _left(again: str) -> int:
 def _waits(node: Node, standing: Standing) -> bool:
     """Say what a fix waits for; whether to look again whether it was decided."""
     record = node.approval_record(str(standing.waits_for))
-    if record is not None:
+    if record is not None and record.shape["status"] == "pending":
         waits = record.shape["waiting"]
         _say(f"The fix waits for approval: {record.shape['summary']}")
         _say(f"  Can decide: {', '.join(waits['can_decide']) or 'nobody'}.")
         for name, reason in waits["cannot_decide"].items():
             _say(f"  Cannot: {name}: {reason}")
-    return _ask("l to see whether it was decided, q to leave: ") == "l"
+    elif record is not None:
+        _say(
+            f"The fix is {record.shape['status']}, by {record.shape['decided_by']}: {record.shape['waiting']['then']}."
+        )
+    return _ask("l to see what became of it, q to leave: ") == "l"
+
+
+def _ended(node: Node, approval_id: str) -> str:
+    """How the request of a fix has ended."""
+    record = node.approval_record(approval_id)
+    if record is None:
+        return "The request is on record no more."
+    shape = record.shape
+    if shape["status"] == "executed":
+        return f"The fix was approved by {shape['decided_by']}, and carried out."
+    why = (shape["error"] or {}).get("problem") or shape["decision_reason"] or "no reason was given"
+    return f"The fix was not carried out: its request is {shape['status']} ({why})."
 
 
 def _offer(node: Node, actor: Any, standing: Standing, found: Diagnosis) -> str:

@@ -18,6 +18,7 @@ from fedtui.screens.widgets.paint import Lines
 from fedtui.screens.wizard_view import WizardView
 
 if TYPE_CHECKING:
+    from fedtui.core.playbook.progress import Standing
     from fedtui.core.playbook.survey import Wanted
 
 T = TypeVar("T")
@@ -236,7 +237,9 @@ class WizardScreen(WizardView):
         while incident is not None and self.is_mounted:
             await asyncio.sleep(WAIT_SECONDS)
             standing = await self._reading(self.shared.aside.run(lambda: node.standing(incident)))
-            if standing is not None and standing.step != "wait":
+            if standing is not None and standing.step == "wait":
+                await self._how_far(standing)
+            elif standing is not None:
                 self._step = standing.step
                 if standing.waiting_status not in (None, "executed"):
                     self.say(f"The request ended as {standing.waiting_status}: the fix was not carried out.")
@@ -244,6 +247,16 @@ class WizardScreen(WizardView):
                     await self._again()
                 self.update()
                 return
+
+    async def _how_far(self, standing: Standing) -> None:
+        """Show that what is waited for was approved, as soon as it is."""
+        node, asked, known = self.shared.opened_node(), standing.waits_for, self._waiting
+        if asked is None or known is None or known["status"] == standing.waiting_status:
+            return
+        record = await self._reading(self.shared.aside.run(lambda: node.approval_record(asked)))
+        if record is not None:
+            self._waiting = record.shape
+            self.update()
 
     # --- what the keys do --------------------------------------------------------------------
 

@@ -196,11 +196,16 @@ def mended(outcome: Mapping[str, Any]) -> Iterator[Paragraph]:
 
 
 def waiting(shape: Mapping[str, Any]) -> Iterator[Paragraph]:
-    """Why a fix waits: who can decide it, and until when."""
+    """Why a fix waits: who can decide it, and until when; once it was approved, for whom."""
     waits = shape["waiting"]
-    yield Paragraph("", "The fix needs approval.", "strong")
+    pending = shape["status"] == "pending"
+    yield Paragraph("", "The fix needs approval." if pending else f"The fix is {shape['status']}.", "strong")
     yield Paragraph("", str(shape["summary"]))
     yield Paragraph("", "")
+    if not pending:
+        yield Paragraph("By", str(shape["decided_by"]))
+        yield Paragraph("Now", str(waits["then"]))
+        return
     yield Paragraph("Can decide", ", ".join(waits["can_decide"]) or "nobody", "" if waits["can_decide"] else "bad")
     for name, reason in waits["cannot_decide"].items():
         yield Paragraph("Cannot", f"{name}: {reason}", "dim")

@@ -117,6 +117,29 @@ def test_guided_shows_its_evidence_and_can_be_closed_without_the_proof(home: Hom
     assert last["content"] == {"outcome": "explained", "reason": "it is planned"}
 
 
+def test_guided_says_what_became_of_a_request(make_home: MakeHome) -> None:
+    """A fix that waits for approval: rejected, it says so with the reason and offers the fixes again; it is written
+    down once."""
+    home = make_home("alpha", heartbeat_interval="10s", manager_interval="10s", lease_ttl="30s")
+    home.ok("policies", "set", "system.manager_resume", "require_approval")
+    home.ok("operators", "add", "ben")
+    home.serve()
+    home.ok("manager", "pause", "--reason", "test")
+    left = home.run("doctor", "approval_blocked", "--guided", stdin="1\nyes\nq\n")
+    assert (left.code, "Can decide: ben." in left.out) == (1, True), left
+    [incident] = home.ok("incidents", "list", "--open")
+    again = ("doctor", "--guided", "--incident", incident["id"])
+    [asked] = home.ok("approvals", "list", "--status", "pending")
+    home.ok("approvals", "reject", asked["id"], "--reason", "it is meant", operator="ben")
+    said = home.run(*again, stdin="1\nyes\nq\n")
+    assert "The fix was not carried out: its request is rejected (it is meant)." in said.out, said
+    [asked] = home.ok("approvals", "list", "--status", "pending")
+    home.ok("approvals", "approve", asked["id"], "--digest", asked["digest"], operator="ben")
+    home.ok("manager", "tick")
+    done = home.run(*again)
+    assert (done.code, "The fix was approved by ben, and carried out." in done.out) == (0, True), done
+
+
 @pytest.mark.parametrize(("together", "joined"), [(True, "then"), (False, "or instead")])
 def test_guided_says_how_fixes_belong_together(capsys: pytest.CaptureFixture[str], together: bool, joined: str) -> None:
     """Steps of one change, or one in place of the other; and what was carried out before."""

@@ -794,3 +794,21 @@ async def test_what_does_not_exist_is_said(make_node: MakeNode) -> None:
         await at(pilot, "incident")
         await type_in(pilot, "escape")
         await until(pilot, lambda: isinstance(app.screen, PlaybookScreen))
+
+
+@in_loop
+async def test_that_what_it_waits_for_was_approved_is_shown_at_once() -> None:
+    """Not decided: who can; approved: by whom, and what comes next, before it is carried out."""
+    made = node("wait")
+    app = console(made, place=f"playbook/{ID}")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at(pilot, "Can decide")
+        shape = made.records["a-1"].shape
+        waits = {**shape["waiting"], "then": "the manager carries it out at its next tick"}
+        approved = {**shape, "status": "approved", "decided_by": "carol", "waiting": waits}
+        made.records["a-1"] = type("Record", (), {"shape": approved})()
+        made.stands = Standing(ID, "wait", "bob", "a-1", "approved")
+        await at(pilot, "The fix is approved.")
+        assert "carol" in page(pilot)
+        assert "at its next tick" in page(pilot)
+        assert "Can decide" not in page(pilot)

@@ -155,7 +155,7 @@ def _skewed(case: Case) -> Sense | None:
     if skew is None or abs(skew) <= SKEW_LIMIT:
         return None
     ahead = "ahead of" if skew > 0 else "behind"
-    fix = Fix("Set the clock right (NTP) on the machine that is wrong; then nothing else is to be done",
+    fix = Fix("See with its operators which of the clocks is wrong, and set that right (NTP); it needs no more",
               "timedatectl status", where="there")  # fmt: skip
     evidence = (case.seen("its clock less ours, in seconds", round(skew, 1), "heartbeat and diagnosis"),)
     return Sense(f"Its clock is {abs(skew):.0f} s {ahead} this node's.", evidence, (fix,))

@@ -161,7 +161,7 @@ def _quarantine(case: Case) -> Outcome:
     with case.site.read() as session:
         found = restoring.shape(session)
     if not found["quarantine"]:
-        return Outcome("ok", "The node is not in quarantine.")
+        return Outcome("ok", "It takes part.")
     evidence = tuple(case.seen(key.replace("_", " "), found[key], "quarantine")
                      for key in ("since", "begun_by", "reason", "known_until", "to_go_through"))  # fmt: skip
     return Outcome("bad", "The node is in quarantine.", evidence, {"quarantine": found})
