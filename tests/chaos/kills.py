@@ -1,6 +1,6 @@
 """kill -9, at moments nobody chose: two federated nodes, their daemons, commands and consoles.
 
-    python -m tests.chaos.kills --kills 200 [--seed N]
+    python -m tests.chaos.kills --kills 200 [--seed N] [--postgresql]
 
 Each round begins something (an accept, an approval, a renewal, ...) and kills one of those at work on it: after a
 random number of statements, or a random number of milliseconds. Then it is started again, as an operator would, and
@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ from tests.chaos import invariants
 from tests.chaos.doomed import FILE
 from tests.chaos.locked import fill_in
 from tests.homes import Home, acted, set_up, until
+from tests.postgres import ELSEWHERE, Server, new_server
 
 QUICK = {
     "heartbeat_interval": "1s",
@@ -85,10 +86,12 @@ DOOMED = "tests.chaos.doomed"
 class Stand:
     """Two federated nodes, and the dice."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, server: Server | None = None) -> None:
         self.dice = random.Random(seed)  # noqa: S311
+        self.server = server
         self.a, self.b = (
-            set_up(folder / name, "--single-operator", kind=Doomed, **QUICK) for name in ("alpha", "beta")
+            set_up(folder / name, "--single-operator", kind=Doomed, **QUICK, **_records(server))
+            for name in ("alpha", "beta")
         )
         self.killed: Counter[str] = Counter()
         self.number = 0
@@ -165,21 +168,30 @@ class Stand:
                 assert not found, found
                 until(lambda node=node: not _named(node), f"the doctor is content: {_named(node)}", SETTLE_SECONDS)
 
-    @staticmethod
-    def _at_rest(home: Doomed, node: Node) -> bool:
+    def _at_rest(self, home: Doomed, node: Node) -> bool:
         """Whether every approved request has ended. What a dead process left is taken up when its time has come."""
         with node.read() as session:
             rows = list(
                 session.scalars(select(Approval).where(Approval.status.in_(("approved", "executing", "failed"))))
             )
         for row in rows:
-            if row.status == "executing" and _is_dead(row.executor):
+            if row.status == "executing" and (_is_dead(row.executor) or self._untold(row)):
                 with home.opened(LATER) as later:
                     jobs.manager_tick(later, later.acts)
             if row.status == "failed":
                 assert str((row.error or {}).get("code")).startswith(PASSING), row.error
                 node.decide(node.actor("cli"), "retry", row.id)
         return not rows
+
+    def _untold(self, row: Approval) -> bool:
+        """Whether it was surely carried out, and its end could not be recorded because the server was down."""
+        age = datetime.now(UTC) - row.executing_since if row.executing_since is not None else timedelta()
+        return self.server is not None and age > timedelta(seconds=3 * int(QUICK["outbound_timeout"].rstrip("s")))
+
+
+def _records(server: Server | None) -> dict[str, str]:
+    """Where a node keeps its records, as config.toml says it."""
+    return {"database_url": server.new_database()} if server is not None else {}
 
 
 def _named(node: Node) -> set[str]:
@@ -353,6 +365,18 @@ def typed(stand: Stand) -> None:
             node.approve(node.actor("cli"), asked[0].id, asked[0].digest)
 
 
+def database(stand: Stand) -> None:
+    """The server of both nodes' databases, killed and started again in the middle of a handshake."""
+    assert stand.server is not None
+    stand.part()
+    stand.federate("symmetric", "symmetric", "autonomous_peer")
+    time.sleep(stand.dice.uniform(0, 1.5))
+    stand.server.kill()
+    stand.killed["database"] += 1
+    time.sleep(stand.dice.uniform(0, 2))
+    stand.server.start()
+
+
 def _asked_for(node: Node, url: str) -> list[Approval]:
     with node.read() as session:
         return [row for row in session.scalars(select(Approval)) if row.params.get("url") == url]
@@ -376,15 +400,19 @@ ROUNDS: Mapping[Callable[[Stand], None], int] = {
     typed: 2,
 }  # fmt: skip
 """Each kind of round, and how often it comes among the others."""
+ON_A_SERVER: Mapping[Callable[[Stand], None], int] = {**ROUNDS, backup: 0, database: 4}
 
 
-def run(folder: Path, kills: int, seed: int, tell: Callable[[str], object]) -> Counter[str]:
+def run(
+    folder: Path, kills: int, seed: int, tell: Callable[[str], object], server: Server | None = None
+) -> Counter[str]:
     """Kill so often; what was killed. Raises `AssertionError` where something does not hold after a kill."""
-    stand = Stand(folder, seed)
+    stand = Stand(folder, seed, server)
     played: Counter[str] = Counter()
     try:
         stand.settle()
-        kinds = [kind for kind, times in ROUNDS.items() for _ in range(times)]
+        rounds = ROUNDS if server is None else ON_A_SERVER
+        kinds = [kind for kind, times in rounds.items() for _ in range(times)]
         while stand.killed.total() < kills:
             if not stand.number % len(kinds):
                 stand.dice.shuffle(kinds)
@@ -414,13 +442,18 @@ def main() -> None:
     options.add_argument("--kills", type=int, default=200)
     options.add_argument("--seed", type=int, default=None)
     options.add_argument("--keep", action="store_true", help="leave the homes where they are")
+    options.add_argument("--postgresql", action="store_true", help="on a server of its own, which is killed, too")
     chosen = options.parse_args()
     seed = chosen.seed if chosen.seed is not None else random.randrange(1_000_000)  # noqa: S311
     folder = Path(tempfile.mkdtemp(prefix="fedtui-kills-"))
     print(f"seed {seed}, homes in {folder}", flush=True)  # noqa: T201
+    os.environ.pop(ELSEWHERE, None)  # one that is not ours is not killed
+    server = new_server() if chosen.postgresql else None
     try:
-        run(folder, chosen.kills, seed, lambda line: print(line, flush=True))  # noqa: T201
+        run(folder, chosen.kills, seed, lambda line: print(line, flush=True), server)  # noqa: T201
     finally:
+        if server is not None:
+            server.stop()
         if not chosen.keep:
             shutil.rmtree(folder, ignore_errors=True)
 
