@@ -17,7 +17,7 @@ from sqlalchemy import select, update
 from fedtui.core.access import chain, explain
 from fedtui.core.access.callers import Caller
 from fedtui.core.access.grants import Grant
-from fedtui.core.acts import jobs
+from fedtui.core.acts import jobs, restoring
 from fedtui.core.control import policies
 from fedtui.core.control.approvals import Approval
 from fedtui.core.errors import NotFound, Refused, WrongUsage
@@ -151,6 +151,17 @@ def test_without_a_daemon_that_is_the_root(node: Node) -> None:
     node.clock.advance(minutes=30)  # type: ignore[attr-defined]
     assert found(node)[0] == "worker_not_running"
     assert "outbound_unreachable" not in found(node)
+
+
+def test_a_quarantine_is_the_root(make_node: MakeNode, clock: ManualClock) -> None:
+    """A node that stands aside hears and reaches nobody: that is named, and not what follows from it."""
+    node = make_node(lease_ttl="1h")
+    put_in(node, new_peer(node, "https://b.invalid"), "degraded")
+    clock.advance(hours=1)
+    alive(node)
+    assert found(node, "degraded") == ["remote_unreachable"]
+    restoring.begin(node, ADA, "the disk died")
+    assert found(node, "degraded") == ["node_quarantined"]
 
 
 def test_jobs_that_never_ran_and_jobs_that_stopped(make_node: MakeNode, clock: ManualClock) -> None:

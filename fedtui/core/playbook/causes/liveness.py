@@ -264,7 +264,7 @@ def _gone(case: Case) -> Sense | None:
     return Sense(f"It has been degraded for {span.days} d {span.seconds // 3600} h.", fixes=(fix, planned))
 
 
-_OWN = ("worker_not_running",)
+_OWN = ("worker_not_running", "node_quarantined")
 CAUSES: tuple[Cause, ...] = (
     Cause("clock_skew", DEGRADED, "peer", "medium", 3,
           "The two machines' clocks differ: certificates seem expired or not yet valid, and ages are wrong.",
