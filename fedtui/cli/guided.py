@@ -34,7 +34,7 @@ def guided(wanted: Wanted, token: str | None, resumed: str | None = None) -> int
         while True:
             standing = node.standing(incident)
             if standing.step == "wait":
-                if not _waits(node, standing):
+                if not _waits(node, actor, standing):
                     return _left(again)
                 continue
             if standing.waits_for is not None:
@@ -54,8 +54,8 @@ def _left(again: str) -> int:
     return STILL_WRONG
 
 
-def _waits(node: Node, standing: Standing) -> bool:
-    """Say what a fix waits for; whether to look again whether it was decided."""
+def _waits(node: Node, actor: Any, standing: Standing) -> bool:
+    """Say what a fix waits for, or make what was approved for this operator to make; whether to go on."""
     record = node.approval_record(str(standing.waits_for))
     if record is not None and record.shape["status"] == "pending":
         waits = record.shape["waiting"]
@@ -64,9 +64,11 @@ def _waits(node: Node, standing: Standing) -> bool:
         for name, reason in waits["cannot_decide"].items():
             _say(f"  Cannot: {name}: {reason}")
     elif record is not None:
-        _say(
-            f"The fix is {record.shape['status']}, by {record.shape['decided_by']}: {record.shape['waiting']['then']}."
-        )
+        shape, waits = record.shape, record.shape["waiting"]
+        _say(f"The fix is {shape['status']}, by {shape['decided_by']}: {waits['then']}.")
+        if (shape["status"], waits["claimed_by"]) == ("approved", node.operator):
+            made = _ask("y to make it now, q to leave: ") == "y"
+            return made and _mended(node, actor, standing.incident_id, node.asked_for(standing.incident_id))
     return _ask("l to see what became of it, q to leave: ") == "l"
 
 
@@ -177,6 +179,11 @@ def _carried_out(node: Node, actor: Any, incident: str, fix: Fix) -> bool:
             _say(f"  {line}")
         if _ask(f"{fix.title}. Type yes to do it: ") != "yes":
             return False
+    return _mended(node, actor, incident, fix)
+
+
+def _mended(node: Node, actor: Any, incident: str, fix: Fix) -> bool:
+    """Carry a fix out, and say what came of it; whether it is time to look again."""
     outcome = node.mend(actor, incident, fix)
     _say(_became(outcome))
     if "invite" in outcome.get("shown_once", {}):

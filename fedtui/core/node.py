@@ -208,6 +208,10 @@ class Node(Site):
         """Carry out a fix for an incident, through the gate."""
         return wizard.mend(self, self.acts, actor, incident_id, fix)
 
+    def asked_for(self, incident_id: str) -> Fix:
+        """The fix that an incident waits for (`playbook/wizard.py`)."""
+        return wizard.asked_for(self, incident_id)
+
     def preview(self, actor: Actor, fix: Fix) -> list[str]:
         """What a fix will change, in lines."""
         return wizard.preview(self, self.acts, actor, fix)

@@ -106,6 +106,9 @@ class NodeHandle(Protocol):
     def mend(self, actor: Any, incident_id: str, fix: Any) -> Mapping[str, Any]:
         """Carry out a fix for an incident."""
 
+    def asked_for(self, incident_id: str) -> Any:
+        """The fix that an incident waits for."""
+
     def preview(self, actor: Any, fix: Any) -> Sequence[str]:
         """What a fix will change, in lines."""
 

@@ -18,6 +18,7 @@ from fedtui.screens.widgets.paint import Lines
 from fedtui.screens.wizard_view import WizardView
 
 if TYPE_CHECKING:
+    from fedtui.core.playbook.model import Fix
     from fedtui.core.playbook.progress import Standing
     from fedtui.core.playbook.survey import Wanted
 
@@ -234,7 +235,7 @@ class WizardScreen(WizardView):
     async def _wait(self) -> None:
         """Until what it waits for is decided, and carried out; then prove it."""
         node, incident = self.shared.opened_node(), self._incident
-        while incident is not None and self.is_mounted:
+        while incident is not None and self.is_mounted and self._step == "wait":
             await asyncio.sleep(WAIT_SECONDS)
             standing = await self._reading(self.shared.aside.run(lambda: node.standing(incident)))
             if standing is not None and standing.step == "wait":
@@ -269,6 +270,8 @@ class WizardScreen(WizardView):
         elif self._to_mend:
             self.shared.ahead.expecting = True
             self.app.run_worker(self._mend(), group="act", exit_on_error=False)
+        elif self._failed is None and self._mine_to_make:
+            self.app.run_worker(self._make(), group="act", exit_on_error=False)
         elif self._failed is not None or self._step != "wait":
             self.run_worker(self._again(), group="look", exclusive=True, exit_on_error=False)
 
@@ -318,19 +321,31 @@ class WizardScreen(WizardView):
         answers: Answers | None = await asked
         if answers is None:
             return
+        await self._carry_out(incident, lambda: fix)
+
+    async def _make(self) -> None:
+        """Make what was approved for this operator alone to make: it is shown once."""
+        node, incident = self.shared.opened_node(), self._incident
+        if incident is not None:
+            await self._carry_out(incident, lambda: node.asked_for(incident))
+
+    async def _carry_out(self, incident: str, read: Callable[[], Fix]) -> None:
+        """Carry a fix out through the gate, show what is shown once, and look whether it helped."""
+        node = self.shared.opened_node()
         self._busy = True
         try:
-            self._outcome = await self.shared.acting.run(lambda: node.mend(node.actor(ORIGIN), incident, fix))
+            self._outcome = await self.shared.acting.run(lambda: node.mend(node.actor(ORIGIN), incident, read()))
         except Exception as error:
             await self.app.push_screen_wait(Told(trouble(error)))
         finally:
             self._busy = False
+        if self._outcome is not None and self._outcome["outcome"] == "done":
+            self._step = "prove"
         if self._outcome is not None and "invite" in self._outcome.get("shown_once", {}):
             await self.app.push_screen_wait(invite_shown(self._outcome["shown_once"]))
         if self._outcome is not None and self._outcome["outcome"] == "pending":
             await self._read()
-        elif self._outcome is not None and self._outcome["outcome"] == "done":
-            self._step = "prove"
+        elif self._outcome is not None and self._outcome["outcome"] == "done" and self._over is None:
             await self._again()
         self.update()
 

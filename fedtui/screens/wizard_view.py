@@ -100,6 +100,8 @@ class WizardView(WizardActs):
             return wizard_words.NEXT["failed"]
         if self._busy:
             return "Looking …"
+        if self._mine_to_make:
+            return wizard_words.NEXT["make"]
         if self._outcome is not None and self._step != "wait":
             return wizard_words.NEXT["told" if self._outcome["outcome"] == "by_hand" else "prove"]
         if self._step == "cause" and self.shared.read_only:
@@ -136,6 +138,13 @@ class WizardView(WizardActs):
     def _something_else(self) -> bool:
         """Whether something is wrong, and not what was asked about."""
         return self._step == "look" and self._found is not None and bool(self._found.beside)
+
+    @property
+    def _mine_to_make(self) -> bool:
+        """Whether what it waits for was approved, and is for this operator to make: what is shown once."""
+        known = self._waiting if self._step == "wait" and not self.shared.read_only else None
+        asker = known["waiting"].get("claimed_by") if known is not None and known["status"] == "approved" else None
+        return asker is not None and asker == self.shared.opened_node().operator
 
     def _fixes(self) -> list[tuple[Finding, Fix]]:
         return [(one, fix) for one in self._found.offered for fix in one.sense.fixes] if self._found else []

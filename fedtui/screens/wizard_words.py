@@ -30,6 +30,7 @@ NEXT = {
     "cause": "Enter carries out the fix that is marked; it asks first.",
     "by_hand": "A person does this: Enter writes it down; {refresh} looks again once it is done.",
     "wait": "It goes on by itself once it is decided. You can leave; it is all written down.",
+    "make": "It was approved, and is yours to make: Enter makes it, and shows it once.",
     "prove": "Enter looks again, whether it helped.",
     "told": "Once it is done, Enter looks again.",
     "elsewhere": "Enter looks at everything; Esc leads back.",

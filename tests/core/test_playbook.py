@@ -1112,6 +1112,31 @@ def test_a_fix_that_needs_approval_is_waited_for_and_resumed(node: Node) -> None
     assert kinds == ["opened", "act", "taken_over", "note"]
 
 
+def test_what_is_shown_once_is_made_by_its_requester_once_it_was_approved(node: Node) -> None:
+    """A token whose policy asks for approval: approved, it waits; asked for as before, it is made, shown, and kept
+    nowhere."""
+    world = make_world(node)
+    alive(node)
+    peer_id = new_peer(node, "https://c.example")
+    world.act("system.policy_set", {"policy_action": "system.federation_peer_token", "policy": policies.ASK})
+    incident = node.begin_incident(ADA, Wanted("token_mismatch", peer=peer_id))
+    fix = causes.tokens.Fix("New", "fedtui ...", "system.federation_peer_token", {"peer": peer_id, "ttl": "1h"})
+    asked = str(node.mend(ADA, incident, fix)["approval"])
+    with node.read() as session:
+        digest = session.get_one(Approval, asked).digest
+    node.approve(BEN, asked, digest, reason="test")
+    assert node.standing(incident).step == "wait"
+    assert node.asked_for(incident) == fix
+    made = node.mend(ADA, incident, node.asked_for(incident))
+    assert (made["outcome"], made["shown_once"]["invite"][:3]) == ("done", "fi1")
+    assert (node.standing(incident).step, made["shown_once"]["invite"] in str(node.incident(incident))) == (
+        "prove",
+        False,
+    )
+    with pytest.raises(Refused):
+        node.asked_for(node.begin_incident(ADA, Wanted()))
+
+
 def test_what_a_fix_changes_is_shown_before(node: Node) -> None:
     """In words, and as before and after; nothing is asked for by looking."""
     world = make_world(node)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from fake_node import NOW, FakeNode, console, in_loop, page, type_in, until, zoo
+from fake_node import INVITE, NOW, FakeNode, console, in_loop, page, type_in, until, zoo
 from textual.containers import VerticalScroll
 from textual.pilot import Pilot
 
@@ -812,3 +812,29 @@ async def test_that_what_it_waits_for_was_approved_is_shown_at_once() -> None:
         assert "carol" in page(pilot)
         assert "at its next tick" in page(pilot)
         assert "Can decide" not in page(pilot)
+
+
+@in_loop
+async def test_what_was_approved_for_one_who_asked_is_made_by_enter() -> None:
+    """Approved, and this operator's to make: Enter makes it, shows it once, and looks whether it helped."""
+    made = node("wait")
+    shape = made.records["a-1"].shape
+    waits = {**shape["waiting"], "then": "alice makes it, once", "claimed_by": made.operator}
+    approved = {**shape, "status": "approved", "decided_by": "carol", "waiting": waits}
+    made.records["a-1"] = type("Record", (), {"shape": approved})()
+    made.stands = Standing(ID, "wait", "alice", "a-1", "approved")
+    asked: list[object] = []
+    made.asked_for = lambda _id: "the fix"  # type: ignore[attr-defined]
+
+    def mend(_actor: str, _id: str, fix: object) -> dict[str, object]:
+        asked.append(fix)
+        made.stands = Standing(ID, "prove", "alice")
+        return {"outcome": "done", "title": "New", "shown_once": {"invite": INVITE, "expires_at": NOW}}
+
+    made.mend = mend  # type: ignore[attr-defined]
+    app = console(made, place=f"playbook/{ID}")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at(pilot, "yours to make")
+        await type_in(pilot, "enter")
+        await until(pilot, lambda: isinstance(app.screen, Secret), 10)
+        assert asked == ["the fix"]

@@ -14,7 +14,7 @@ from fedtui.core.acts import gate
 from fedtui.core.acts.gate import Pending
 from fedtui.core.acts.table import ActTable
 from fedtui.core.control import approvals, policies
-from fedtui.core.errors import Problem
+from fedtui.core.errors import Problem, Refused
 from fedtui.core.governance import change_requests
 from fedtui.core.governance import listing as findings
 from fedtui.core.playbook import causes, engine, incidents, progress
@@ -142,6 +142,19 @@ def mend(site: Site, table: ActTable, actor: Actor, incident_id: str, fix: Fix) 
     with site.unit(actor) as unit:
         incidents.write(unit, incident_id, "act", outcome)
     return {**outcome, "shown_once": shown} if shown else outcome
+
+
+def asked_for(site: Site, incident_id: str) -> Fix:
+    """The fix that an incident waits for, as it was asked for. What is shown once its requester makes, by asking for
+    exactly the same again once it was approved."""
+    with site.read() as session:
+        row = incidents.find(session, incident_id)
+        last = incidents.last_of(session, row.id, "act")
+    if last is None:
+        raise Refused("Nothing was asked for in that incident.", cause="No fix of it was taken up.",
+                      fix=f"See it with: fedtui incidents show {row.id}", code="nothing_asked_for")  # fmt: skip
+    told = last.content
+    return Fix(told["title"], told["command"], told["action"] or "", told["params"], then=told.get("then", ""))
 
 
 def _left(then: str, result: Mapping[str, Any] | None) -> str:
