@@ -126,7 +126,7 @@ def test_a_writer_that_stands_still_is_put_aside(database: Database, monkeypatch
         still.flush()
         with pytest.raises(Unusable) as raised:
             commit(database)
-        assert raised.value.code == "database_unavailable"
+        assert (raised.value.code, "holds" in raised.value.problem) == ("database_unavailable", True)
 
         def committed() -> bool:
             try:

@@ -95,10 +95,19 @@ _POSTGRESQL_SAYS = {
     "25P03": _NO_SERVER,  # it ended a transaction because nothing came of it for so long
     "25006": SERVER_READ_ONLY,
     "42501": NOT_THE_OWNER,
+    "53100": (
+        "There is no room left for the node's database.",
+        "Make room on its server's disk: the node goes on by itself then.",
+    ),
+    "55P03": (
+        "Another process holds the node's database.",
+        "See which one (SELECT * FROM pg_stat_activity WHERE state <> 'idle') and let it finish, or end it; then try "
+        "again.",
+    ),
     "42P07": _OTHERS_TABLES,
     "42710": _OTHERS_TABLES,
 }
-"""The same by PostgreSQL's states: of those that are no bug of ours, what is not an `OperationalError`."""
+"""The same by PostgreSQL's states, of those that are no bug of ours: any other `OperationalError` is `_NO_SERVER`."""
 
 
 class Base(DeclarativeBase):
