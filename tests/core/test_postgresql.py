@@ -149,6 +149,38 @@ def test_a_text_that_cannot_be_kept_is_the_givers_fault(database: Database) -> N
         session.scalars(select(Lease).where(Lease.name == "a\0b")).all()
 
 
+def test_a_replica_is_named_and_its_promotion_taken_up(postgres: Server, database: Database) -> None:
+    """It is read, and whoever would write or hear of changes is told what it is; promoted, it serves as any other."""
+    commit(database)
+    assert postgres.folder is not None
+    mark = postgres.folder / "data" / "standby.signal"
+    watch = Watch(database)
+    changes = watch.changes()
+    postgres.kill()
+    mark.touch()
+    try:
+        postgres.start()
+        with database.reading() as session:
+            assert session.get(Lease, "x") is not None
+        found = upkeep.unwritable(database)
+        assert found is not None
+        assert "replica" in found.why
+        for use in (changes.poll, lambda: commit(database, "y")):
+            with pytest.raises(Unusable, match="cannot be written") as raised:
+                use()
+            assert (raised.value.code, "primary" in raised.value.fix) == ("database_unavailable", True)
+        postgres.run_in(database.url.render_as_string(hide_password=False), "SELECT pg_promote()")
+        until(lambda: upkeep.unwritable(database) is None, "it is promoted")
+        commit(database, "y")
+        assert changes.poll() is True
+        watch.close()
+    finally:
+        if mark.exists():
+            postgres.kill()
+            mark.unlink()
+            postgres.start()
+
+
 def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes the connection and says nothing: the time is ours, or what the URL says."""
     monkeypatch.setitem(databases.SERVER_PATIENCE, "connect_timeout", 2)

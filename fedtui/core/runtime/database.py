@@ -201,7 +201,12 @@ class Database:
         pooled.detach()
         heard.rollback()
         heard.autocommit = True
-        heard.execute(f"LISTEN {channel}")
+        try:
+            heard.execute(f"LISTEN {channel}")
+        except self.engine.dialect.loaded_dbapi.InternalError as error:  # a replica's answer, though it can be read
+            heard.close()
+            problem, fix = SERVER_READ_ONLY
+            raise Unusable(problem, cause=str(error), fix=fix, code="database_unavailable") from error
         return heard
 
     @property
