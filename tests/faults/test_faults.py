@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,16 @@ from tests.forks import Forked
 PATIENCE_SECONDS = 60
 UNSTAGED = {"recovering"}
 """Causes that no fault stages, as they pass by themselves; `tests/core/test_playbook.py` makes them from records."""
+
+AT_ONCE = (
+    (("peer-stopped", "manager-paused"), ("manager_paused", "remote_unreachable")),
+    (("wrong-anchor", "policy-lowered"), ("policy_lowered", "remote_tls_failed")),
+    (("clock-skew", "worker-token"), ("sweep_endpoint_unauthorized", "clock_skew")),
+    (("key-deleted", "peer-stopped"), ("key_missing", "remote_unreachable")),
+    (("certificate-deleted", "manager-paused"), ("manager_paused", "cert_missing")),
+    (("request-pending", "manager-paused"), ("manager_paused", "approval_pending")),
+)
+"""Two faults, in the order in which they are staged, and the causes, the root first."""
 
 
 class ForkedDaemon(ChildDaemon):
@@ -151,6 +162,32 @@ def test_the_doctor_finds_it_and_the_fix_makes_it_well(stage: Stage, fault: Faul
             carry_out(stand, found)
         tidy(stand)
         made_well(stand, **{name: what for name, what in look.items() if name == "peer"})
+        made_well(stand)
+    except BaseException:
+        stand.stop_beside()
+        stage.close()
+        raise
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(("names", "expected"), AT_ONCE, ids=lambda one: "+".join(one))
+def test_two_faults_at_once_are_both_named_the_root_first(
+    stage: Stage, names: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    """Asked for nothing in particular, the doctor names both, the node's own before its peer's; each is mended by what
+    mends it alone."""
+    stand, faults = stage.ready(), [BY_NAME[name] for name in names]
+    try:
+        for fault in faults:
+            assert not fault.stage(stand), "what is looked at in particular is for one fault alone"
+        found = diagnosed(stand)
+        assert codes(found) == list(expected), [engine.finding_shape(one, found) for one in found.findings]
+        by_acts = {code for fault in faults if not fault.mend for code in fault.causes}
+        carry_out(stand, replace(found, findings=tuple(one for one in found.findings if one.cause.code in by_acts)))
+        for fault in reversed(faults):  # what was broken last stands in the way of mending the other
+            for part in fault.mend:
+                part.do(stand)
+        tidy(stand)
         made_well(stand)
     except BaseException:
         stand.stop_beside()
