@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from fedtui.screens.commands import key_of
 from fedtui.screens.severities import severity
 from fedtui.screens.widgets.columns import Cell, Column
 from fedtui.screens.words import Paragraph, address, ago
@@ -101,4 +102,4 @@ def describe_record(record: EventRecord, now: datetime) -> Iterator[Paragraph]:
         text = f"  {one['emitted_at']:%H:%M:%S}  {short_kind(one['kind'])}  by {one['actor']}"
         yield Paragraph("", text, severity(one["severity"]).style)
     if record.more:
-        yield Paragraph("", "  and more: c shows them all", "dim")
+        yield Paragraph("", f"  and more: {key_of('same-act')} shows them all", "dim")

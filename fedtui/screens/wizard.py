@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 from textual.containers import Horizontal, VerticalScroll
 from textual.widget import Widget
 
-from fedtui.screens.commands import DETAIL, EVERYWHERE, WIZARD
+from fedtui.screens import wizard_words
+from fedtui.screens.commands import DETAIL, EVERYWHERE, WIZARD, with_keys
 from fedtui.screens.dialogs.ask import Answers, Ask, Question
 from fedtui.screens.dialogs.tell import Told, invite_shown
 from fedtui.screens.handle import ORIGIN
@@ -199,7 +200,7 @@ class WizardScreen(WizardView):
         standing, found = self._standing, self._found
         if standing is not None and found is not None:
             if proving and progress.found_again(standing, found):
-                self.say("It was carried out, and the checks still find it. r looks again; the next fix is marked.")
+                self.say(with_keys(wizard_words.OF_NO_USE))
             self._fix = progress.next_fix(standing, self._fixes())
         self._step = self._stands()
         self.update()

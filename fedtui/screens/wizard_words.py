@@ -42,6 +42,7 @@ NEXT = {
     "failed": "Enter tries again; Esc leads back.",
     "done": "Esc leads back.",
 }
+OF_NO_USE = "It was carried out, and the checks still find it. {refresh} looks again; the next fix is marked."
 
 
 def steps(step: str, seen: Sequence[Seen]) -> list[tuple[str, str]]:
@@ -249,4 +250,4 @@ def over(shape: Mapping[str, Any]) -> Iterator[Paragraph]:
     yield from (Paragraph("Because", str(reason)) for reason in reasons[-1:])
     yield from left(shape["transcript"])
     yield Paragraph("", "")
-    yield Paragraph("Transcript", f"{len(shape['transcript'])} lines; x shows it to copy")
+    yield Paragraph("Transcript", f"{len(shape['transcript'])} lines; {key_of('export-incident')} shows it to copy")

@@ -7,12 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from fake_node import console, in_loop, page, shown, trail, type_in, until
+from fake_node import NOW, console, in_loop, page, shown, trail, type_in, until
 from fake_record import PEER, REQUEST, events, findings, record_node
 from textual.pilot import Pilot
 from textual.screen import Screen
 
 from fedtui.app import Console
+from fedtui.core.acts.overview import EventRecord
 from fedtui.core.errors import Refused
 from fedtui.core.governance import findings as core_findings
 from fedtui.core.governance import listing as finding_listing
@@ -22,9 +23,10 @@ from fedtui.core.peering import peers
 from fedtui.core.record import listing
 from fedtui.core.record.events import emit
 from fedtui.core.runtime.clock import Clock
+from fedtui.screens.commands import key_of
 from fedtui.screens.dialogs.ask import Ask
 from fedtui.screens.dialogs.tell import Shown, Told
-from fedtui.screens.event_words import leads_to
+from fedtui.screens.event_words import describe_record, leads_to
 from fedtui.screens.events import EventScreen, EventsScreen
 from fedtui.screens.governance import FindingScreen, FindingsScreen
 from fedtui.screens.peers import PeerScreen
@@ -275,3 +277,10 @@ async def test_governance_on_a_real_node(node: Node, clock: Clock) -> None:
         [line] = finding_listing.page(session, now=clock.now(), state=core_findings.ACKNOWLEDGED)
         assert (line.acknowledged_by, line.acknowledged_until) == ("ada", clock.now() + timedelta(days=7))
         assert finding_listing.count(session, now=clock.now(), state=core_findings.OPEN) == 0
+
+
+def test_what_is_not_shown_of_an_act_is_a_key_away() -> None:
+    """Where an act caused more than is listed, the key that lists it all is named as it is on this console."""
+    told = [one.text for one in describe_record(EventRecord([], more=True), NOW)]
+    assert told[-1] == f"  and more: {key_of('same-act')} shows them all"
+    assert key_of("same-act") == "C"
