@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,10 +47,11 @@ def db_upgrade() -> None:
 @db_app.command("backup")
 def db_backup(file: Path) -> None:
     """Copy the database to a new file while the node runs. The vault key is not in it."""
+    from fedtui.core import opening
     from fedtui.core.runtime import upkeep
 
-    with opened() as node:
-        size = upkeep.backup(node.database, file)
+    with closing(opening.open_database(load_settings())) as database:  # not opened as a node: that would upgrade it
+        size = upkeep.backup(database, file)
     show({"file": str(file), "bytes": size, "holds_vault_key": False}, f"{file}: {size} bytes")
     narrate("vault.key and config.toml are not in it: keep copies of them, the key's apart from this file.")
 

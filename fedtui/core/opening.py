@@ -39,7 +39,7 @@ def open_node(settings: Settings, *, clock: Clock | None = None, migrate_first: 
     Raises `Unusable` when there is none, when others can read it, when the database is newer
     than this program, or when the vault's key is not the one it was set up with.
     """
-    database = _open_database(settings)
+    database = open_database(settings)
     try:
         vault = Vault(vaults.read_key(settings.vault_key_path))
         if migrate_first:
@@ -222,7 +222,11 @@ def _write_config(settings: Settings) -> None:
     home.write_private(settings.config_file, tomli_w.dumps({"listen": settings.listen}).encode())
 
 
-def _open_database(settings: Settings) -> Database:
+def open_database(settings: Settings) -> Database:
+    """The node's database as it is, whatever its schema, and with or without the vault's key.
+
+    Raises `Unusable` where there is none, or when others can read the home.
+    """
     home.require_private(settings.home)
     database = Database(settings.resolved_database_url)
     if database.file is not None and not database.file.exists():

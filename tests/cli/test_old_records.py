@@ -101,6 +101,8 @@ def test_the_first_schema_comes_to_the_present_whole(two: tuple[Home, Home], mon
         part.unlink()
     shutil.copy(old, file)
     file.chmod(0o600)
+    home.ok("db", "backup", str(home.path.parent / "before.db"))
+    assert rows(home.path.parent / "before.db", old) == before, "a backup is of what is there, not of an upgrade"
     assert home.ok("db", "upgrade") == {"upgraded": True, "revision": migrate.HEAD}
     after = rows(file, old)
     for table, lines in before.items():
