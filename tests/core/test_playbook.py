@@ -410,6 +410,9 @@ def test_what_only_the_other_side_can_tell_is_said(node: Node, said: str, code: 
     assert (one.cause.code, bool(one.sense.undecided)) == (code, undecided)
     assert one.fix is not None
     assert one.fix.where == "there"
+    assert all(node.url in fix.command for fix in one.sense.fixes), "what it knows this node by, and no token"
+    seen = next(seen for seen in node.diagnose(Wanted("token_mismatch")).seen if seen.check.name == "approval")
+    assert said in [evidence.value for evidence in seen.outcome.evidence]
 
 
 def new_token(node: Node) -> str:

@@ -63,7 +63,8 @@ def _refused_there(case: Case) -> Sense | None:
         return None
     ask = Fix("Have its operator make a new token, hand over the whole invite, and accept again",
               _token_there(case), where="there")  # fmt: skip
-    look = Fix("Have its operator say what became of it", "fedtui doctor token_mismatch --token -", where="there")
+    look = Fix("Have its operator say what became of it, which needs no token",
+               f"fedtui doctor token_mismatch --peer {case.site.url}", where="there")  # fmt: skip
     if "does not match" in said or "not recognized" in said:
         missing = "Which it was stands only on the other side's record; its operator can tell."
         return Sense(f"The other side refused the token: {said} {missing}", fixes=(ask, look),

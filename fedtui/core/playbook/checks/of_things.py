@@ -208,9 +208,10 @@ def _approval(case: Case) -> Outcome:
         case.seen("status", row.status, "approvals"),
         case.seen("asked by", f"{row.requested_by}, {row.requested_at:%F %H:%M} UTC", "approvals"),
         case.seen("policy in force", policy, "policies"),
-        case.seen("can decide", can, "operators"),
-        case.seen("cannot decide", cannot, "operators"),
-    )
+        *([case.seen("what it failed with", row.error.get("problem"), "approvals")] if row.error else []),
+        *([case.seen("can decide", can, "operators"), case.seen("cannot decide", cannot, "operators")]
+          if row.status == "pending" else []),
+    )  # fmt: skip
     facts = {"approval": row, "can_decide": can, "cannot_decide": cannot, "asked_again": again is not None}
     return Outcome("ok", f"It is {row.status}.", evidence, facts)
 
