@@ -84,8 +84,7 @@ def looking(seen: Sequence[Seen]) -> Iterator[Paragraph]:
 
 def causes(found: Diagnosis, place: int, standing: Standing | None = None) -> Iterator[Paragraph]:
     """Every finding, the root first, with its fixes and what came of them in the incident, as it stands; the one at
-    `place` among all fixes is marked. Where nothing
-    of what was asked about is left, first what fails in its place."""
+    `place` among all fixes is marked. Where nothing of what was asked about is left, first what fails in its place."""
     if not found.findings:
         yield from _instead(found)
     if not found.offered:
