@@ -18,10 +18,12 @@ from fedtui.api import listener as listening
 from fedtui.core.acts import handshake
 from fedtui.core.acts.gate import Pending
 from fedtui.core.peering import peers, sending
+from fedtui.core.playbook import engine
+from fedtui.core.playbook.survey import Wanted
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.trust import anchors, certificates, credentials, signing, tls
 from fedtui.core.trust.x509_reading import read_certificates
-from tests.api.conftest import Serve, Served, joined, proposed_with_token
+from tests.api.conftest import Federated, Serve, Served, joined, proposed_with_token
 
 
 def test_a_heartbeat_over_mutual_tls_makes_the_peer_active(served: Served) -> None:
@@ -99,6 +101,19 @@ def test_too_many_heartbeats_of_one_peer(served: Served) -> None:
     assert [answer.status_code for answer in answers] == [200] * 10 + [429]
     assert int(answers[-1].headers["Retry-After"]) >= 1
     assert served.post("heartbeat", {}, pair=other).status_code == 200
+
+
+def test_who_looks_too_often_finds_nothing_wrong(federated: Federated) -> None:
+    """Asked for its view again and again the peer answers 429: that is said, and is no limit on heartbeats."""
+    node, wanted = federated.a.node, Wanted(peer=federated.at_a)
+    for _ in range(60):  # on a busy machine the allowance comes back meanwhile
+        found = engine.diagnose(node, node.acts, wanted)
+        [view] = [seen.outcome for seen in found.seen if seen.check.name == "their_view"]
+        if view.state != "ok":
+            break
+    assert (view.state, "asked too often" in view.said) == ("unknown", True)
+    assert "HTTP 429" in view.evidence[0].value
+    assert not [one.cause.code for one in found.findings if one.subject.scope == "peer"]
 
 
 def test_the_crl_lists_what_was_revoked(served: Served) -> None:

@@ -40,7 +40,7 @@ def _failing(case: Case) -> str:
             return "tls"
         return "unreachable" if any(one in NETWORK_FAULTS for one in faults) else ""
     recorded = case.fact("error_code", "")
-    if recorded == "remote_rate_limited" or case.fact("view_code") == "remote_rate_limited":
+    if recorded == "remote_rate_limited":
         return "rate"
     if recorded == "remote_failing" or case.fact("view_code") == "remote_failing":
         return "failing"

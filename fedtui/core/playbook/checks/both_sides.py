@@ -11,7 +11,7 @@ from fedtui.core.errors import RemoteFailed
 from fedtui.core.peering import client, peers, probing
 from fedtui.core.peering.peers import STATUSES, Peer
 from fedtui.core.playbook.checks.limits import CALL_SECONDS, FAR_LIMIT, SKEW_LIMIT
-from fedtui.core.playbook.model import Case, Check, Outcome, in_words
+from fedtui.core.playbook.model import Case, Check, Outcome, State, in_words
 from fedtui.core.runtime.durations import show
 from fedtui.core.trust import anchors, certificates
 from fedtui.core.trust.tls import pin_from
@@ -22,6 +22,12 @@ LONGEST_INTERVAL = timedelta(days=1)
 """Of heartbeats, that a remote is believed."""
 MOST_PINS = 4
 """Fingerprints of a peer's that are shown."""
+NO_VIEW: Mapping[str, tuple[State, str]] = {
+    "remote_rejecting": ("skipped", "It has no diagnosis to give."),
+    "remote_rate_limited": ("unknown", "It was asked too often within a minute, and does not say for now."),
+}
+"""Answers that say nothing of the peering. A limit on questions is none on heartbeats: what becomes of those is on
+record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +51,8 @@ def _their_view(case: Case) -> Outcome:
     try:
         view = client.call(connection, probing.DIAGNOSIS, None, timeout=FAR_LIMIT, method="GET")
     except RemoteFailed as failure:
-        none = failure.code == "remote_rejecting"
-        said = "It has no diagnosis to give." if none else f"{failure.problem} {failure.cause}".strip()
-        return Outcome("skipped" if none else "bad", said, (case.seen("GET diagnosis", said, "the peer"),),
+        state, said = NO_VIEW.get(failure.code, ("bad", f"{failure.problem} {failure.cause}".strip()))
+        return Outcome(state, said, (case.seen("GET diagnosis", f"{failure.problem} {failure.cause}", "the peer"),),
                        {"view_code": failure.code})  # fmt: skip
     return compared(case, here, view)
 
