@@ -828,13 +828,18 @@ SEEDS = {
 }
 
 
+def symptom_of(node: Node, text: str) -> str | None:
+    """What a text is recognised as."""
+    with node.read() as session:
+        known = recognise.recognise(session, text)
+    assert known is not None
+    return known.wanted.symptom
+
+
 @pytest.mark.parametrize(("text", "symptom"), SEEDS.items())
 def test_the_runbooks_own_strings_are_recognised(node: Node, text: str, symptom: str) -> None:
     """Each string of the runbook leads to its symptom."""
-    with node.read() as session:
-        known = recognise.recognise(session, f"2026-01-01 12:00 host app: {text}\n")
-    assert known is not None
-    assert known.wanted.symptom == symptom
+    assert symptom_of(node, f"2026-01-01 12:00 host app: {text}\n") == symptom
 
 
 OURS = {
@@ -856,10 +861,7 @@ OURS = {
 @pytest.mark.parametrize(("text", "symptom"), OURS.items())
 def test_what_logs_say_is_recognised(node: Node, text: str, symptom: str) -> None:
     """A line of this node's log, or the words of OpenSSL and the network in it, leads to its symptom."""
-    with node.read() as session:
-        known = recognise.recognise(session, text)
-    assert known is not None
-    assert known.wanted.symptom == symptom
+    assert symptom_of(node, text) == symptom
 
 
 @pytest.mark.parametrize("code", [*causes.BY_CODE, *causes.BY_SYMPTOM, *BY_KIND])

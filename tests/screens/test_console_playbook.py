@@ -176,6 +176,12 @@ async def confirm(pilot: Pilot[None]) -> None:
     await type_in(pilot, "y")
 
 
+async def take_the_fix(pilot: Pilot[None]) -> None:
+    """Enter on the fix that is marked, and yes."""
+    await type_in(pilot, "enter")
+    await confirm(pilot)
+
+
 @in_loop
 async def test_a_whole_run_by_enter_alone(make_node: MakeNode) -> None:
     """A paused manager: picked by its symptom, found, mended, proved; the incident is closed as fixed."""
@@ -190,8 +196,7 @@ async def test_a_whole_run_by_enter_alone(make_node: MakeNode) -> None:
             await type_in(pilot, "j")
         await type_in(pilot, "enter")
         await at(pilot, "manager_paused")
-        await type_in(pilot, "enter")
-        await confirm(pilot)
+        await take_the_fix(pilot)
         await at(pilot, "Fixed: its checks pass")
     [shape] = node.incidents()
     assert (shape["outcome"], shape["causes"], shape["owner"]) == ("fixed", ["manager_paused"], "ada")
@@ -327,8 +332,7 @@ async def test_what_people_were_told_is_not_written_down_twice() -> None:
     app = console(made, place="playbook/degraded")
     async with app.run_test(size=(120, 40)) as pilot:
         await at(pilot, "Enter writes it down")
-        await type_in(pilot, "enter")
-        await confirm(pilot)
+        await take_the_fix(pilot)
         await at(pilot, "Tell the other side's operators.")
         await type_in(pilot, "enter")
         await at(pilot, "Written down at")
@@ -350,8 +354,7 @@ async def test_a_step_that_was_taken_leads_to_the_next_of_its_change() -> None:
     app = console(made, place="playbook/degraded")
     async with app.run_test(size=(120, 40)) as pilot:
         await at(pilot, "› Fix: Have its operator start")
-        await type_in(pilot, "enter")
-        await confirm(pilot)
+        await take_the_fix(pilot)
         await at(pilot, "Tell the other side's operators.")
         await type_in(pilot, "enter")
         await at(pilot, "› Fix: then suspend it")
@@ -376,8 +379,7 @@ async def test_what_is_found_right_after_the_fix_may_be_older_and_is_looked_at_a
     app = console(made, place="playbook/degraded")
     async with app.run_test(size=(120, 40)) as pilot:
         await at(pilot, "remote_unreachable")
-        await type_in(pilot, "enter")
-        await confirm(pilot)
+        await take_the_fix(pilot)
         await at(pilot, "may be from before it")
         assert f"looks again by itself at {NOW + timedelta(seconds=1):%H:%M:%S} UTC" in page(app)
         assert "the checks still find it" not in page(app)
@@ -414,8 +416,7 @@ async def test_the_next_fix_is_in_sight_after_a_look() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await at(pilot, "remote_unreachable")
         assert "Suspend it" not in page(pilot)
-        await type_in(pilot, "enter")
-        await confirm(pilot)
+        await take_the_fix(pilot)
         await at(pilot, "› Fix: Suspend it")
 
 
@@ -429,8 +430,7 @@ async def test_under_the_wrong_symptom_what_is_wrong_is_offered_all_the_same(mak
     async with app.run_test(size=(80, 24)) as pilot:
         await at(pilot, "No cause of it")
         assert "manager_paused" in page(pilot)
-        await type_in(pilot, "enter")
-        await confirm(pilot)
+        await take_the_fix(pilot)
         await at(pilot, "Fixed")
     assert [one["outcome"] for one in node.incidents()] == ["fixed"]
 
@@ -464,8 +464,7 @@ async def test_a_new_token_is_shown_once(make_node: MakeNode, clock: ManualClock
     app = real(node, "playbook/token_mismatch")
     async with app.run_test(size=(80, 24)) as pilot:
         await at(pilot, "token_mistyped")
-        await type_in(pilot, "enter")
-        await confirm(pilot)
+        await take_the_fix(pilot)
         await until(pilot, lambda: isinstance(app.screen, Secret), 10)
         await until(pilot, lambda: "fi1" in page(pilot))
         await type_in(pilot, "escape")
@@ -491,8 +490,7 @@ async def test_it_stays_open_until_every_check_of_its_subject_passes(
     app = real(node, "playbook/approval_blocked")
     async with app.run_test(size=(80, 24)) as pilot:
         await at(pilot, "manager_paused")
-        await type_in(pilot, "enter")
-        await confirm(pilot)
+        await take_the_fix(pilot)
         await at(pilot, "not every check passes")
         assert all(words in page(pilot) for words in ("It is silent: it hums", "U hands it up", ":end-incident"))
         assert node.incidents()[0]["state"] == "open"
@@ -512,12 +510,10 @@ async def test_of_two_things_to_mend_the_other_is_offered_next(make_node: MakeNo
     app = real(node, "playbook/approval_blocked")
     async with app.run_test(size=(120, 40)) as pilot:
         await at(pilot, "policy_lowered")
-        await type_in(pilot, "enter")
-        await confirm(pilot)
+        await take_the_fix(pilot)
         await until(pilot, lambda: len(pilot.app.screen._fixes()) == 1, 10)  # type: ignore[attr-defined]
         await until(pilot, lambda: not isinstance(app.screen, Ask))
-        await type_in(pilot, "enter")
-        await confirm(pilot)
+        await take_the_fix(pilot)
         await at(pilot, "Fixed")
 
 

@@ -14,10 +14,9 @@ def _here(case: Case) -> Sense:
     whole. So nothing is to be asked for from here."""
     peer = case.fact("peer")
     waits = bool(case.fact("request_waits"))
-    made = "" if waits else "Once the SDWAN Manager has made it, at its next tick: "
+    its = "Its" if waits else "Once the SDWAN Manager has made it, at its next tick: its"
     sign = Fix(
-        f"{made}{'I' if waits else 'i'}ts operator signs this node's new request, which it is offered with every "
-        "heartbeat, and it is delivered",
+        f"{its} operator signs this node's new request, which it is offered with every heartbeat, and it is delivered",
         f"fedtui certs issue {case.site.url}",
         "system.federation_certificate_mint",
         {"peer": case.site.url},
