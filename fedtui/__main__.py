@@ -16,6 +16,7 @@ OBJECTS_BEFORE_A_LOOK = 10_000
 
 def main() -> None:
     """Run the command line, or without any words the console, and exit with its code."""
+    _leave_out_current_directory()
     os.umask(0o077)  # whatever this program makes is its account's alone
     gc.set_threshold(OBJECTS_BEFORE_A_LOOK)  # half of what it makes first are its imports, which stay
     if sys.argv[1:2] == ["serve"]:
@@ -31,6 +32,19 @@ def main() -> None:
     if told_of_interrupts:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(code)
+
+
+def _leave_out_current_directory() -> None:
+    """Import nothing from the directory that `python -m` searches first: it may be anybody's."""
+    if not sys.flags.safe_path and sys.path and sys.path[0] in ("", _current_directory()):
+        del sys.path[0]
+
+
+def _current_directory() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 - pathlib is not imported yet
+    except FileNotFoundError:
+        return ""
 
 
 def _prepared() -> Callable[[], int]:

@@ -10,11 +10,12 @@ import contextlib
 import os
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from fedtui.core.runtime import children
 
 STOP_SECONDS = 5.0
 """How long a daemon may take to drain before it is killed."""
@@ -33,8 +34,8 @@ LOG_BYTES = 1_000_000
 class ChildDaemon:
     """`fedtui serve` on `home`, started and stopped by this process, and ending when this process does.
 
-    Its environment is the caller's without anything about a node or an SSH session, with this
-    home and `settings` (FEDTUI_ variables). What it prints is appended to `log`.
+    Its environment is what `children.environment` passes on, with this home and `settings`
+    (FEDTUI_ variables). What it prints is appended to `log`.
     """
 
     def __init__(self, home: Path, log: Path, settings: Mapping[str, str] | None = None) -> None:
@@ -61,8 +62,7 @@ class ChildDaemon:
 
     def environment(self) -> dict[str, str]:
         """What the daemon is told."""
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("FEDTUI_", "SSH_"))}
-        return {**inherited, **self._settings, "FEDTUI_HOME": str(self.home)}
+        return children.environment(os.environ, {**self._settings, "FEDTUI_HOME": str(self.home)})
 
     def start(self) -> None:
         """Start it. It ends with the pipe to its standard input, so also when this process is killed."""
@@ -76,7 +76,7 @@ class ChildDaemon:
 
     def _launched(self, log: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", "fedtui", "serve", "--until-eof"],
+            children.command("fedtui", "serve", "--until-eof"),
             env=self.environment(),
             stdin=subprocess.PIPE,
             stdout=log,

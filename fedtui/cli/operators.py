@@ -12,6 +12,7 @@ from fedtui.cli.common import SECRET_LIMIT, ask, group, opened, piped, viewing
 from fedtui.cli.console import load_settings
 from fedtui.cli.output import fields, narrate, show, table
 from fedtui.core.errors import WrongUsage
+from fedtui.core.runtime import children
 from fedtui.core.runtime.actor import os_user
 
 operators_app = group("Operators: who may act on this node.")
@@ -109,12 +110,12 @@ def _read(key: Path) -> str:
 def _console(name: str) -> list[str]:
     """What a login of theirs runs, whatever it asks for: by full path, on this home, as this operator.
 
-    Python runs isolated (-I): PYTHONINSPECT, say, would leave an interpreter behind at the end, and that is a shell.
+    Python takes no PYTHON* variable: PYTHONINSPECT, say, would leave an interpreter behind, and that is a shell.
     """
     script = Path(sys.executable).with_name("fedtui")
-    program = [str(script)] if script.exists() else ["-m", "fedtui"]
+    program = [sys.executable, "-I", str(script)] if script.exists() else children.command("fedtui")
     home = str(load_settings().home)
-    return [sys.executable, "-I", *program, "console", "--operator", name, "--restricted", "--home", home]
+    return [*program, "console", "--operator", name, "--restricted", "--home", home]
 
 
 @operators_app.command("recover")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +18,7 @@ from fedtui.core.errors import CheckFailed, RemoteFailed
 from fedtui.core.faults.model import THERE, Fault, Look, require_practice
 from fedtui.core.node import Node
 from fedtui.core.peering import listing
-from fedtui.core.runtime import settings
+from fedtui.core.runtime import children, settings
 from fedtui.core.trust import certificates, credentials, tls
 from fedtui.practice.nodes import PROPOSER, DemoNode, Federation, approved, await_listening, until
 
@@ -126,11 +125,12 @@ class PracticeRange:
 
     def beside(self, program: str, *words: str) -> None:
         """Run a program beside the nodes; the first word may name a node, whose home it then gets."""
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("FEDTUI_")}
+        settings = {}
         if words and words[0] in self._nodes:
-            environment |= {"FEDTUI_HOME": str(self.home(words[0])), "FEDTUI_OPERATOR": PROPOSER}
+            settings = {"FEDTUI_HOME": str(self.home(words[0])), "FEDTUI_OPERATOR": PROPOSER}
+        environment = children.environment(os.environ, settings)
         self._beside = subprocess.Popen(
-            [sys.executable, "-m", program, *words], env=environment, stdout=subprocess.PIPE, text=True
+            children.command(program, *words), env=environment, stdout=subprocess.PIPE, text=True
         )
         if self._beside.stdout is not None:
             self._beside.stdout.readline()

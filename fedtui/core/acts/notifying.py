@@ -21,7 +21,7 @@ from fedtui.core.control.approvals import Approval
 from fedtui.core.record import notices
 from fedtui.core.record.events import Event, emit
 from fedtui.core.record.notices import Notice
-from fedtui.core.runtime import lease
+from fedtui.core.runtime import children, lease
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.lease import Held
 from fedtui.core.trust.site import Site
@@ -75,8 +75,9 @@ def _tell(site: Site, command: str, notice: Notice) -> str | None:
         given.seek(0)
         try:
             running = subprocess.Popen(
-                shlex.split(command), stdin=given, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True
-            )
+                shlex.split(command), env=children.environment_for_command(os.environ), stdin=given,
+                stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True,
+            )  # fmt: skip
         except (OSError, ValueError) as error:
             return f"could not be run: {error}"[:LONGEST_ERROR]
         code = _await(site, running)
