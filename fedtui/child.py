@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from fedtui.core.runtime import children
 
@@ -128,14 +129,21 @@ class ChildDaemon:
         return os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
 
+class Other(NamedTuple):
+    """Whether another daemon of the node lives, and if so what is wrong with it, in words for the operator."""
+
+    alive: bool
+    trouble: str = ""
+
+
 class Standby:
     """Runs `child` while no other daemon does, from `begin` to `end`; a thread looks every few seconds.
 
-    `others` tells whether another daemon serves the node; what it raises counts as "not known",
+    `others` returns what is known of other daemons of the node; what it raises counts as "not known",
     and nothing is started then.
     """
 
-    def __init__(self, child: ChildDaemon, others: Callable[[], bool]) -> None:
+    def __init__(self, child: ChildDaemon, others: Callable[[], Other]) -> None:
         self._child = child
         self._others = others
         self._over = threading.Event()
@@ -143,6 +151,7 @@ class Standby:
         self._thread = threading.Thread(target=self._watch, name="fedtui-standby", daemon=True)
         self._failures = 0
         self._complaint = ""
+        self._other_trouble = ""
         self._started_at = 0.0
         self._end_seen = False
         self._next_start = 0.0
@@ -160,6 +169,8 @@ class Standby:
 
     def notice(self) -> str:
         """What the console should say about it now."""
+        if self._other_trouble:
+            return self._other_trouble
         if self._complaint:
             return f"No daemon is running, and none could be started: {self._complaint} (log: {self._child.log})"
         if time.monotonic() < self._notice_until:
@@ -178,7 +189,9 @@ class Standby:
             if now - self._started_at >= PROVEN_SECONDS:
                 self._failures, self._complaint = 0, ""
             return
-        if self._others():
+        other = self._others()
+        self._other_trouble = other.trouble
+        if other.alive:
             self._failures, self._complaint, self._notice_until = 0, "", 0.0
             return
         if self._child.ended and not self._end_seen:

@@ -16,7 +16,7 @@ from fedtui.cli.output import MODE
 from fedtui.core.errors import WrongUsage
 
 if TYPE_CHECKING:
-    from fedtui.child import Standby
+    from fedtui.child import Other, Standby
     from fedtui.core.node import Node
     from fedtui.core.runtime.settings import Settings
 
@@ -151,7 +151,7 @@ def _console(settings: Settings, *, read_only: bool, place: str, restricted: boo
             _require_on_record(node)
         if not read_only and not standby:
             child = ChildDaemon(settings.home, settings.home / CHILD_LOG, _for_the_daemon(os.environ))
-            standby.append(Standby(child, lambda: _another_daemon(node, child.pid)))
+            standby.append(Standby(child, lambda: _other_daemon(node, child.pid)))
             standby[0].begin()
         return node
 
@@ -186,10 +186,24 @@ def _for_the_daemon(environment: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in environment.items() if key.startswith("FEDTUI_") and key != "FEDTUI_OPERATOR"}
 
 
-def _another_daemon(node: Node, ours: int | None) -> bool:
-    """Whether a daemon other than our child serves the node, as its database and, for this machine, the system say."""
-    from fedtui.core.runtime import daemons
+def _other_daemon(node: Node, ours: int | None) -> Other:
+    """Return what is known of daemons of the node other than our child, which does not run.
 
+    The database names those that wrote to it lately; the lock of the home, on this machine, also one that cannot.
+    """
+    from fedtui.child import Other
+    from fedtui.core.runtime import daemons, presence, upkeep
+
+    here = socket.gethostname()
     with node.read() as session:
-        found = daemons.running(session, now=node.clock.now(), ttl=3 * node.settings.lease_ttl)
-    return any((one.host, one.pid) != (socket.gethostname(), ours) for one in found)
+        running = daemons.running(session, now=node.clock.now(), ttl=3 * node.settings.lease_ttl)
+        silent = [row.pid for row in daemons.of_host(session, here) if row.pid != ours]
+    if any((row.host, row.pid) != (here, ours) for row in running):
+        return Other(alive=True)
+    if not presence.daemon_lives(node.settings.home):
+        return Other(alive=False)
+    process = f"process {silent[0]}" if len(silent) == 1 else "it"
+    if refusal := upkeep.unwritable(node.database):
+        return Other(alive=True, trouble=f"A daemon of this node runs, but {process} cannot write: {refusal.why}")
+    return Other(alive=True, trouble=f"A daemon of this node exists, but {process} does not respond. "
+                                     "End it (kill -9), and another one is started.")  # fmt: skip

@@ -17,7 +17,7 @@ from fedtui.core.control import node_settings, operators
 from fedtui.core.errors import Refused, Unusable, WrongUsage
 from fedtui.core.node import Node, acting_operator, assemble
 from fedtui.core.record.events import emit
-from fedtui.core.runtime import daemons, home, identity, migrate, upkeep, urls
+from fedtui.core.runtime import daemons, home, identity, migrate, presence, upkeep, urls
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.clock import Clock, SystemClock
 from fedtui.core.runtime.daemons import Daemon
@@ -115,6 +115,8 @@ def _require_stopped(settings: Settings, clock: Clock | None) -> None:
         )
     if not settings.config_file.exists() or not (settings.home / DATABASE_FILE).exists():
         return
+    if presence.daemon_lives(settings.home):
+        raise _daemon_runs("A daemon of this home")
     try:
         node = open_node(settings, clock=clock, migrate_first=False)
     except Unusable:
@@ -124,12 +126,16 @@ def _require_stopped(settings: Settings, clock: Clock | None) -> None:
     finally:
         node.close()
     if running:
-        raise Refused(
-            "A daemon of this node runs.",
-            cause=f"{_places(running)} would go on with the old database.",
-            fix="Stop it, then restore again.",
-            code="daemon_running",
-        )
+        raise _daemon_runs(_places(running))
+
+
+def _daemon_runs(which: str) -> Refused:
+    return Refused(
+        "A daemon of this node runs.",
+        cause=f"{which} would go on with the old database.",
+        fix="Stop it, then restore again.",
+        code="daemon_running",
+    )
 
 
 def _running(settings: Settings, database: Database, clock: Clock | None) -> list[Daemon]:

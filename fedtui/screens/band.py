@@ -42,7 +42,7 @@ TAGS: Sequence[Tag] = (
     Tag(lambda shared: "READ-ONLY" if shared.read_only else "", "RO"),
     Tag(lambda shared: "RESTRICTED" if shared.restricted else "", "RESTR"),
     Tag(_seen(lambda seen: "QUARANTINE: fedtui db quarantine" if seen.quarantined else ""), "QUARANTINE"),
-    Tag(_seen(lambda seen: "NO DAEMON" if not seen.daemons else "")),
+    Tag(_seen(lambda seen: "" if seen.daemons else "DAEMON SILENT" if seen.silent_daemon else "NO DAEMON")),
     Tag(_seen(lambda seen: "PAUSED" if seen.manager_paused else "")),
     Tag(_seen(lambda seen: "DRILL" if seen.drill_mode else "")),
     Tag(lambda shared: _lowered(shared)),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -130,6 +133,40 @@ def test_a_child_that_cannot_start_says_why(make_home: MakeHome, open_console: O
     console.await_text("none could be started")
     console.await_text("Address already in use")
     assert home.listen.encode() in console.text
+    console.press("q")
+    assert console.wait() == 0
+
+
+def test_beside_a_daemon_that_cannot_write_none_is_started(make_home: MakeHome, open_console: Open) -> None:
+    """Another program holds the write lock until the daemon counts as silent: the console names that, and starts
+    no second daemon."""
+    home = make_home()
+    home.serve()
+    database = home.path / "fedtui.db"
+    with closing(sqlite3.connect(database, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        with home.opened() as node:
+            until(lambda: node.overview().silent_daemon, "the daemon counts as silent")
+        console = open_console(home.path)
+        console.await_text("DAEMON SILENT")
+        console.await_text("cannot write")
+        assert f"process {home.daemon.pid}".encode() in console.text
+        assert daemons_of(home.path) == []  # the tests' own is forked, and bears another name
+        assert not (home.path / "daemon.log").exists()
+        console.press("q")
+        assert console.wait() == 0
+
+
+def test_beside_a_daemon_that_is_stopped_none_is_started(make_home: MakeHome, open_console: Open) -> None:
+    """A daemon that a signal has stopped is named by its process, not as an address in use."""
+    home = make_home()
+    home.serve()
+    os.kill(home.daemon.pid, signal.SIGSTOP)
+    with home.opened() as node:
+        until(lambda: node.overview().silent_daemon, "the daemon counts as silent")
+    console = open_console(home.path)
+    console.await_text(f"process {home.daemon.pid} ")  # and, stopped within a transaction, that it cannot write
+    assert not (home.path / "daemon.log").exists()
     console.press("q")
     assert console.wait() == 0
 

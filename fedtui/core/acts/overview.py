@@ -21,7 +21,7 @@ from fedtui.core.peering import peers, tokens
 from fedtui.core.peering.client import endpoint_urls
 from fedtui.core.record import events, notices
 from fedtui.core.record.events import Event
-from fedtui.core.runtime import daemons
+from fedtui.core.runtime import daemons, presence
 from fedtui.core.trust import anchors, credentials, crls, signing
 from fedtui.core.trust.certificates import Certificate
 from fedtui.core.trust.credentials import Credential
@@ -50,6 +50,8 @@ class Overview:
     notices_failing: int = 0
     single_operator: bool = False
     quarantined: bool = False
+    silent_daemon: bool = False
+    """No daemon is on record as alive, and yet one of this home holds its lock: stopped, or it cannot write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ def overview(session: Session, site: Site, operator: str) -> Overview:
         drill_mode=node_settings.is_on(session, "drill_mode"),
         waiting=deciders.waiting_for(session, operator, now),
         daemons=len(alive),
+        silent_daemon=not alive and presence.daemon_lives(site.settings.home),
         lowered=tuple((one.action, one.policy, one.until) for one in policies.lowered(session, now)),
         recovered=tuple(one.operator for one in recovery.open_ones(session)),
         single_operator=node_settings.is_on(session, "single_operator"),

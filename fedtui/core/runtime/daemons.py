@@ -82,6 +82,12 @@ def running(session: Session, *, now: datetime, ttl: timedelta) -> list[Daemon]:
     return [one for one in alive(session, now=now, ttl=ttl) if one.host != here or _exists(one.pid)]
 
 
+def of_host(session: Session, host: str) -> list[Daemon]:
+    """Daemons on record for a host whose process exists, however long ago they were seen; the latest seen first."""
+    rows = session.scalars(select(Daemon).where(Daemon.host == host).order_by(Daemon.last_seen_at.desc()))
+    return [row for row in rows if _exists(row.pid)]
+
+
 def _exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)

@@ -236,7 +236,7 @@ def _explained(file: Path | None) -> Iterator[None]:
         if file is None:
             problem, fix = _POSTGRESQL_SAYS.get(state or "", _NO_SERVER)
         else:
-            problem, fix = _said_by(getattr(error.orig, "sqlite_errorcode", 0) & PRIMARY, file)
+            problem, fix = sqlite_refusal(getattr(error.orig, "sqlite_errorcode", 0) & PRIMARY, file)
         said = " ".join(str(error.orig).split())  # a server's words come on several lines
         cause = f"{said} ({file})" if file else said
         raise Unusable(problem, cause=cause, fix=fix, code="database_unavailable") from error
@@ -281,8 +281,8 @@ def _require_unicode(connection: Any, _record: object) -> None:
         )
 
 
-def _said_by(code: int, file: Path | None) -> tuple[str, str]:
-    """What is wrong and what to do. A disk that turns read-only is one thing to people, and two to SQLite: which one
+def sqlite_refusal(code: int, file: Path | None) -> tuple[str, str]:
+    """Return what is wrong and what to do, by SQLite's primary result code. A disk that turns read-only is one thing to people, and two to SQLite: which one
     it says depends on whether it had the file open."""
     said = _SQLITE_SAYS.get(code, NO_ANSWER)
     of_the_disk = said is not _LOCKED and file is not None and disk.is_read_only(file.absolute().parent)

@@ -8,19 +8,22 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import quote
 
 from sqlalchemy import text
 
 from fedtui.core.errors import Refused, Unusable, WrongUsage
 from fedtui.core.runtime import disk, home, migrate
-from fedtui.core.runtime.database import NOT_THE_OWNER, SERVER_READ_ONLY, Database
+from fedtui.core.runtime.database import NOT_THE_OWNER, PRIMARY, SERVER_READ_ONLY, Database, sqlite_refusal
 
 STAGED = "fedtui.db.restoring"
 UNFINISHED = ".fedtui-backup-"
+WRITE_LOCK_SECONDS = 3.0
+"""Longer than any transaction of ours: whoever holds the write lock for so long holds it for good."""
 
 
 def backup(database: Database, destination: Path) -> int:
@@ -146,7 +149,20 @@ def unwritable(database: Database) -> Unwritable | None:
         disk.trouble(database.file.absolute().parent),
         "Make room (df -h), or mount it for writing (findmnt -T DIR).",
     )
-    return Unwritable(why, fix, "df -h") if why else None
+    return Unwritable(why, fix, "df -h") if why else _file_refuses(database.file)
+
+
+def _file_refuses(file: Path) -> Unwritable | None:
+    """Ask SQLite for the write lock, and give it back: what it answers otherwise."""
+    uri = f"file:{quote(str(file))}?mode=rw"
+    try:
+        with closing(sqlite3.connect(uri, uri=True, timeout=WRITE_LOCK_SECONDS, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        problem, fix = sqlite_refusal(error.sqlite_errorcode & PRIMARY, file)
+        return Unwritable(f"{problem} SQLite answers: {error}.", fix.replace("FILE", str(file)), f"fuser {file}")
+    return None
 
 
 _SERVER_REFUSES = {
