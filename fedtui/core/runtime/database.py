@@ -282,8 +282,11 @@ def _require_unicode(connection: Any, _record: object) -> None:
 
 
 def sqlite_refusal(code: int, file: Path | None) -> tuple[str, str]:
-    """Return what is wrong and what to do, by SQLite's primary result code. A disk that turns read-only is one thing to people, and two to SQLite: which one
-    it says depends on whether it had the file open."""
+    """Return what is wrong and what to do, by SQLite's primary result code.
+
+    A disk that turns read-only is one thing to people, and two to SQLite: which one it says depends on whether it had
+    the file open.
+    """
     said = _SQLITE_SAYS.get(code, NO_ANSWER)
     of_the_disk = said is not _LOCKED and file is not None and disk.is_read_only(file.absolute().parent)
     return _DISK_READ_ONLY if of_the_disk else said
