@@ -7,10 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from fedtui.core.record import events
+from fedtui.practice.nodes import DemoNode, Federation, await_active, build, plan
 from tests.homes import PATIENCE_SECONDS, until
 
 
@@ -67,6 +71,39 @@ def test_the_demo_federates_and_cleans_up(tmp_path: Path, nodes: int) -> None:
     assert list((tmp_path / "tmp").iterdir()) == []
     assert daemons_under(tmp_path / "tmp") == []
     assert not (tmp_path / "own").exists()
+
+
+def test_a_peer_that_was_too_slow_is_called_again(tmp_path: Path) -> None:
+    """On a machine so busy that an accept is not answered in time, the demo has it tried again, and gets there."""
+    federation = Federation(plan(tmp_path, 2))
+    alpha, beta = federation.nodes
+    waited = threading.Thread(target=let_go_on_after_a_failure, args=(alpha, beta), daemon=True)
+
+    def stop_alpha_for_the_accept(text: str) -> None:
+        if text.startswith("beta$ fedtui peers accept"):
+            os.kill(alpha.daemon.pid or 0, signal.SIGSTOP)
+            waited.start()
+
+    began = time.monotonic()
+    try:
+        build(federation, stop_alpha_for_the_accept)
+        await_active(federation, began)
+    finally:
+        for member in federation.nodes:
+            member.daemon.stop()
+    assert not waited.is_alive()
+
+
+def let_go_on_after_a_failure(alpha: DemoNode, beta: DemoNode) -> None:
+    """Continue alpha's stopped daemon once beta's call to it has failed."""
+    with beta.opened("ada") as node:
+
+        def failed() -> bool:
+            with node.read() as session:
+                return bool(events.recent(session, kind="system.approval.failed"))
+
+        until(failed, "the accept has failed once")
+    os.kill(alpha.daemon.pid or 0, signal.SIGCONT)
 
 
 def finished(tmp_path: Path, demo: subprocess.Popen[str]) -> None:
