@@ -175,6 +175,12 @@ def policies_restore(action: str, reason: Reason = None) -> None:
     ask("system.policy_restore", {"policy_action": action}, reason=reason)
 
 
+@policies_app.command("confirm")
+def policies_confirm(lowering: str, reason: Reason = None) -> None:
+    """Confirm what ran while a policy was lowered; for an operator who had no part in it. LOWERING is its id."""
+    ask("system.policy_confirm", {"lowering": lowering}, reason=reason)
+
+
 @policies_app.command("lowered")
 def policies_lowered(limit: Annotated[int, typer.Option(min=1, max=MOST, help="At most this many.")] = 100) -> None:
     """Every lowering, newest first, with what went through meanwhile, for review."""
@@ -183,6 +189,7 @@ def policies_lowered(limit: Annotated[int, typer.Option(min=1, max=MOST, help="A
     with viewing() as (_node, session):
         rows = [lowering.shape(session, row) for row in lowering.history(session, limit=limit)]
     columns = (
+        ("id", "ID"),
         ("action", "ACTION"),
         ("policy", "TO"),
         ("lowered_by", "BY"),
@@ -190,6 +197,7 @@ def policies_lowered(limit: Annotated[int, typer.Option(min=1, max=MOST, help="A
         ("until", "UNTIL"),
         ("restored_by", "ENDED BY"),
         ("acts", "ACTS"),
+        ("confirmed_by", "CONFIRMED BY"),
         ("reason", "REASON"),
     )
     shown = [{**row, "acts": len(row["went_through"])} for row in rows]

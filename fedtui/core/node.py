@@ -359,8 +359,10 @@ def acting_operator(settings: Settings) -> str:
     return settings.operator or os_user()
 
 
-def assemble(settings: Settings, clock: Clock, database: Database, vault: Vault, known: NodeIdentity) -> Node:
-    """A node of these parts, with every act there is."""
+def assemble(
+    settings: Settings, clock: Clock, database: Database, vault: Vault, known: NodeIdentity, operator: str
+) -> Node:
+    """A node of these parts, with every act there is, for an operator by the name on record."""
     return Node(
         settings=settings,
         clock=clock,
@@ -378,5 +380,5 @@ def assemble(settings: Settings, clock: Clock, database: Database, vault: Vault,
             policy_acts.ACTS,
             node_acts.ACTS,
         ),
-        operator=acting_operator(settings),
+        operator=operator,
     )

@@ -49,10 +49,11 @@ def open_node(settings: Settings, *, clock: Clock | None = None, migrate_first: 
         with database.explained(), database.reading() as session:
             known = identity.load(session)
             vault.require_key(session, known.id)
+            operator = operators.canonical(session, acting_operator(settings))
     except BaseException:
         database.close()
         raise
-    return assemble(settings, clock or SystemClock(settings.clock_offset), database, vault, known)
+    return assemble(settings, clock or SystemClock(settings.clock_offset), database, vault, known, operator)
 
 
 def upgrade(settings: Settings, database: Database, *, clock: Clock | None = None) -> bool:
@@ -215,7 +216,7 @@ def _write_node(
         for key, wanted in (("single_operator", single_operator), ("drill_mode", drill_mode)):
             if wanted:
                 node_settings.put(unit, key, "on")
-        node = assemble(settings, clock, database, vault, known)
+        node = assemble(settings, clock, database, vault, known, operator)
         jobs.renew_server(unit, node)
         emit(unit, "system.node.initialised", source="init", name=name, url=url)
         _write_config(settings)

@@ -16,7 +16,8 @@ from sqlalchemy import event, select, update
 from fedtui.app import Console
 from fedtui.cli.program import app
 from fedtui.core.access.grants import Grant
-from fedtui.core.control import lowering, policies
+from fedtui.core.control import lowering, operators, policies
+from fedtui.core.control.operators import Operator
 from fedtui.core.errors import NotFound, Problem, Refused, WrongUsage
 from fedtui.core.governance import findings, listing, reporting, scanning
 from fedtui.core.governance.findings import ACKNOWLEDGED, GONE, OPEN
@@ -164,6 +165,19 @@ def _lower(stage: Stage) -> None:
         lowering.lower(unit, "system.federation_peer_revoke", policies.NOTIFY, timedelta(hours=1), "fire")
 
 
+def _lower_act_restore(stage: Stage) -> None:
+    action = "system.federation_peer_propose"
+    stage.node.request(ADA, "system.policy_lower", {
+        "policy_action": action, "policy": "notify_and_proceed", "span": "1h", "reason": "fire"})  # fmt: skip
+    stage.node.request(ADA, action, {"url": "https://hasty.example"})
+    stage.node.request(ADA, "system.policy_restore", {"policy_action": action})
+
+
+def _look_alike(stage: Stage) -> None:
+    with stage.node.unit(JOB) as unit:
+        unit.session.add(Operator(name="\u212aim", permissions=[operators.VIEW], added_at=unit.now, removed_at=None))
+
+
 def _drill(stage: Stage) -> None:
     stage.node.request(ADA, "system.settings_change", {"key": "drill_mode", "value": "on"})
     new_peer(stage.node, "https://anyone.example", drill_mode=True)
@@ -212,6 +226,10 @@ CASES: Mapping[str, tuple[str, str, Callable[[Stage], object]]] = {
                              lambda s: (_lower(s), pass_time(s.node, s.clock, hours=2), put_in(s.node, s.peer_id,
                                                                                                "active"))),
     "drill": ("drill_mode_peer", "high", _drill),
+    "done alone": ("emergency_unconfirmed", "high", _lower_act_restore),
+    "decides alone": ("single_operator_among_several", "high",
+                      lambda s: s.node.request(ADA, "system.operator_add", {"name": "ben"})),
+    "look-alike": ("operator_name_ambiguous", "medium", _look_alike),
 }  # fmt: skip
 
 

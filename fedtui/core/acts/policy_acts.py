@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from fedtui.core.acts.peer_acts import reason_of
 from fedtui.core.acts.table import Act, Change, Params, Result, Wanted
-from fedtui.core.control import lowering, policies
+from fedtui.core.control import emergency_review, lowering, policies
+from fedtui.core.control.policies import Lowering
 from fedtui.core.runtime import durations
 from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust.site import Site
@@ -41,6 +42,20 @@ def _restore(unit: Unit, _site: Site, params: Params) -> Result:
     return lowering.shape(unit.session, lowering.restore(unit, params["policy_action"]))
 
 
+def _read_confirm(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+    return Wanted({"lowering": str(raw.get("lowering") or "")})
+
+
+def _lowering_target(session: Session, params: Params) -> Mapping[str, Any] | None:
+    row = session.get(Lowering, params["lowering"])
+    return None if row is None else {"action": row.action, "confirmed_by": row.confirmed_by,
+                                     "acts": len(emergency_review.acts(session, row))}  # fmt: skip
+
+
+def _confirm(unit: Unit, _site: Site, params: Params) -> Result:
+    return lowering.shape(unit.session, emergency_review.confirm(unit, params["lowering"]))
+
+
 def policy_target(session: Session, params: Params) -> Mapping[str, Any]:
     """What acts on a policy depend on: the one that was set."""
     return {"policy": policies.at_rest(session, params["policy_action"])}
@@ -67,5 +82,18 @@ ACTS: tuple[Act, ...] = (
         summary=lambda params, target: f"Restore {params['policy_action']} to {target['policy']} now.",
         changes=lambda params, target: (Change(params["policy_action"], "lowered", target["policy"]),),
         apply=_restore,
+    ),
+    Act(
+        action="system.policy_confirm",
+        read=_read_confirm,
+        target=_lowering_target,
+        summary=lambda _params, target: (
+            f"Confirm what ran while {target['action']} was lowered: {target['acts']} acts. What was changed of "
+            "policies, settings and operators then stays."
+            if target
+            else "Confirm what ran under a lowered policy."
+        ),
+        changes=lambda params, target: (Change(f"lowering of {target['action']}", "unconfirmed", "confirmed"),),
+        apply=_confirm,
     ),
 )

@@ -334,7 +334,8 @@ def _decidable(unit: Unit, approval_id: str) -> Approval:
             fix="Ask for the act again, and have it decided within 4 hours.",
             code="approval_timed_out",
         )
-    if approval.requested_by == unit.actor.name and not node_settings.is_on(unit.session, "single_operator"):
+    own = operators.same(approval.requested_by, unit.actor.name)
+    if own and not node_settings.is_on(unit.session, "single_operator"):
         raise Refused(
             "Nobody decides their own request.",
             cause=f"{approval.requested_by} asked for it, and you are {unit.actor.name}.",

@@ -23,7 +23,7 @@ def deciders(session: Session, approval: Approval) -> tuple[list[str], dict[str,
     for operator in operators.listing(session):
         if CONTROL not in operator.permissions:
             cannot[operator.name] = f"lacks {CONTROL}"
-        elif operator.name == approval.requested_by and not own_allowed:
+        elif operators.same(operator.name, approval.requested_by) and not own_allowed:
             cannot[operator.name] = "asked for it, and nobody decides their own request"
         else:
             can.append(operator.name)
@@ -35,7 +35,9 @@ def decidable_by(session: Session, name: str, now: datetime) -> ColumnElement[bo
     if name not in operators.approvers(session):
         return literal(False)
     pending = (Approval.status == "pending") & (Approval.expires_at > now)
-    return pending if node_settings.is_on(session, "single_operator") else pending & (Approval.requested_by != name)
+    if node_settings.is_on(session, "single_operator"):
+        return pending
+    return pending & Approval.requested_by.not_in(operators.spellings(session, name))
 
 
 def waiting_for(session: Session, name: str, now: datetime) -> int:

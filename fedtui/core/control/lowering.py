@@ -9,11 +9,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from fedtui.core.control import policies
-from fedtui.core.control.policies import BLOCKED, NOTIFY, POLICIES, RULES, Lowering
+from fedtui.core.control import emergency_review, policies
+from fedtui.core.control.policies import BLOCKED, NEVER_LOWERED, NOTIFY, POLICIES, RULES, Lowering
 from fedtui.core.errors import Refused, WrongUsage
 from fedtui.core.record.events import Event, emit
 from fedtui.core.runtime import durations
@@ -28,6 +28,10 @@ def check(session: Session, action: str, to: str, span: timedelta, now: datetime
     """Raise `WrongUsage` or `Refused` unless `action` may be lowered to `to` for so long."""
     policies.check(action, to)
     before = policies.at_rest(session, action)
+    if RULES[action].never_lowered:
+        raise _refused(f"{action} is never lowered.", "It guards policies, settings and operators: one person could "
+                       "end four-eyes for good.", "Ask for the change itself, and have it approved.",
+                       "policy_never_lowered")  # fmt: skip
     if policies.lowered(session, now, action):
         raise _refused(f"{action} is lowered already.", "One lowering at a time, so that one deadline holds.",
                        f"Restore it first: fedtui policies restore {action}", "policy_lowered")  # fmt: skip
@@ -64,6 +68,9 @@ def lower(unit: Unit, action: str, to: str, span: timedelta, reason: str) -> Low
         until=unit.now + span,
         restored_at=None,
         restored_by=None,
+        acts=None,
+        confirmed_at=None,
+        confirmed_by=None,
     )
     unit.session.add(row)
     unit.session.flush()
@@ -82,22 +89,15 @@ def restore(unit: Unit, action: str) -> Lowering:
 
 
 def end_overdue(unit: Unit) -> list[str]:
-    """Announce the lowerings whose time is over, each once; their actions."""
-    over = select(Lowering).where(Lowering.restored_at.is_(None), Lowering.until <= unit.now).order_by(Lowering.id)
+    """End the lowerings whose time is over, or which are not allowed any more, each once; their actions."""
+    ends = or_(Lowering.until <= unit.now, Lowering.action.in_(NEVER_LOWERED))
+    over = select(Lowering).where(Lowering.restored_at.is_(None), ends).order_by(Lowering.id)
     return [row.action for row in unit.session.scalars(over) if _end(unit, row, "the clock")]
 
 
 def history(session: Session, *, limit: int = 100) -> list[Lowering]:
     """Every lowering, newest first."""
     return list(session.scalars(select(Lowering).order_by(Lowering.id.desc()).limit(limit)))
-
-
-def went_through(session: Session, row: Lowering) -> list[Event]:
-    """The acts that were made while a policy was lowered and would have waited otherwise, oldest first."""
-    acts = select(Event).where(Event.kind == "system.act", Event.emitted_at >= row.lowered_at)
-    ended = row.restored_at if row.restored_at and row.restored_at < row.until else row.until
-    found = session.scalars(acts.where(Event.emitted_at <= ended).order_by(Event.id))
-    return [one for one in found if one.payload.get("action") == row.action]
 
 
 def shape(session: Session, row: Lowering) -> dict[str, Any]:
@@ -113,8 +113,13 @@ def shape(session: Session, row: Lowering) -> dict[str, Any]:
         "until": row.until,
         "restored_at": row.restored_at,
         "restored_by": row.restored_by,
-        "went_through": [_act(one) for one in went_through(session, row)],
-    }
+        "confirmed_at": row.confirmed_at,
+        "confirmed_by": row.confirmed_by,
+        "went_through": [_act(event) for event in emergency_review.acts(session, row)],
+        "to_undo": [] if row.restored_at or row.confirmed_at else [
+            {"kind": change.kind, **change.payload} for change in emergency_review.changes(session, row)
+        ],
+    }  # fmt: skip
 
 
 def _act(event: Event) -> dict[str, Any]:
@@ -137,10 +142,13 @@ def _end(unit: Unit, row: Lowering, by: str) -> bool:
         .returning(Lowering.id)
     ).one_or_none()
     unit.session.refresh(row)
-    if ended is not None:
-        emit(unit, "system.policy.restored", source=SOURCE, action=row.action, policy=row.before, restored_by=by,
-             lowering_id=row.id, went_through=len(went_through(unit.session, row)))  # fmt: skip
-    return ended is not None
+    if ended is None:
+        return False
+    row.acts = len(emergency_review.acts(unit.session, row))
+    emergency_review.undo_unconfirmed(unit, row)
+    emit(unit, "system.policy.restored", source=SOURCE, action=row.action, policy=row.before, restored_by=by,
+         lowering_id=row.id, went_through=row.acts)  # fmt: skip
+    return True
 
 
 def _refused(problem: str, cause: str, fix: str, code: str) -> Refused:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 
 from sqlalchemy import select
@@ -21,7 +23,7 @@ MANAGE_GRANTS = "system.federation_grants.manage"
 CONTROL = "system.infra_tasks.control"
 MANAGE_OPERATORS = "system.operators.manage"
 PERMISSIONS = (VIEW, MANAGE_PEERS, MANAGE_GRANTS, CONTROL, MANAGE_OPERATORS)
-_NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}", re.IGNORECASE)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
 
 
 class Operator(Base):
@@ -39,13 +41,16 @@ def add(unit: Unit, name: str, permissions: Sequence[str]) -> Operator:
     """Add an operator, or bring back a removed one. Raises `WrongUsage` or `Refused`."""
     check(name, permissions)
     existing = unit.session.get(Operator, name)
-    if existing is not None and existing.removed_at is None:
+    alike = [row for row in _alike(unit.session, name) if row.removed_at is None or row is not existing]
+    if alike:
         raise Refused(
-            f"There is already an operator {name}.",
-            cause=f"Added at {existing.added_at.isoformat()}.",
-            fix="See them with: fedtui operators list",
+            f"There is already an operator {alike[0].name}." if alike[0].removed_at is None
+            else f"There was an operator {alike[0].name}.",
+            cause=f"Added at {alike[0].added_at.isoformat()}. Upper and lower case make no difference.",
+            fix="See them with: fedtui operators list" if alike[0].removed_at is None
+            else f"Bring them back: fedtui operators add {alike[0].name}",
             code="operator_exists",
-        )
+        )  # fmt: skip
     operator = existing or Operator(name=name)
     operator.permissions, operator.added_at, operator.removed_at = sorted(set(permissions)), unit.now, None
     unit.session.add(operator)
@@ -59,8 +64,8 @@ def check(name: str, permissions: Sequence[str]) -> None:
     if not _NAME.fullmatch(name):
         raise WrongUsage(
             f"{name[:80]!r} cannot be an operator's name.",
-            cause="A name is letters, digits and . _ @ -, at most 64 of them.",
-            fix="Choose a name like alice or alice@example.com.",
+            cause="A name is ASCII letters, digits and . _ @ -, at most 64 of them.",
+            fix="Choose a name like alice or alice@example.com (fedtui init --operator NAME).",
             code="operator_name_invalid",
         )
     unknown = [one for one in permissions if one not in PERMISSIONS]
@@ -101,10 +106,54 @@ def bring_back(unit: Unit, name: str) -> Operator:
     return operator
 
 
+def folded(name: str) -> str:
+    """Return the form in which names are compared: without case, and with look-alike forms of a letter made one."""
+    return unicodedata.normalize("NFKC", name).casefold()
+
+
+def same(name: str, other: str) -> bool:
+    """Return whether two names count as one person's."""
+    return folded(name) == folded(other)
+
+
+def spellings(session: Session, name: str) -> list[str]:
+    """Return every name on record that counts as the same person's, `name` itself among them."""
+    return sorted({name, *(row.name for row in _alike(session, name))})
+
+
+def canonical(session: Session, name: str) -> str:
+    """Return the name as it is on record, in whatever case it was given; `name` itself where none or several fit."""
+    operator = _on_record(session, name)
+    return operator.name if operator is not None else name
+
+
+def ambiguous(session: Session) -> list[str]:
+    """Return the operators whose names are not ASCII, or that differ from another's by case or look alone.
+
+    An earlier version took such names; they stay, and a finding names them.
+    """
+    names = [row.name for row in listing(session)]
+    times = Counter(map(folded, names))
+    return [name for name in names if not _NAME.fullmatch(name) or times[folded(name)] > 1]
+
+
+def _alike(session: Session, name: str) -> list[Operator]:
+    """Operators, removed ones too, whose names count as the same."""
+    return [row for row in session.scalars(select(Operator).order_by(Operator.name)) if same(row.name, name)]
+
+
+def _on_record(session: Session, name: str) -> Operator | None:
+    """The operator called exactly so, else the only one whose name counts as the same; none who was removed."""
+    exact = session.get(Operator, name)
+    rows = [exact] if exact is not None else _alike(session, name)
+    present = [row for row in rows if row.removed_at is None]
+    return present[0] if len(present) == 1 else None
+
+
 def require(session: Session, name: str, permission: str | None = None) -> Operator:
     """The operator called `name`. Raises `NotFound`, or `Refused` without `permission`."""
-    operator = session.get(Operator, name)
-    if operator is None or operator.removed_at is not None:
+    operator = _on_record(session, name)
+    if operator is None:
         raise NotFound(
             f"{name} is not an operator of this node.",
             cause="Only operators on record can act.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Index, select
@@ -29,6 +29,8 @@ class Rule:
     never_auto: bool = False
     asks_once_two_can_approve: bool = False
     never_blocked: bool = False
+    never_lowered: bool = False
+    """It guards policies, settings or operators: who could lower it alone could end four-eyes for good."""
     critical: bool = False
     """It cannot be undone: asking for it takes a reason, and the console asks the approver for one, too."""
     severity: str | None = None
@@ -40,7 +42,7 @@ _GATED = Rule(ASK, MANAGE_PEERS, never_auto=True)
 _REVOKING = Rule(ASK, MANAGE_PEERS, never_auto=True, critical=True)
 _GRANT = Rule(NOTIFY, MANAGE_GRANTS)
 _EMERGENCY = Rule(NOTIFY, CONTROL, never_blocked=True, severity="high")
-_WEAKENING = Rule(ASK, MANAGE_OPERATORS, asks_once_two_can_approve=True)
+_WEAKENING = Rule(ASK, MANAGE_OPERATORS, asks_once_two_can_approve=True, never_lowered=True)
 
 RULES: Mapping[str, Rule] = {
     "system.federation_peer_propose": _GATED,
@@ -72,13 +74,15 @@ RULES: Mapping[str, Rule] = {
     "system.quarantine_end": Rule(
         ASK, MANAGE_OPERATORS, asks_once_two_can_approve=True, never_blocked=True, severity="high"
     ),
-    "system.policy_set": Rule(ASK, MANAGE_OPERATORS, asks_once_two_can_approve=True, never_blocked=True),
-    "system.policy_lower": _EMERGENCY,
+    "system.policy_set": replace(_WEAKENING, never_blocked=True),
+    "system.policy_lower": replace(_EMERGENCY, never_lowered=True),
     "system.policy_restore": _EMERGENCY,
+    "system.policy_confirm": _EMERGENCY,
     "system.manager_pause": Rule(NOTIFY, CONTROL, severity="high"),
     "system.manager_resume": Rule(NOTIFY, CONTROL, severity="high"),
 }
 """Domain, section 7. An action that is not here does not exist."""
+NEVER_LOWERED = tuple(action for action, rule in RULES.items() if rule.never_lowered)
 
 
 class Policy(Base):
@@ -111,15 +115,21 @@ class Lowering(Base):
     until: Mapped[Time]
     restored_at: Mapped[Time | None]
     restored_by: Mapped[str | None]
+    acts: Mapped[int | None]
+    """How many acts ran under it, once it has ended."""
+    confirmed_at: Mapped[Time | None]
+    confirmed_by: Mapped[str | None]
+    """Another operator, who has seen those acts and stands by them."""
 
 
 def lowered(session: Session, now: datetime, action: str | None = None) -> list[Lowering]:
     """The lowerings in force, those that end first on top; of one action where given.
 
-    Before it began one is not in force either: a clock that is set back does not make it last longer.
+    Before it began one is not in force either: a clock that is set back does not make it last longer. Nor is one of
+    an action that is never lowered, which an earlier version allowed.
     """
-    begun = Lowering.lowered_at <= now
-    query = select(Lowering).where(Lowering.restored_at.is_(None), begun, Lowering.until > now)
+    begun, allowed = Lowering.lowered_at <= now, Lowering.action.not_in(NEVER_LOWERED)
+    query = select(Lowering).where(Lowering.restored_at.is_(None), begun, allowed, Lowering.until > now)
     query = query if action is None else query.where(Lowering.action == action)
     return list(session.scalars(query.order_by(Lowering.until, Lowering.id)))
 

@@ -50,7 +50,8 @@ def _possible(session: Session, action: str, now: datetime) -> bool:
     if policy != policies.ASK:
         return True
     own = node_settings.is_on(session, "single_operator")
-    return any(decider != asker or own for asker in askers for decider in operators.approvers(session))
+    able = operators.approvers(session)
+    return any(own or not operators.same(decider, asker) for asker in askers for decider in able)
 
 
 def recover(unit: Unit, name: str, reason: str) -> Operator:
@@ -90,7 +91,7 @@ def acknowledge(unit: Unit) -> list[str]:
     operators.require(unit.session, unit.actor.name, MANAGE_OPERATORS)
     found = open_ones(unit.session)
     others = [one.name for one in operators.listing(unit.session) if MANAGE_OPERATORS in one.permissions]
-    if any(one.operator == unit.actor.name for one in found) and others != [unit.actor.name]:
+    if any(operators.same(one.operator, unit.actor.name) for one in found) and others != [unit.actor.name]:
         raise Refused(
             "Nobody acknowledges their own recovery.",
             cause="It is shown until somebody else has seen it.",

@@ -28,7 +28,9 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from fedtui.core.access.grants import Grant
-from fedtui.core.control import node_settings
+from fedtui.core.control import node_settings, operators
+from fedtui.core.control.node_settings import NodeSetting
+from fedtui.core.control.operators import Operator
 from fedtui.core.control.policies import Lowering
 from fedtui.core.peering import heartbeats, prefixes
 from fedtui.core.peering.peers import MAY_HEARTBEAT, Peer
@@ -288,6 +290,30 @@ def grant_ends(scan: Scan) -> Any:
 def unreviewed(scan: Scan) -> Any:
     """Issued over 90 days ago."""
     return _grants(scan, Grant.issued_at.label("issued")).where(Grant.issued_at < scan.now - GRANT_REVIEW)
+
+
+def unconfirmed(scan: Scan) -> Any:
+    """Lowerings that have ended, under which something was done, and which nobody else has confirmed."""
+    ended = Lowering.restored_at.is_not(None) & (Lowering.acts > 0)
+    return select(
+        Lowering.id.label("subject"), null().label("peer_id"), Lowering.action, Lowering.acts,
+        Lowering.lowered_by.label("by"), Lowering.lowered_at,
+    ).where(ended, Lowering.confirmed_at.is_(None))  # fmt: skip
+
+
+def single_among_several(scan: Scan) -> Any:
+    """The setting that lets operators decide their own requests, while another could decide them."""
+    several = len(operators.approvers(scan.session)) > 1
+    return select(NodeSetting.key.label("subject"), null().label("peer_id"), NodeSetting.set_by.label("by")).where(
+        NodeSetting.key == "single_operator", NodeSetting.value == "on", literal(several)
+    )
+
+
+def ambiguous_names(scan: Scan) -> Any:
+    """Operators whose names can be taken for another's."""
+    return select(Operator.name.label("subject"), null().label("peer_id")).where(
+        Operator.name.in_(operators.ambiguous(scan.session))
+    )
 
 
 def lowered(scan: Scan) -> Any:

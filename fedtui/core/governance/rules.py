@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from fedtui.core.control.operators import CONTROL, MANAGE_GRANTS, MANAGE_PEERS
+from fedtui.core.control.operators import CONTROL, MANAGE_GRANTS, MANAGE_OPERATORS, MANAGE_PEERS
 from fedtui.core.governance import queries
 from fedtui.core.governance.queries import Scan
 from fedtui.core.peering.peers import Peer
@@ -155,6 +155,25 @@ RULES: tuple[Rule, ...] = (
         advice="Restore it when the emergency is over.",
         leads_to="playbook/approval_blocked", fix="fedtui policies restore {subject}", permission=CONTROL,
         told_already=True,
+    ),
+    Rule(
+        kind="emergency_unconfirmed", severity="high", query=queries.unconfirmed,
+        said="{acts} acts ran without approval while {action} was lowered by {by} on {lowered_at:%F %H:%M} UTC; no "
+             "other operator has confirmed them.",
+        advice="Have another operator check what was done (fedtui policies lowered), and confirm it.",
+        leads_to="playbook/approval_blocked", fix="fedtui policies confirm {subject}", permission=CONTROL,
+    ),
+    Rule(
+        kind="single_operator_among_several", severity="high", query=queries.single_among_several,
+        said="Operators may approve their own requests, although several could approve each other's; {by} set it.",
+        advice="Switch it off: every request is then decided by a second person.",
+        leads_to="playbook/approval_blocked", fix="fedtui settings set {subject} off", permission=MANAGE_OPERATORS,
+    ),
+    Rule(
+        kind="operator_name_ambiguous", severity="medium", query=queries.ambiguous_names,
+        said="The operator name {subject} is not plain ASCII, or differs from another's by upper and lower case alone.",
+        advice="Add the operator under a plain name, then remove this one.",
+        leads_to="playbook/approval_blocked", fix="fedtui operators remove {subject}", permission=MANAGE_OPERATORS,
     ),
     Rule(
         kind="drill_mode_peer", severity="high", query=queries.drill,

@@ -100,6 +100,8 @@ KINDS: Mapping[str, str] = {
     "system.policy.changed": "medium",
     "system.policy.lowered": "high",
     "system.policy.restored": "high",
+    "system.policy.lowering_confirmed": "medium",
+    "system.policy.changes_undone": "high",
     "system.approval.expiring": "high",
     "system.operator.authorized": "medium",
     "system.operator.deauthorized": "medium",
