@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -172,6 +173,7 @@ def init_node(
             code="name_invalid",
         )
     own_url = urls.normalize(url)
+    _require_listen_agrees(settings)
     home.make(settings.home)
     home.require_private(settings.home)
     database = Database(settings.resolved_database_url)
@@ -224,9 +226,30 @@ def _write_node(
 
 
 def _write_config(settings: Settings) -> None:
-    if settings.config_file.exists():
-        return
-    home.write_private(settings.config_file, tomli_w.dumps({"listen": settings.listen}).encode())
+    """Keep where the node listens in config.toml; what somebody wrote there already stays as it is."""
+    line = tomli_w.dumps({"listen": settings.listen}).encode()
+    file = settings.config_file
+    if not file.exists():
+        home.write_private(file, line)
+    elif settings.origins.get("listen") == "option" and "listen" not in _top_level(file):
+        home.replace_private(file, line + file.read_bytes())  # before any table, or it would be a key of that
+
+
+def _top_level(file: Path) -> Mapping[str, Any]:
+    """What config.toml says; the settings in force were read from it, so that it can be read."""
+    return tomllib.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+
+def _require_listen_agrees(settings: Settings) -> None:
+    """Raise `WrongUsage` where config.toml names another address than the one asked for, which it would overrule."""
+    written = _top_level(settings.config_file).get("listen")
+    if settings.origins.get("listen") == "option" and written not in (None, settings.listen):
+        raise WrongUsage(
+            f"{settings.config_file} says that the node listens on {written}, not on {settings.listen}.",
+            cause="A daemon takes the address from that file; one given to init is only written where there is none.",
+            fix="Change `listen` in that file, or leave --listen out.",
+            code="listen_conflict",
+        )
 
 
 def open_database(settings: Settings) -> Database:

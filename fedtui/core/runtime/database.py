@@ -6,12 +6,14 @@ instead of failing half-way, and readers begin deferred.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.engine import URL, make_url
@@ -58,6 +60,8 @@ _DISK_READ_ONLY = (
     "See why (findmnt -T FILE, dmesg) and mount it for writing; where the disk fails, restore a backup elsewhere "
     "(fedtui db restore).",
 )
+DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
+"""What a database URL may begin with."""
 _SQLITE_SAYS = {
     sqlite3.SQLITE_BUSY: _LOCKED,
     sqlite3.SQLITE_LOCKED: _LOCKED,
@@ -141,6 +145,7 @@ class Database:
             options["connect_args"] = {key: SERVER_PATIENCE[key] for key in SERVER_PATIENCE.keys() - self.url.query}
         self.engine = self._engine(options)
         if self.is_sqlite:
+            event.listen(self.engine, "do_connect", _open_frozen)
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
@@ -261,13 +266,29 @@ def _explained(file: Path | None) -> Iterator[None]:
 
 
 def _parsed(url: str) -> URL:
+    """Return the parts of a database URL. Raises `WrongUsage`, which shows none of them: any may be of a password."""
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:  # a port that is no number: perhaps part of a password, so not shown
+    except (ArgumentError, ValueError) as error:  # a port that is no number, say
         raise _wrong_url("It is not of the form DRIVER://USER:PASSWORD@HOST:PORT/NAME.") from error
-    if "@" in (parsed.host or ""):
-        raise _wrong_url("It has more than one @: in a password, it is written %40.")
+    if url.partition("?")[0].count("@") > 1:
+        raise _wrong_url("It has more than one @: in a password, @ : / are written %40 %3A %2F.")
+    if parsed.drivername not in DRIVERS:
+        raise _wrong_url("It names another kind of database, or another driver, than fedtui works with.")
     return parsed
+
+
+def _open_frozen(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> None:
+    """Open a database for reading where this account may create no file beside it, as SQLite wants to for its log.
+
+    Where there is a write-ahead log already, SQLite reads it with the index beside it; where there is none, nobody
+    writes to the database, and it is opened as one that does not change.
+    """
+    file = Path(arguments[0])
+    if not file.is_file() or os.access(file.parent, os.W_OK):
+        return
+    unchanging = "" if file.with_name(f"{file.name}-wal").exists() else "&immutable=1"
+    arguments[0], options["uri"] = f"file:{quote(str(file))}?mode=ro{unchanging}", True
 
 
 def _require_unicode(connection: Any, _record: object) -> None:

@@ -54,6 +54,18 @@ def require_private(path: Path) -> None:
         )
 
 
+def replace_private(path: Path, content: bytes) -> None:
+    """Put `content` in the place of a file, for this account alone, all or nothing. On disk before this returns.
+
+    Where `path` is a link, the file it leads to is replaced, and the link stays.
+    """
+    path = path.resolve()
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    write_private(fresh, content)
+    fresh.replace(path)
+
+
 def write_private(path: Path, content: bytes) -> None:
     """Create `path` for this account alone; it must not exist yet. On disk before this returns."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
