@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -401,6 +402,74 @@ def test_what_is_not_one_public_key_is_refused(text: str) -> None:
     with pytest.raises(WrongUsage) as refused:
         key_lines.key_of(text)
     assert refused.value.code == "ssh_key_invalid"
+
+
+AS_THEY_ARE = {
+    "a form feed in a comment": f"{KEY} old comment\x0c{KEY}\n".encode(),
+    "bytes that are no UTF-8": b"ssh-rsa AAAA M\xfcller\n",
+    "line ends of Windows": b"ssh-rsa AAAA one\r\nssh-rsa BBBB two\r\n",
+    "a last line that is not ended": b"ssh-rsa AAAA one",
+    "nothing": b"",
+    "other separators": "ssh-rsa AAAA a\u2028b\x0bc\x1cd\x85e\n".encode(),
+}
+OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIP1xkSe3FuZZUbUiMWDyL+WwSlp5F2SOyo5RSyQZ+0Qb"
+
+
+@pytest.mark.parametrize("before", AS_THEY_ARE.values(), ids=AS_THEY_ARE)
+def test_authorized_keys_is_kept_byte_by_byte_but_for_the_new_line(tmp_path: Path, before: bytes) -> None:
+    """Whatever stands in the file stays, through a link; taking the line away gives it back."""
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.write_bytes(before)
+    link.symlink_to(real)
+    assert key_lines.add(link, OTHER, "ben", ["fedtui"])
+    ended = before if before.endswith(b"\n") or not before else before + b"\n"
+    assert real.read_bytes() == ended + key_lines.line(OTHER, "ben", ["fedtui"]).encode() + b"\n"
+    assert link.is_symlink()
+    assert real.stat().st_mode & 0o777 == 0o600
+    assert key_lines.remove(link, "ben") == 1
+    assert real.read_bytes() == ended
+
+
+def ssh_key(*words: str) -> str:
+    """A public key of one's own of a kind, as ssh-keygen writes it."""
+    kind, *data = words
+    parts = [kind.encode(), *(bytes.fromhex(part) for part in data)]
+    return f"{kind} {base64.b64encode(b''.join(len(one).to_bytes(4, 'big') + one for one in parts)).decode()} x"
+
+
+def rsa_key(bits: int) -> str:
+    """An RSA public key of so many bits; its modulus need not have factors that anybody knows."""
+    return ssh_key("ssh-rsa", "010001", f"00{((1 << bits) - 1):x}")
+
+
+@pytest.mark.parametrize(("text", "why"), [
+    (rsa_key(512), "512 bits"),
+    (rsa_key(1024), "1024 bits"),
+    (ssh_key("ssh-dss", "05", "05", "05", "05"), "DSA"),
+    (ssh_key("ssh-ed25519-cert-v01@openssh.com", "00"), "certificate"),
+    (ssh_key("ssh-rsa-cert-v01@openssh.com", "00"), "certificate"),
+    (ssh_key("ssh-quantum", "00"), "sshd takes these types"),
+])  # fmt: skip
+def test_a_key_that_sshd_would_not_take_is_refused_with_the_reason(text: str, why: str) -> None:
+    """A key that is too short, of a kind that sshd has given up, or a certificate never gets into the file."""
+    with pytest.raises(WrongUsage) as refused:
+        key_lines.key_of(text)
+    assert (refused.value.code, why in refused.value.cause) == ("ssh_key_invalid", True), refused.value.cause
+
+
+def test_keys_that_sshd_takes_are_taken() -> None:
+    """Keys of today, those of security keys among them."""
+    point = (
+        "04" + "6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"
+        "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5"
+    )
+    nist = b"nistp256".hex()
+    for text in (
+        KEY, rsa_key(2048), rsa_key(3072), ssh_key("ecdsa-sha2-nistp256", nist, point),
+        ssh_key("sk-ssh-ed25519@openssh.com", "9d" * 32, b"ssh:".hex()),
+        ssh_key("sk-ecdsa-sha2-nistp256@openssh.com", nist, point, b"ssh:".hex()),
+    ):  # fmt: skip
+        assert key_lines.key_of(text) == " ".join(text.split()[:2])
 
 
 def test_only_an_operator_on_record_gets_a_key_line(two: Node, tmp_path: Path) -> None:
