@@ -30,6 +30,8 @@ MODE = Mode()
 FORMATS = ("md", "json")
 """Of documents."""
 LABEL_WIDTH = 16
+LONGEST_CELL = 2200
+"""Characters of JSON on one line."""
 """Of the labels beside several lines: as wide as a request's longest."""
 
 
@@ -120,8 +122,13 @@ def text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(text(one) for one in value) or "-"
     if isinstance(value, Mapping):
-        return json.dumps(value, default=_plain)
+        return shortened(json.dumps(value, default=_plain))
     return visible(str(value))
+
+
+def shortened(text: str) -> str:
+    """A text in at most `LONGEST_CELL` characters: a person reads no more of it on a line."""
+    return text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}... (all of it: --json)"
 
 
 def visible(text: str) -> str:

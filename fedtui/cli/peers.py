@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from fedtui.cli.common import MOST, ask, group, opened, secret, viewing
-from fedtui.cli.output import fields, show, table
+from fedtui.cli.output import fields, narrate, show, table
 from fedtui.core.errors import RemoteFailed, WrongUsage
 
 DRILL = "DRILL MODE: takes anyone"
@@ -45,14 +45,19 @@ def list_(limit: Limit = 100) -> None:
 
 
 @app.command("show")
-def show_(peer: PeerArgument) -> None:
-    """One peer, in full."""
+def show_(
+    peer: PeerArgument,
+    full: Annotated[bool, typer.Option("--full", help="All that the peer declares, however much it is.")] = False,
+) -> None:
+    """One peer, in full; what it declares at length is shortened without --full."""
     from fedtui.core.acts import shapes
     from fedtui.core.peering import peers
 
     with viewing() as (_node, session):
-        shape = shapes.peer(session, peers.find(session, peer))
+        shape = shapes.peer(session, peers.find(session, peer), full=full)
     show(shape, lambda: fields(shape))
+    if shape["shortened"]:
+        narrate(f"Shortened: {', '.join(shape['shortened'])}. All of it: fedtui peers show {shape['id']} --full")
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -36,7 +37,9 @@ def _bounded(value: Any) -> Any:
     if isinstance(value, str) and len(value) > LONGEST_TEXT:
         return f"{value[:LONGEST_TEXT]}... ({len(value) - LONGEST_TEXT} more characters)"
     if isinstance(value, dict):
-        return {key: _bounded(inner) for key, inner in value.items()}
+        kept = dict(itertools.islice(value.items(), MOST_ENTRIES))
+        left_out = {"...": f"{len(value) - MOST_ENTRIES} more entries"} if len(value) > MOST_ENTRIES else {}
+        return {**{key: _bounded(inner) for key, inner in kept.items()}, **left_out}
     if isinstance(value, list):
         more = [f"... ({len(value) - MOST_ENTRIES} more)"] if len(value) > MOST_ENTRIES else []
         return [*(_bounded(inner) for inner in value[:MOST_ENTRIES]), *more]

@@ -68,7 +68,7 @@ def _cancel_token(lines: Sequence[PeerLine], _record: PeerRecord | None) -> Ques
 
 
 def _confirm_endpoint(lines: Sequence[PeerLine], record: PeerRecord | None) -> Question:
-    declared = [str(one.get("url", "")) for one in record.shape["endpoints"]] if record else []
+    declared = [str(one.get("url", "")) for one in record.shape["endpoints"] if isinstance(one, dict)] if record else []
     open_ = tuple(url for url in declared if record and url.rstrip("/") not in record.dialled and url)
     if not open_:
         told = "It declares no endpoint that waits for confirmation." if declared else "It declares no endpoints."

@@ -27,6 +27,7 @@ from fedtui.core.peering.peers import TRANSITIONS, Peer
 from fedtui.core.record import notices
 from fedtui.core.record.events import Event
 from fedtui.core.runtime import daemons, jobs, lease
+from fedtui.core.runtime.bounded import bounded
 from fedtui.core.runtime.jobs import Job
 from fedtui.core.trust import certificates as trust_certificates
 from fedtui.core.trust import credentials
@@ -36,8 +37,27 @@ from fedtui.core.trust.site import Site
 Shape = dict[str, Any]
 
 
-def peer(session: Session, row: Peer) -> Shape:
-    """A peer, with where it can go from here."""
+DECLARED_FREELY = ("capabilities", "endpoints", "extension_slugs")
+"""What a remote declares in JSON of any form."""
+MOST_DECLARED = 2000
+"""Bytes of each that are shown unless all of it is asked for."""
+
+
+def peer(session: Session, row: Peer, *, full: bool = False) -> Shape:
+    """A peer, with where it can go from here.
+
+    What the remote declared in JSON of its own is cut to `MOST_DECLARED` bytes unless `full`; `shortened` names the
+    keys of which something was left out.
+    """
+    shape = _peer(session, row)
+    shortened = []
+    for key in () if full else DECLARED_FREELY:
+        shape[key], was_cut = bounded(shape[key], MOST_DECLARED)
+        shortened += [key] * was_cut
+    return {**shape, "shortened": shortened}
+
+
+def _peer(session: Session, row: Peer) -> Shape:
     return {
         "id": row.id,
         "remote_instance_url": row.remote_instance_url,
