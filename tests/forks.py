@@ -9,6 +9,7 @@ library reads when it starts may differ from the tests' own environment, else `p
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
@@ -155,9 +156,11 @@ class Forked:
             return self.returncode
 
     def send_signal(self, number: int) -> None:
-        """Does nothing to one that has ended."""
-        if self.poll() is None:
-            os.kill(self.pid, number)
+        """Does nothing to one that has ended. One whose code nobody has read yet keeps its id, so that no signal
+        reaches another process or none."""
+        with self._waiting:
+            if self.returncode is None:
+                os.kill(self.pid, number)
 
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
@@ -237,8 +240,14 @@ def go_between(descriptors: Sequence[int]) -> str:
             for descriptor in (0, 1, *streams):
                 os.close(descriptor)
             teller.sendall(f"{pid:8}".encode())
-            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            teller.sendall(f"{code:8}".encode())
+            ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+            assert ended is not None
+            code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+            with contextlib.suppress(OSError):  # whoever asked has gone
+                teller.sendall(f"{code:8}".encode())
+                gone = select.poll()
+                gone.register(teller, 0)
+                gone.poll()  # until the code was read: the process's id is to mean this process for so long
             os._exit(0)
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
