@@ -6,15 +6,16 @@ recording the outcome is the caller's part, in a unit of its own.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from sqlalchemy.orm import Session
@@ -136,15 +137,53 @@ def _fetch(
     method: str,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
+    def attempt(url: str, context: ssl.SSLContext) -> Awaitable[Answer]:
+        return _call_one(url + path, body, method, context, headers or {})
+
+    return _within(timeout, _over(connection, attempt))
+
+
+def refusal_of_server(connection: Connection, *, timeout: timedelta) -> tls.ServerRefused | None:
+    """Return why a call over this connection would refuse the server's certificate; None where it takes it.
+
+    The handshake is that of a call: same anchors, CRL, order and checks. Nothing is sent after it. Raises
+    `RemoteFailed` where it does not come to a verdict: dns, refused, timeout.
+    """
+
+    async def attempt(url: str, context: ssl.SSLContext) -> None:
+        host, port = urls.host_port(url)
+        try:
+            _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=host)
+        except OSError as error:
+            raise explain(error) from error
+        writer.transport.abort()
+
     try:
-        return within(timeout, _call(connection, path, body, method, headers or {}))
+        _within(timeout, _over(connection, attempt))
+    except tls.ServerRefused as refused:
+        return refused
+    except RemoteFailed as failure:
+        if failure.code == "remote_tls_failed":  # the server's certificate was taken; it was the other end that did not
+            return None
+        raise
+    return None
+
+
+Outcome = TypeVar("Outcome")
+
+
+def _within(timeout: timedelta, work: Coroutine[Any, Any, Outcome]) -> Outcome:
+    try:
+        return within(timeout, work)
     except TimeoutError as error:
         raise _timed_out() from error
 
 
-async def _call(
-    connection: Connection, path: str, body: Mapping[str, Any] | None, method: str, headers: Mapping[str, str]
-) -> Answer:
+async def _over(connection: Connection, attempt: Callable[[str, ssl.SSLContext], Awaitable[Outcome]]) -> Outcome:
+    """Try the URLs in turn, by each set of anchors that a server may be judged by; the first outcome.
+
+    Raises the `RemoteFailed` of the last attempt.
+    """
     failure: RemoteFailed | None = None
     speaks_for_others = False
     # A server that is not trusted gets no request, so that trying again sends nothing twice.
@@ -157,7 +196,7 @@ async def _call(
             raise _own_pair_unusable(error) from error
         for url in connection.urls:
             try:
-                return await _call_one(url + path, body, method, context, headers)
+                return await attempt(url, context)
             except RemoteFailed as error:
                 failure = error
                 speaks_for_others = speaks_for_others or error.cause in tls.CRL_OF_ANOTHER
@@ -267,7 +306,7 @@ def explain(error: BaseException) -> RemoteFailed:
     if refused is not None:
         return refused
     for kind, code, problem in _CAUSES:
-        if _within(error, kind):
+        if _caused_by(error, kind):
             return RemoteFailed(problem, cause=str(error), fix="See the network and the peer's daemon.", code=code)
     return RemoteFailed(
         "The connection to the peer broke.",
@@ -284,7 +323,7 @@ _CAUSES: Sequence[tuple[type[BaseException], str, str]] = (
 )
 
 
-def _within(error: BaseException | None, kind: type[BaseException]) -> bool:
+def _caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
     while error is not None:
         if isinstance(error, kind):
             return True

@@ -25,6 +25,7 @@ from fedtui.core.runtime.deadline import within
 from fedtui.core.trust import anchors, certificates, credentials, crls, looking
 from fedtui.core.trust.looking import Fault, Sight, Trusted
 from fedtui.core.trust.site import Site
+from fedtui.core.trust.tls import ServerRefused
 from fedtui.core.trust.x509_reading import chains_to, fingerprint, is_ca, read_certificates, serial_text
 
 DIAGNOSIS = f"{client.PREFIX}/diagnosis"
@@ -60,13 +61,18 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to look, and by what to judge it. `connection` is how this node would call it."""
+    """Where to look, and by what to judge it.
+
+    `connection` is how this node would call it; `also_by` another set of anchors that a server which is no peer's may
+    be judged by.
+    """
 
     url: str
     peer_id: str | None
     trusted: Trusted
     connection: Connection
     no_pair: str
+    also_by: tuple[str, ...] = ()
 
 
 Tell = Callable[[Step], object]
@@ -84,8 +90,9 @@ def target(session: Session, site: Site, wanted: str) -> Target:
         if "://" not in wanted:
             raise
         url = urls.normalize(wanted)
-        known = [*looking.public_anchors(), *_read(certificates.own_ca(session).cert_pem)]
-        return Target(url, None, Trusted(known), Connection((url,), None, None), "it is no peer of this node")
+        own = certificates.own_ca(session).cert_pem
+        known = [*looking.public_anchors(), *_read(own)]
+        return Target(url, None, Trusted(known), Connection((url,), None, None), "it is no peer of this node", (own,))
     connection, no_pair = _connection(session, site, peer, now)
     known = looking.public_anchors() if peer.public_ca else anchors.certificates_of(session, peer.id)
     return Target(connection.urls[0], peer.id, Trusted(known, crls.of_peer(session, peer.id)), connection, no_pair)
@@ -171,17 +178,29 @@ def _connect_fault(error: OSError | None, host: str, port: int, timeout: timedel
     return Fault("unreachable", f"There is no way to {at}: {error}.", "See this machine's network and routes.")
 
 
-def _certificate(wanted: Target, report: Report, now: datetime, _timeout: timedelta) -> tuple[Report, bool]:
+def _verdict(wanted: Target, timeout: timedelta) -> ServerRefused | None:
+    """Why this node's TLS refuses the server, by every set of anchors that it may be judged by."""
+    alone = replace(wanted.connection, urls=(wanted.url,), pair=None)
+    refused = client.refusal_of_server(alone, timeout=timeout)
+    if refused is not None and wanted.also_by:
+        return client.refusal_of_server(replace(alone, anchors_pem=wanted.also_by), timeout=timeout) and refused
+    return refused
+
+
+def _certificate(wanted: Target, report: Report, now: datetime, timeout: timedelta) -> tuple[Report, bool]:
     host, _ = urls.host_port(wanted.url)
     chain, trusted = report.sight.chain, wanted.trusted
-    found = looking.faults(chain, host, trusted, now)
+    try:
+        found = looking.explained(_verdict(wanted, timeout), chain, host, trusted, now)
+    except RemoteFailed as failure:  # it was reached a moment ago
+        return _failed(report, "certificate", Fault("timeout", failure.problem, failure.fix), 0.0), True
     anchor = chains_to(chain[0], chain[1:], trusted.anchors) if chain else None
     report = replace(report, anchor=fingerprint(anchor) if anchor is not None else None)
     if found:
         report = replace(report, faults=(*report.faults, *found))
         return _step(report, "certificate", False, " ".join(one.words for one in found), 0.0), True
     until = chain[0].not_valid_after_utc
-    said = f"{chain[0].subject.rfc4514_string()}, until {until:%F}, chains to {report.anchor}"
+    said = f"{chain[0].subject.rfc4514_string()}, until {until:%F}, chains to {report.anchor or 'a public CA'}"
     return _passed(report, "certificate", said, 0.0), report.sight.fault is not None
 
 

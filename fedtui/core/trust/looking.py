@@ -10,7 +10,7 @@ import asyncio
 import ipaddress
 import ssl
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,6 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from fedtui.core.trust import crls
 from fedtui.core.trust.crls import PeerCrl
+from fedtui.core.trust.tls import ServerRefused
 from fedtui.core.trust.x509_reading import UNREADABLE, chains_to, fingerprint, is_ca, read_der, serial_text
 
 READ_BYTES = 64 * 1024
@@ -72,8 +73,26 @@ FIXES = {
     "wrong_purpose": "The other side must present a certificate for servers (extended key usage serverAuth).",
     "revoked": "The other side revoked this very certificate: it has to present another one.",
     "no_certificate": "The other side must present a certificate; see its configuration.",
+    "invalid_ca": "The other side's certificate must be issued by a CA certificate (basic constraints: CA).",
+    "path_too_long": "The other side's CA must be allowed to certify so many CAs below it, or certify directly.",
+    "name_constraints": "The other side needs a certificate of a CA that may certify this name.",
+    "critical_extension": "The other side needs a certificate without extensions that TLS does not know.",
+    "weak_key": "The other side needs a certificate with a stronger key: P-256, Ed25519, or RSA of 2048 bits.",
+    "weak_signature": "The other side needs a certificate that is signed with SHA-256 or better.",
+    "bad_signature": "The other side's chain was altered, or put together of what does not belong together.",
+    "crl_unusable": "Have the other side publish a CRL that is valid now; see both clocks.",
 }
 """What helps, by fault."""
+VERDICTS: Mapping[int, str] = {
+    2: "unknown_ca", 3: "crl_unusable", 7: "bad_signature", 8: "crl_unusable", 9: "not_yet_valid", 10: "expired",
+    11: "crl_unusable", 12: "crl_unusable", 18: "self_signed", 19: "unknown_ca", 20: "unknown_ca", 21: "unknown_ca",
+    23: "revoked", 24: "invalid_ca", 25: "path_too_long", 26: "wrong_purpose", 34: "critical_extension",
+    37: "path_too_long", 41: "name_constraints", 47: "name_constraints", 48: "name_constraints",
+    49: "name_constraints", 51: "name_constraints", 52: "name_constraints", 53: "name_constraints",
+    62: "name_mismatch", 63: "name_mismatch", 64: "name_mismatch", 66: "weak_key", 67: "weak_key",
+    68: "weak_signature", 79: "invalid_ca",
+}  # fmt: skip
+"""Our code of a fault, by OpenSSL's verification result (x509_vfy.h, X509_V_ERR_..)."""
 
 
 def fault(code: str, words: str) -> Fault:
@@ -164,6 +183,22 @@ def _handshake_fault(said: str) -> Fault | None:
     if any(words in said for words in _MISMATCH):
         return fault("protocol_mismatch", f"It offers no version or cipher of TLS that this node takes ({said}).")
     return fault("disconnected", f"It ends the TLS handshake: {said}.")
+
+
+def explained(
+    refusal: ServerRefused | None, chain: Sequence[x509.Certificate], host: str, trusted: Trusted, now: datetime
+) -> list[Fault]:
+    """Return what is wrong with a server's certificate, where TLS as this node's calls use it refuses it.
+
+    OpenSSL gives the verdict: what it takes has no fault, also where a certificate that the path does not use has run
+    out. What it refuses has at least the fault that it names, and whatever else can be seen.
+    """
+    if refusal is None:
+        return []
+    seen = faults(chain, host, trusted, now)
+    code = VERDICTS.get(refusal.verify_code, "refused_by_tls")
+    named = [] if any(one.code == code for one in seen) else [fault(code, f"TLS refuses it: {refusal.cause}.")]
+    return [*named, *seen]
 
 
 def faults(chain: Sequence[x509.Certificate], host: str, trusted: Trusted, now: datetime) -> list[Fault]:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -100,6 +100,7 @@ def client_context(
     `crl_pem` names. Host names are checked."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     _harden(context)
+    context.hostname_checks_common_name = False  # RFC 9525 section 6.4.4: names stand in the SAN alone
     if anchors_pem is None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     elif anchors_pem:
@@ -188,20 +189,31 @@ def pin_from(text: str) -> str | None:
     return f"sha256:{digits}" if valid else None
 
 
+class ServerRefused(RemoteFailed):
+    """Our end of TLS does not take the server's certificate. `verify_code` is OpenSSL's (X509_V_ERR_..)."""
+
+    verify_code = 0
+
+
 def failed_handshake(error: BaseException) -> RemoteFailed | None:
     """The TLS refusal inside an exception, as a problem; None if there is none in it."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, ssl.SSLCertVerificationError):
-            return _tls_problem(seen.verify_message)
+            refused = _tls_problem(seen.verify_message, ServerRefused)
+            refused.verify_code = seen.verify_code
+            return refused
         if isinstance(seen, ssl.SSLError):
-            return _tls_problem(seen.reason or str(seen))
+            return _tls_problem(seen.reason or str(seen), RemoteFailed)
         seen = seen.__cause__ or seen.__context__
     return None
 
 
-def _tls_problem(why: str) -> RemoteFailed:
-    return RemoteFailed(
+Refusal = TypeVar("Refusal", bound=RemoteFailed)
+
+
+def _tls_problem(why: str, kind: type[Refusal]) -> Refusal:
+    return kind(
         "The peer answers, but TLS with it fails.",
         cause=why,
         fix="Compare certificates and trust anchors on both sides: fedtui certs list",
