@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 
 COMPLETING = "_FEDTUI_COMPLETE"
@@ -51,6 +52,8 @@ def _prepared() -> Callable[[], int]:
     from fedtui.cli import streams
 
     streams.make_usable()
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # libraries' words to programmers, with lines of source, are none for operators
     if sys.argv[1:] or COMPLETING in os.environ:
         from fedtui.cli.program import run
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedtui.cli.common import MOST, ask, group, opened, piped, viewing
+from fedtui.cli.common import MOST, ask, group, opened, viewing
 from fedtui.cli.output import MODE, fields, narrate, show, table
-from fedtui.core.errors import WrongUsage
+from fedtui.cli.pem_files import CERTIFICATE, PRIVATE_KEY, REQUEST, read_pem
 
 if TYPE_CHECKING:
     from fedtui.core.peering.probing import Step
@@ -77,7 +77,7 @@ def certs_issue(
     wait: Wait = False,
 ) -> None:
     """Sign a certificate for a peer by hand. Needs approval."""
-    params = {"peer": peer, "csr_pem": _pem(csr, "openssl req -new ... -out peer.csr") if csr else None}
+    params = {"peer": peer, "csr_pem": read_pem(csr, REQUEST) if csr else None}
     ask("system.federation_certificate_mint", params, reason=reason, wait=wait)
 
 
@@ -93,8 +93,8 @@ def certs_store(
     """Present a supplied certificate to a peer from now on."""
     params = {
         "peer": peer,
-        "cert_pem": _pem(cert, "fedtui certs issue PEER --csr FILE, on the other side"),
-        "key_pem": _pem(key, "openssl genpkey ...") if key else None,
+        "cert_pem": read_pem(cert, CERTIFICATE),
+        "key_pem": read_pem(key, PRIVATE_KEY) if key else None,
     }
     ask("system.federation_certificate_store", params, reason=reason)
 
@@ -136,7 +136,7 @@ def certs_proxy(
     wait: Wait = False,
 ) -> None:
     """Sign a client certificate for a reverse proxy; trusted once `settings set trusted_proxies` names it."""
-    params = {"proxy": name, "csr_pem": _pem(csr, "openssl req -new ... -out proxy.csr")}
+    params = {"proxy": name, "csr_pem": read_pem(csr, REQUEST)}
     ask("system.federation_certificate_mint", params, reason=reason, wait=wait)
 
 
@@ -197,13 +197,3 @@ def _in_words(shape: dict[str, Any]) -> str:
     for one in shape["faults"]:
         lines += ["", f"{one['code']}: {one['problem']}", f"  fix: {one['fix']}"]
     return "\n".join([*lines, "", "Nothing is wrong." if shape["ok"] else f"{len(shape['faults'])} found."]).strip()
-
-
-def _pem(file: Path, how: str) -> str:
-    """A PEM file's text; `-` reads standard input."""
-    if str(file) == "-":
-        return piped("-", limit=PEM_LIMIT)
-    try:
-        return file.read_text()[:PEM_LIMIT]
-    except (OSError, UnicodeDecodeError) as error:
-        raise WrongUsage(f"{file} cannot be read.", cause=str(error), fix=f"Make one with: {how}") from error

@@ -78,8 +78,12 @@ def _read_mint_proxy(raw: Mapping[str, Any]) -> Wanted:
 def _read_mint_peer(unit: Unit, raw: Mapping[str, Any]) -> Wanted:
     """For a request given by hand; else for the one that the peer offers; else for the key it has."""
     peer = _in_service(unit, raw)
-    given = str(raw.get("csr_pem") or "")
-    csr_pem, origin = (given, "given") if given else (peer.offered_csr_pem or "", "offered")
+    given = raw.get("csr_pem")
+    csr_pem, origin = (str(given), "given") if given is not None else (peer.offered_csr_pem or "", "offered")
+    if given is not None and not csr_pem.strip():
+        raise WrongUsage("The signing request is empty.", cause="Nothing of it arrived.",
+                         fix="Give one that begins with -----BEGIN CERTIFICATE REQUEST-----.",
+                         code="csr_pem_invalid")  # fmt: skip
     if csr_pem:
         key = key_fingerprint(read_csr(csr_pem).public_key())
         return Wanted({"peer_id": peer.id, "csr_pem": csr_pem, "key": key, "request": origin}, peer.id)

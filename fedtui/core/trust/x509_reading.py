@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, PublicKeyAlgorithmOID
 
 from fedtui.core.errors import WrongUsage
 
@@ -100,16 +100,39 @@ def read_csr(pem: str, *, field: str = "csr_pem") -> x509.CertificateSigningRequ
         if len(pem) > PEM_LIMIT:
             raise ValueError(f"it is longer than {PEM_LIMIT} characters")
         csr = x509.load_pem_x509_csr(pem.encode())
+        _require_taken(field, csr)
         valid, key = csr.is_signature_valid, csr.public_key()
     except (*UNREADABLE, InvalidSignature) as error:
         raise _invalid(field, "a PEM certificate signing request", error) from error
     if not valid:
         raise _invalid(field, "a valid signing request", ValueError("its signature does not match its key"))
     if not _strong(key):
-        raise _invalid(
-            field, "acceptable", ValueError("its key is neither P-256/384/521, Ed25519 nor RSA of 2048 bits")
-        )
+        taken = "Taken are P-256/384/521, Ed25519, and RSA of 2048 to 8192 bits."
+        raise _not_taken(field, "is for another kind of key", taken, NEW_KEY)
     return csr
+
+
+WEAK_HASHES = (hashes.MD5, hashes.SHA1)
+
+
+def _require_taken(field: str, csr: x509.CertificateSigningRequest) -> None:
+    """Raise `WrongUsage` for a request whose signature or key is of a kind that is not taken, naming the kind."""
+    hashed = csr.signature_hash_algorithm
+    if isinstance(hashed, WEAK_HASHES):
+        name = "SHA-1" if isinstance(hashed, hashes.SHA1) else hashed.name.upper()
+        raise _not_taken(
+            field, f"is signed with {name}", "Signatures by it can be forged.", "openssl req -new -sha256 ..."
+        )
+    if csr.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:  # type: ignore[attr-defined]  # not in stubs
+        raise _not_taken(field, "is for an RSA-PSS key", "The certificate could not keep the key's type.", NEW_KEY)
+
+
+NEW_KEY = "openssl genpkey -algorithm ed25519"
+
+
+def _not_taken(field: str, what: str, why: str, command: str) -> WrongUsage:
+    return WrongUsage(f"{field} {what}, which is not taken.", cause=why, fix=f"Make another: {command}",
+                      code=f"{field}_invalid")  # fmt: skip
 
 
 def chains_to(
