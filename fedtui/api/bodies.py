@@ -63,6 +63,7 @@ class DeclaredBody(_Body):
     data_residency: OptionalText = None
     operator_contact: OptionalText = None
     ca_bundle_pem: Pem = None
+    sent_at: datetime | None = None
 
 
 class AcceptBody(DeclaredBody):
@@ -89,7 +90,6 @@ class HeartbeatBody(DeclaredBody):
     """`POST heartbeat`."""
 
     sync_cursor: dict[str, Any] | None = None
-    sent_at: datetime | None = None
 
 
 class SignedCertificate(_Body):
@@ -113,7 +113,7 @@ class RenewBody(_Body):
 
 def declared(body: DeclaredBody) -> Declared:
     """The part of a body that describes the remote."""
-    sent_at: datetime | None = getattr(body, "sent_at", None)
+    sent_at = body.sent_at
     return Declared(
         endpoints=body.endpoints,
         capabilities=body.capabilities,

@@ -15,6 +15,7 @@ from fedtui.core.acts.handshake import SOURCE
 from fedtui.core.acts.table import Act, Call, Change, Params, Result, Wanted
 from fedtui.core.errors import Problem, Refused, RemoteFailed, WrongUsage
 from fedtui.core.peering import client, peers, sending, tokens
+from fedtui.core.peering.client import Exchange
 from fedtui.core.peering.peers import SUPPORTED_CONTRACTS, Peer
 from fedtui.core.record.events import emit
 from fedtui.core.runtime import urls
@@ -116,8 +117,9 @@ def accept(site: Site, call: Call) -> Result:
     peer_id, csr_pem = _prepare(site, call)
     if csr_pem is not None:
         _pin(site, call, peer_id)
-        answer = _call_accept(site, call, peer_id, csr_pem)
-        _keep_answer(site, call, peer_id, answer)
+        answered = _call_accept(site, call, peer_id, csr_pem)
+        _note_skew(site, call, peer_id, answered.skew(site.clock.now()))
+        _keep_answer(site, call, peer_id, answered.data)
     delivered = deliver(site, peer_id, call.actor, call.correlation_id)
     failure = handshake.greet(site, peer_id) if delivered is None else None
     with site.read() as session:
@@ -176,7 +178,16 @@ def _pin(site: Site, call: Call, peer_id: str) -> None:
         anchors.add(unit, peer_id, anchor, source="invite")
 
 
-def _call_accept(site: Site, call: Call, peer_id: str, csr_pem: str) -> Mapping[str, Any]:
+def _note_skew(site: Site, call: Call, peer_id: str, skew: float | None) -> None:
+    """Record how far the peer's clock is ahead, before a certificate of its fails on it."""
+    if skew is None:
+        return
+    with site.unit(call.actor, correlation_id=call.correlation_id) as unit:
+        peers.lock(unit, peer_id).clock_skew_seconds = skew
+        unit.session.flush()
+
+
+def _call_accept(site: Site, call: Call, peer_id: str, csr_pem: str) -> Exchange:
     with site.read() as session:
         peer = peers.get(session, peer_id)
         connection = client.connection_to(
@@ -190,8 +201,8 @@ def _call_accept(site: Site, call: Call, peer_id: str, csr_pem: str) -> Mapping[
         "remote_instance_url": site.url,
         "csr_pem": csr_pem,
     }
-    del body["sent_at"], body["sync_cursor"]
-    return client.call(connection, f"{client.PREFIX}/accept", body, timeout=site.settings.outbound_timeout)
+    del body["sync_cursor"]
+    return client.exchange(connection, f"{client.PREFIX}/accept", body, timeout=site.settings.outbound_timeout)
 
 
 def _keep_answer(site: Site, call: Call, peer_id: str, answer: Mapping[str, Any]) -> None:

@@ -14,8 +14,9 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from sqlalchemy.orm import Session
@@ -56,12 +57,27 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: HTTP status, body, `Retry-After`, and the server's certificate in DER."""
+    """What came back: HTTP status, body, `Retry-After`, the server's certificate in DER, and its `Date`."""
 
     status: int
     content: bytes
     retry_after: str | None
     server: bytes | None
+    answered_at: datetime | None = None
+
+
+class Exchange(NamedTuple):
+    """The `data` of an answer, and the time by the clock of who answered, where it says so (HTTP `Date`)."""
+
+    data: Mapping[str, Any]
+    answered_at: datetime | None
+
+    def skew(self, now: datetime) -> float | None:
+        """Return by how many seconds the other clock is ahead of ours; None where that is not known.
+
+        `Date` has whole seconds, and the answer took its time: a second or two say nothing.
+        """
+        return None if self.answered_at is None else round((self.answered_at - now).total_seconds(), 3)
 
 
 def connection_to(
@@ -118,7 +134,21 @@ def call(
     `timeout` bounds the whole call, from the first name look-up to the last byte, over all
     URLs. Raises `RemoteFailed` whose code tells what went wrong.
     """
-    return _answer(_fetch(connection, path, body, timeout, method, headers))
+    return exchange(connection, path, body, timeout=timeout, method=method, headers=headers).data
+
+
+def exchange(
+    connection: Connection,
+    path: str,
+    body: Mapping[str, Any] | None,
+    *,
+    timeout: timedelta,
+    method: str = "POST",
+    headers: Mapping[str, str] | None = None,
+) -> Exchange:
+    """As `call`, with the time that the peer gives its answer."""
+    answer = _fetch(connection, path, body, timeout, method, headers)
+    return Exchange(_answer(answer), answer.answered_at)
 
 
 def fetch_crl(connection: Connection, *, timeout: timedelta) -> Fetched:
@@ -233,7 +263,17 @@ async def _call_one(
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         raise explain(error) from error
     server = secured.getpeercert(binary_form=True) if secured is not None else None
-    return Answer(response.status_code, content, response.headers.get("Retry-After"), server)
+    answered_at = _date(response.headers.get("Date", ""))
+    return Answer(response.status_code, content, response.headers.get("Retry-After"), server, answered_at)
+
+
+def _date(header: str) -> datetime | None:
+    """The time in a `Date` header (RFC 9110 section 5.6.7); None for anything else."""
+    try:
+        given = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return given.astimezone(UTC) if given.tzinfo is not None else None
 
 
 async def _read(response: httpx.Response) -> bytes:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Table, bindparam, or_, select, update
+from sqlalchemy import CursorResult, Table, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from fedtui.core.errors import Problem, WrongUsage
@@ -39,6 +39,9 @@ SPREAD = 0.5
 """Part of the time there is over which calls are begun: the other half is for those that are answered late."""
 GATHERED = 0.5
 """Seconds in which outcomes are gathered while calls begin: a trip to the disk for each would keep others from it."""
+SKEW_NOTED = 30.0
+"""Seconds by which a peer's clock differs, by the `Date` of its answers, that are written down at once."""
+SILENT_AFTER = timedelta(minutes=5)
 LONGEST_GAP = 0.02
 """Seconds between the beginnings of two calls at most, so that a few peers are called at once."""
 
@@ -68,11 +71,13 @@ def own_endpoints(site: Site) -> list[dict[str, Any]]:
 @dataclass(frozen=True, slots=True)
 class _Attempt:
     """How a call went: `error` says why it failed, `broken` what is wrong with our pair, and `pair_news` whether that
-    may be another thing than what is on record."""
+    may be another thing than what is on record. `skew`: by how many seconds the peer's clock is ahead, by its answer.
+    """
 
     error: str | None = None
     broken: str | None = None
     answer: Mapping[str, Any] = field(default_factory=dict)
+    skew: float | None = None
     crl: Fetched | None = None
     crl_error: str | None = None
     pair_news: bool = True
@@ -106,21 +111,24 @@ def _attempt(site: Site, peer_id: str, partial_mtls: str) -> _Attempt:
             _kept = crls.of_peer(session, peer_id)  # held, so that the next two find it in the session
             connection = client.connection_to(session, site.vault, peer, now=now, partial_mtls=partial_mtls, pair=pair)
             wants_crl = crls.due(session, peer_id, now)
-        answer = client.call(connection, f"{client.PREFIX}/heartbeat", body, timeout=timeout)
+        answered = client.exchange(connection, f"{client.PREFIX}/heartbeat", body, timeout=timeout)
+        answer, skew = answered.data, answered.skew(site.clock.now())
     except Problem as problem:
         return _Attempt(f"{problem.code}: {problem.problem} {problem.cause}".strip(), broken, pair_news=news)
     if not wants_crl:
-        return _Attempt(None, broken, answer, pair_news=news)
+        return _Attempt(None, broken, answer, skew, pair_news=news)
     try:
-        return _Attempt(None, broken, answer, client.fetch_crl(connection, timeout=timeout), pair_news=news)
+        return _Attempt(None, broken, answer, skew, client.fetch_crl(connection, timeout=timeout), pair_news=news)
     except Problem as problem:
-        return _Attempt(None, broken, answer, None, f"{problem.code}: {problem.problem}", pair_news=news)
+        return _Attempt(None, broken, answer, skew, None, f"{problem.code}: {problem.problem}", pair_news=news)
 
 
 _ATTEMPTED = update(_PEERS).where(_PEERS.c.id == bindparam("peer_id")).values(last_outbound_attempt_at=bindparam("now"))
-_SENT_AGAIN = _ATTEMPTED.where(_PEERS.c.last_outbound_error.is_(None), _PEERS.c.offered_csr_pem.is_(None)).values(
-    last_outbound_at=bindparam("now")
-)
+_SENT_AGAIN = _ATTEMPTED.where(
+    _PEERS.c.last_outbound_error.is_(None),
+    _PEERS.c.offered_csr_pem.is_(None),
+    func.abs(func.coalesce(_PEERS.c.clock_skew_seconds, 0.0)) <= SKEW_NOTED,
+).values(last_outbound_at=bindparam("now"))
 _FAILED_AGAIN = _ATTEMPTED.where(_PEERS.c.last_outbound_error == bindparam("error"))
 
 
@@ -130,6 +138,8 @@ def _as_before(unit: Unit, peer_id: str, attempt: _Attempt) -> bool:
     That is what nearly all of them come to, and one statement does it.
     """
     if attempt.pair_news or attempt.crl is not None or attempt.crl_error is not None or "csr_pem" in attempt.answer:
+        return False
+    if attempt.skew is not None and abs(attempt.skew) > SKEW_NOTED:
         return False
     times = {"peer_id": peer_id, "now": unit.now}
     if attempt.error is None:
@@ -147,6 +157,8 @@ def _record_outbound(unit: Unit, peer_id: str, attempt: _Attempt) -> None:
     peer.last_outbound_attempt_at = unit.now
     if error is None:
         peer.last_outbound_at = unit.now
+        if attempt.skew is not None and _is_silent(peer, unit.now):
+            peer.clock_skew_seconds = attempt.skew
         peer.offered_csr_pem = _offered(attempt.answer)
         if not peer.enroll_owed and _lacks_what_we_signed(unit, peer):
             peer.enroll_owed = True
@@ -161,6 +173,11 @@ def _record_outbound(unit: Unit, peer_id: str, attempt: _Attempt) -> None:
         emit(unit, "federation.peer.outbound_failed", source=JOB, peer_id=peer_id, error=error)
     elif error is None and before is not None:
         emit(unit, "federation.peer.outbound_recovered", source=JOB, peer_id=peer_id)
+
+
+def _is_silent(peer: Peer, now: datetime) -> bool:
+    """Whether the peer's own heartbeats, which give its clock to the millisecond, do not arrive."""
+    return peer.last_heartbeat_at is None or now - peer.last_heartbeat_at > SILENT_AFTER
 
 
 def _offered(answer: Mapping[str, Any]) -> str | None:

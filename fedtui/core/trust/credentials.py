@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, cast
 
 from cryptography import x509
@@ -152,8 +153,12 @@ def _usable_certificate(
     leaf, *rest = read_certificates(cert_pem, field="certificate")
     between = rest + (read_certificates(chain_pem, field="ca_chain_pem") if chain_pem.strip() else [])
     anchor = chains_to(leaf, between, anchors.issuers_of(unit.session, peer_id))
+    if unit.now < leaf.not_valid_before_utc:
+        raise _not_yet_valid(leaf, unit.now)
+    if unit.now >= leaf.not_valid_after_utc:
+        raise _refused(f"ran out on {leaf.not_valid_after_utc:%F %H:%M} UTC", "cert_expired")
     if not presentable(leaf, unit.now):
-        raise _refused("is no client certificate that is valid now", "cert_wrong_kind")
+        raise _refused("is no client certificate", "cert_wrong_kind")
     if anchor is None:
         raise _refused("does not chain to the CA this node knows the peer by", "trust_chain_mismatch")
     return leaf, between, anchor
@@ -359,6 +364,17 @@ def _with_key(session: Session, peer_id: str, fingerprint: str) -> Credential | 
         Credential.state.in_(("pending", "current")),
     )
     return session.scalars(query.limit(1)).first()
+
+
+def _not_yet_valid(leaf: x509.Certificate, now: datetime) -> Refused:
+    """A certificate that was signed a moment ago is not valid yet: the two clocks differ by more than signers allow
+    for."""
+    return Refused(
+        "This machine's clock is behind the peer's: the certificate is not valid yet.",
+        cause=f"This machine says {now:%F %T} UTC; the certificate is good from {leaf.not_valid_before_utc:%F %T} UTC.",
+        fix="Set this machine's clock (timedatectl), or have the peer's operator set theirs; then try again.",
+        code="cert_not_yet_valid",
+    )
 
 
 def _refused(why: str, code: str) -> Refused:
