@@ -172,7 +172,7 @@ def init_node(
             fix="Choose one like platform-a.",
             code="name_invalid",
         )
-    own_url = urls.normalize(url)
+    own_url = urls.secure(url)
     _require_listen_agrees(settings)
     home.make(settings.home)
     home.require_private(settings.home)

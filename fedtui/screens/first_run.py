@@ -132,10 +132,10 @@ class Form:
         """It must be an https URL."""
         self._url = text
         try:
-            url = urls.normalize(text)
+            urls.secure(text)
         except WrongUsage as wrong:
             return wrong.cause
-        return "" if url.startswith("https:") else "It does not begin with https://."
+        return ""
 
     def tell_url(self, _text: str) -> str:
         """What it is for."""

@@ -184,7 +184,7 @@ def _names(lines: Sequence[PeerLine]) -> tuple[str, ...]:
 def _url_wrong(text: str) -> str:
     from fedtui.core.runtime import urls
 
-    return problem_of(lambda: urls.normalize(text), "This is needed." if not text.strip() else "")
+    return problem_of(lambda: urls.secure(text), "This is needed." if not text.strip() else "")
 
 
 def _ttl_wrong(text: str) -> str:

@@ -226,6 +226,7 @@ CASES: Mapping[str, tuple[str, str, Callable[[Stage], object]]] = {
                              lambda s: (_lower(s), pass_time(s.node, s.clock, hours=2), put_in(s.node, s.peer_id,
                                                                                                "active"))),
     "drill": ("drill_mode_peer", "high", _drill),
+    "http": ("peer_url_insecure", "high", lambda s: s.set(remote_instance_url="http://b.example")),
     "done alone": ("emergency_unconfirmed", "high", _lower_act_restore),
     "decides alone": ("single_operator_among_several", "high",
                       lambda s: s.node.request(ADA, "system.operator_add", {"name": "ben"})),

@@ -142,11 +142,12 @@ def test_recovery_clears_the_reason(node: Node, clock: ManualClock) -> None:
 
 
 def test_only_confirmed_endpoints_are_dialled(node: Node) -> None:
-    """A declared endpoint elsewhere is shown but not called until an operator confirms it."""
+    """A declared endpoint elsewhere, also on another port of its host, is not called until an operator confirms it."""
     peer_id = new_peer(node, url="https://b.example:8443")
     declared: list[dict[str, object]] = [
         {"url": "https://10.0.0.5:9000", "scope": "lan", "priority": 1},
         {"url": "https://b.example:9443/", "scope": "wan", "priority": 50},
+        {"url": "https://b.example:8443/federation", "scope": "wan", "priority": 40},
         {"url": 7},
         {"priority": 1},
         {"url": "https://b.example:1", "priority": "soon"},
@@ -155,7 +156,7 @@ def test_only_confirmed_endpoints_are_dialled(node: Node) -> None:
     beat(node, peer_id, Declared(endpoints=declared))
     with node.read() as session:
         peer = peers.get(session, peer_id)
-        assert client.endpoint_urls(peer) == ("https://b.example:9443", "https://b.example:8443")
+        assert client.endpoint_urls(peer) == ("https://b.example:8443/federation", "https://b.example:8443")
     node.request(
         node.actor("test"),
         "system.federation_peer_edit",
@@ -163,7 +164,7 @@ def test_only_confirmed_endpoints_are_dialled(node: Node) -> None:
     )
     with node.read() as session:
         urls = client.endpoint_urls(peers.get(session, peer_id))
-    assert urls == ("https://10.0.0.5:9000", "https://b.example:9443", "https://b.example:8443")
+    assert urls == ("https://10.0.0.5:9000", "https://b.example:8443/federation", "https://b.example:8443")
 
 
 def test_outbound_failure_leaves_inbound_liveness_alone(node: Node, clock: ManualClock) -> None:

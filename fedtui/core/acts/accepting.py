@@ -18,7 +18,7 @@ from fedtui.core.peering import client, peers, sending, tokens
 from fedtui.core.peering.client import Exchange
 from fedtui.core.peering.peers import SUPPORTED_CONTRACTS, Peer
 from fedtui.core.record.events import emit
-from fedtui.core.runtime import urls
+from fedtui.core.runtime import dialling, resolving, urls
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust import anchors, credentials, signing, tls
@@ -41,13 +41,7 @@ def _read_accept(unit: Unit, site: Site, raw: Mapping[str, Any]) -> Wanted:
         url = urls.normalize(str(raw.get("url") or ""))
         token, expires_at = tokens.clean_token(str(raw.get("token") or "")), None
         pin = _read_pin(raw)
-    if not url.startswith("https://"):
-        raise WrongUsage(
-            f"{url} is not https.",
-            cause="The token would go out in clear text.",
-            fix="Ask the other side for its https:// URL.",
-            code="url_not_https",
-        )
+    url = urls.secure(url)
     if url == site.url:
         raise Refused(
             "A node cannot peer with itself.",
@@ -161,7 +155,8 @@ def _pin(site: Site, call: Call, peer_id: str) -> None:
         return
     host, port = urls.host_port(call.params["url"])
     try:
-        chain = tls.presented_chain(host, port, timeout=site.settings.outbound_timeout.total_seconds())
+        with resolving.ruled_by(dialling.rule(site.settings).forbids):
+            chain = tls.presented_chain(host, port, timeout=site.settings.outbound_timeout.total_seconds())
     except OSError as error:
         raise client.explain(error) from error
     anchor = tls.find_pinned(chain, pin)
@@ -191,7 +186,7 @@ def _call_accept(site: Site, call: Call, peer_id: str, csr_pem: str) -> Exchange
     with site.read() as session:
         peer = peers.get(session, peer_id)
         connection = client.connection_to(
-            session, site.vault, peer, now=site.clock.now(), partial_mtls="refuse", anonymous=True
+            session, site, peer, now=site.clock.now(), partial_mtls="refuse", anonymous=True
         )
         declaration = sending.own_declaration(site, session, site.clock.now())
     body = {
@@ -260,7 +255,7 @@ def deliver(site: Site, peer_id: str, actor: Actor, correlation_id: str | None =
                 return None
             if row is None:
                 return "no certificate of ours is left to deliver"
-            connection = client.connection_to(session, site.vault, peer, now=site.clock.now(), partial_mtls="refuse")
+            connection = client.connection_to(session, site, peer, now=site.clock.now(), partial_mtls="refuse")
         body = {"certificate": {"cert_pem": row.cert_pem, "ca_chain_pem": row.chain_pem}}
         client.call(connection, f"{client.PREFIX}/enroll", body, timeout=site.settings.outbound_timeout)
     except RemoteFailed as failure:

@@ -84,7 +84,7 @@ def answer_accept(
         quarantine.turn_away(session)
     csr = credentials.request_key_fingerprint(asked.csr_pem) if asked.csr_pem else None
     bundle = read_certificates(asked.ca_bundle_pem, field="ca_bundle_pem") if asked.ca_bundle_pem else []
-    url = urls.normalize(asked.remote_instance_url, field="remote_instance_url")
+    url = urls.secure(asked.remote_instance_url, field="remote_instance_url")
     try:
         with site.unit(caller) as unit:
             peer, token, repeated = _admit(unit, url, asked.acceptance_token, csr[1] if csr else None)

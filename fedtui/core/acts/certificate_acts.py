@@ -16,7 +16,7 @@ from fedtui.core.errors import Refused, RemoteFailed, WrongUsage
 from fedtui.core.peering import client, peers
 from fedtui.core.peering.peers import MAY_HEARTBEAT, Peer
 from fedtui.core.record.events import emit
-from fedtui.core.runtime import urls
+from fedtui.core.runtime import resolving, urls
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust import anchors, certificates, credentials, signing, tls
@@ -296,7 +296,8 @@ def _anchor(site: Site, call: Call) -> Result:
         peer = peers.get(session, peer_id)
     host, port = urls.host_port(peer.remote_instance_url)
     try:
-        chain = tls.presented_chain(host, port, timeout=site.settings.outbound_timeout.total_seconds())
+        with resolving.ruled_by(client.rule_for(site, peer)):
+            chain = tls.presented_chain(host, port, timeout=site.settings.outbound_timeout.total_seconds())
     except OSError as error:
         raise client.explain(error) from error
     found = tls.find_pinned(chain, pin)

@@ -50,9 +50,19 @@ def view_of(site: Site, peer_id: str, presented: str | None) -> Mapping[str, Any
         }  # fmt: skip
 
 
+UNREACHED = ("remote_dns", "remote_refused", "remote_timeout", "remote_disconnected", "remote_tls_failed",
+             "remote_address_forbidden")  # fmt: skip
+"""Codes of calls that did not get through to the federation API."""
+
+
 def _code(error: str | None) -> str | None:
-    """The cause code of an error as it is kept: what comes before the colon."""
-    return error.partition(":")[0] if error else None
+    """The cause code of an error as it is kept: what comes before the colon.
+
+    Calls that did not get through are one to the peer. It decides where its name leads: told apart, the codes would
+    say which places in this node's network are open.
+    """
+    code = error.partition(":")[0] if error else None
+    return "remote_unreachable" if code in UNREACHED else code
 
 
 def _certificate(row: Certificate | None) -> Mapping[str, Any] | None:

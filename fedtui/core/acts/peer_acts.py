@@ -64,7 +64,7 @@ def reason_of(raw: Mapping[str, Any]) -> str:
 
 
 def _read_propose(unit: Unit, site: Site, raw: Mapping[str, Any]) -> Wanted:
-    url = urls.normalize(str(raw.get("url", "")))
+    url = urls.secure(str(raw.get("url", "")))
     kind = str(raw.get("kind") or "platform")
     if url == site.url:
         raise Refused(
@@ -233,7 +233,7 @@ def _read_edit(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
     peer = named_peer(unit, raw)
     params: dict[str, Any] = {"peer_id": peer.id}
     if raw.get("url"):
-        params["url"] = urls.normalize(str(raw["url"]))
+        params["url"] = urls.secure(str(raw["url"]))
         taken = peers.by_url(unit.session, params["url"])
         if taken is not None and taken.id != peer.id:
             raise peers.already_there(taken)
@@ -268,7 +268,7 @@ def _declared(peer: Peer, url: str) -> str:
             fix="Give one of those; what to dial is the peer's to say and yours to confirm.",
             code="endpoint_unknown",
         )
-    return wanted
+    return urls.secure(wanted, field="endpoint")
 
 
 def _summarise_edit(params: Params, target: Mapping[str, Any]) -> str:
@@ -288,7 +288,7 @@ def _edit(unit: Unit, _site: Site, params: Params) -> Result:
     if peer.status == "revoked":
         raise peers.transition_refused(peer, "edited")
     if "url" in params:
-        peer.remote_instance_url = params["url"]
+        peer.remote_instance_url, peer.resolves_anywhere = params["url"], False
     if "confirm_endpoint" in params:
         peer.confirmed_endpoints = sorted({*peer.confirmed_endpoints, params["confirm_endpoint"]})
     if "maintenance" in params:

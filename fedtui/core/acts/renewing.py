@@ -78,7 +78,7 @@ def renew(site: Site, peer_id: str, actor: Actor, correlation_id: str | None = N
     try:
         with site.read() as session:
             peer = peers.get(session, peer_id)
-            connection = client.connection_to(session, site.vault, peer, now=site.clock.now(), partial_mtls="refuse")
+            connection = client.connection_to(session, site, peer, now=site.clock.now(), partial_mtls="refuse")
         if connection.pair is None:
             raise _no_pair(peer, site.url)
         answer = client.call(

@@ -292,6 +292,11 @@ def unreviewed(scan: Scan) -> Any:
     return _grants(scan, Grant.issued_at.label("issued")).where(Grant.issued_at < scan.now - GRANT_REVIEW)
 
 
+def insecure_urls(_scan: Scan) -> Any:
+    """Peers from before http URLs were refused, which have one still."""
+    return _peers().where(Peer.remote_instance_url.startswith("http://"), Peer.status != "revoked")
+
+
 def unconfirmed(scan: Scan) -> Any:
     """Lowerings that have ended, under which something was done, and which nobody else has confirmed."""
     ended = Lowering.restored_at.is_not(None) & (Lowering.acts > 0)

@@ -157,6 +157,12 @@ RULES: tuple[Rule, ...] = (
         told_already=True,
     ),
     Rule(
+        kind="peer_url_insecure", severity="high", query=queries.insecure_urls,
+        said="{url} is an http URL: nothing is sent there, since nobody would prove who they are.",
+        advice="Move the peer to the URL at which it answers over https.",
+        leads_to="peers/{peer_id}", fix="fedtui peers edit {peer_id} --url https://HOST",
+    ),
+    Rule(
         kind="emergency_unconfirmed", severity="high", query=queries.unconfirmed,
         said="{acts} acts ran without approval while {action} was lowered by {by} on {lowered_at:%F %H:%M} UTC; no "
              "other operator has confirmed them.",

@@ -17,19 +17,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
-from urllib.parse import urlsplit
 
 from sqlalchemy.orm import Session
 
 from fedtui.core.errors import RemoteFailed, WrongUsage
 from fedtui.core.peering.peers import Peer
-from fedtui.core.runtime import urls
+from fedtui.core.runtime import dialling, resolving, urls
 from fedtui.core.runtime.deadline import within
 from fedtui.core.runtime.foreign import storable, words
+from fedtui.core.runtime.resolving import AddressForbidden, Forbids
 from fedtui.core.trust import anchors, credentials, crls, tls
 from fedtui.core.trust.credentials import Pair
 from fedtui.core.trust.crls import Fetched
-from fedtui.core.trust.vault import Vault
+from fedtui.core.trust.site import Site
 from fedtui.core.trust.x509_reading import read_der
 
 if TYPE_CHECKING:
@@ -47,12 +47,16 @@ OWN_PRIORITY = 100
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Connection:
-    """What it takes to call a peer: URLs to try in order, anchors (None: public CAs), our pair, its CRL."""
+    """What it takes to call a peer: URLs to try in order, anchors (None: public CAs), our pair, its CRL.
+
+    `forbids` says which addresses the names in the URLs are not dialled at; None: they are dialled anywhere.
+    """
 
     urls: tuple[str, ...]
     anchors_pem: tuple[str, ...] | None
     pair: tuple[str, bytes] | None
     crl_pem: str | None = None
+    forbids: Forbids | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +84,14 @@ class Exchange(NamedTuple):
         return None if self.answered_at is None else round((self.answered_at - now).total_seconds(), 3)
 
 
+def rule_for(site: Site, peer: Peer) -> Forbids | None:
+    """Return which addresses the peer's names are not dialled at; None where they are dialled anywhere."""
+    return None if peer.resolves_anywhere else dialling.rule(site.settings).forbids
+
+
 def connection_to(
     session: Session,
-    vault: Vault,
+    site: Site,
     peer: Peer,
     *,
     now: datetime,
@@ -97,27 +106,28 @@ def connection_to(
     refuses to call so, and `VaultUnreadable` when the key does not open.
     """
     known = anchors.pems_of(session, peer.id)
-    usable = None if anonymous else _usable(peer, pair or credentials.pair(session, vault, peer.id), partial_mtls)
+    usable = None if anonymous else _usable(peer, pair or credentials.pair(session, site.vault, peer.id), partial_mtls)
     crl = crls.to_check_by(session, peer.id, now)
-    return Connection(endpoint_urls(peer), None if peer.public_ca else known, usable, crl)
+    trusted = None if peer.public_ca else known
+    return Connection(endpoint_urls(peer), trusted, usable, crl, rule_for(site, peer))
 
 
 def endpoint_urls(peer: Peer) -> tuple[str, ...]:
-    """The URLs that may be dialled, best first: the peer's own, those on its host, those confirmed.
+    """The https URLs that may be dialled, best first: the peer's own, those confirmed, those declared at the host and
+    port of its own.
 
-    A peer must not be able to point this node at its own network by declaring an endpoint.
+    A peer must not be able to point this node at another place, or into its own network, by declaring an endpoint.
     """
-    host = urlsplit(peer.remote_instance_url).hostname
     ranked: list[tuple[float, str]] = [(OWN_PRIORITY, peer.remote_instance_url)]
     for endpoint in peer.endpoints:
         url, priority = endpoint.get("url"), endpoint.get("priority", OWN_PRIORITY)
         if not isinstance(url, str) or not isinstance(priority, int | float):
             continue
         url = url.rstrip("/")
-        if url in peer.confirmed_endpoints or _on_host(url, host):
+        if url in peer.confirmed_endpoints or _goes_without_saying(url, peer):
             ranked.append((priority, url))
     ranked.sort(key=lambda one: one[0])
-    return tuple(dict.fromkeys(url for _, url in ranked))
+    return tuple(dict.fromkeys(url for _, url in ranked if urls.is_secure(url)))
 
 
 def call(
@@ -214,6 +224,8 @@ async def _over(connection: Connection, attempt: Callable[[str, ssl.SSLContext],
 
     Raises the `RemoteFailed` of the last attempt.
     """
+    if not connection.urls:
+        raise _insecure()
     failure: RemoteFailed | None = None
     speaks_for_others = False
     # A server that is not trusted gets no request, so that trying again sends nothing twice.
@@ -226,15 +238,29 @@ async def _over(connection: Connection, attempt: Callable[[str, ssl.SSLContext],
             raise _own_pair_unusable(error) from error
         for url in connection.urls:
             try:
-                return await attempt(url, context)
+                with resolving.ruled_by(connection.forbids):
+                    return await attempt(url, context)
             except RemoteFailed as error:
                 failure = error
                 speaks_for_others = speaks_for_others or error.cause in tls.CRL_OF_ANOTHER
-                if error.code not in ("remote_dns", "remote_refused", "remote_timeout"):
+                if error.code not in NEXT_URL:
                     break
         if failure is not None and failure.code != "remote_tls_failed":
             break
     raise failure or _timed_out()
+
+
+NEXT_URL = ("remote_dns", "remote_refused", "remote_timeout", "remote_address_forbidden")
+"""Failures after which the next URL is tried: nothing has been reached."""
+
+
+def _insecure() -> RemoteFailed:
+    return RemoteFailed(
+        "The peer's URL is http://, and nothing is sent there.",
+        cause="Over http nobody proves who they are: an answer could be anybody's.",
+        fix="Move the peer to its https URL: fedtui peers edit PEER --url https://...",
+        code="remote_tls_failed",
+    )
 
 
 def _judged_by(connection: Connection) -> list[tuple[Sequence[str] | None, str | None]]:
@@ -357,6 +383,7 @@ def explain(error: BaseException) -> RemoteFailed:
 
 
 _CAUSES: Sequence[tuple[type[BaseException], str, str]] = (
+    (AddressForbidden, "remote_address_forbidden", "The peer's host name leads to an address that is not dialled."),
     (socket.gaierror, "remote_dns", "The peer's host name does not resolve."),
     (ConnectionRefusedError, "remote_refused", "Nothing listens at the peer's address."),
     (TimeoutError, "remote_timeout", "The peer did not answer in time."),
@@ -410,9 +437,16 @@ def _word(truth: bool) -> str:
     return "yes" if truth else "no"
 
 
-def _on_host(url: str, host: str | None) -> bool:
-    """Whether an unconfirmed endpoint is on the peer's own host, over https, and says nothing else."""
+def _goes_without_saying(url: str, peer: Peer) -> bool:
+    """Whether an unconfirmed endpoint is dialled: it is at the very host and port of the peer's own URL, and says no
+    more than a path. Of a peer from before that was so, the host is enough."""
     try:
-        return urls.normalize(url) == url and urlsplit(url).scheme == "https" and urlsplit(url).hostname == host
+        host, port = urls.host_port(urls.secure(url))
+        if urls.secure(url) != url:
+            return False
     except WrongUsage:
         return False
+    own_host, own_port = urls.host_port(peer.remote_instance_url)
+    if peer.resolves_anywhere:
+        return host == own_host
+    return (host, port) == (own_host, own_port) and not dialling.is_near(host)

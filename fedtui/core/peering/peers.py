@@ -93,6 +93,8 @@ class Peer(Base):
     endpoints: Mapped[JsonList]
     confirmed_endpoints: Mapped[JsonList]
     public_ca: Mapped[bool]
+    resolves_anywhere: Mapped[bool]
+    """Its names are dialled wherever they lead: a row from before there was a rule (`runtime/dialling.py`)."""
     capabilities: Mapped[JsonObject]
     extension_slugs: Mapped[JsonList]
     sync_cursor: Mapped[JsonObject]
@@ -135,7 +137,7 @@ def add(
     public_ca: bool = False,
 ) -> Peer:
     """A new `proposed` peer. Raises `WrongUsage` for a bad value, `Refused` for a URL in use."""
-    remote = urls.normalize(url)
+    remote = urls.secure(url)
     check_new(unit.session, url=remote, kind=kind, role=role, mode=mode)
     peer = Peer(
         id=new_id(),
@@ -148,6 +150,7 @@ def add(
         endpoints=[],
         confirmed_endpoints=[],
         public_ca=public_ca,
+        resolves_anywhere=False,
         capabilities={},
         extension_slugs=[],
         sync_cursor={},

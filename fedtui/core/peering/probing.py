@@ -20,8 +20,9 @@ from sqlalchemy.orm import Session
 from fedtui.core.errors import NotFound, RemoteFailed
 from fedtui.core.peering import client, peers
 from fedtui.core.peering.client import Connection
-from fedtui.core.runtime import urls
+from fedtui.core.runtime import dialling, resolving, urls
 from fedtui.core.runtime.deadline import within
+from fedtui.core.runtime.resolving import AddressForbidden
 from fedtui.core.trust import anchors, certificates, credentials, crls, looking
 from fedtui.core.trust.looking import Fault, Sight, Trusted
 from fedtui.core.trust.site import Site
@@ -90,9 +91,16 @@ def target(session: Session, site: Site, wanted: str) -> Target:
         if "://" not in wanted:
             raise
         url = urls.normalize(wanted)
-        own = certificates.own_ca(session).cert_pem
+        own, forbids = certificates.own_ca(session).cert_pem, dialling.rule(site.settings).forbids
         known = [*looking.public_anchors(), *_read(own)]
-        return Target(url, None, Trusted(known), Connection((url,), None, None), "it is no peer of this node", (own,))
+        return Target(
+            url,
+            None,
+            Trusted(known),
+            Connection((url,), None, None, forbids=forbids),
+            "it is no peer of this node",
+            (own,),
+        )
     connection, no_pair = _connection(session, site, peer, now)
     known = looking.public_anchors() if peer.public_ca else anchors.certificates_of(session, peer.id)
     return Target(connection.urls[0], peer.id, Trusted(known, crls.of_peer(session, peer.id)), connection, no_pair)
@@ -101,10 +109,10 @@ def target(session: Session, site: Site, wanted: str) -> Target:
 def _connection(session: Session, site: Site, peer: peers.Peer, now: datetime) -> tuple[Connection, str]:
     """How the peer is called; without our pair, and why, where that is not whole."""
     broken = credentials.broken(session, site.vault, peer.id)
-    anonymous = client.connection_to(session, site.vault, peer, now=now, partial_mtls="refuse", anonymous=True)
+    anonymous = client.connection_to(session, site, peer, now=now, partial_mtls="refuse", anonymous=True)
     if broken is not None:
         return anonymous, f"this node's pair is not whole: {broken.replace('_', ' ')}"
-    found = client.connection_to(session, site.vault, peer, now=now, partial_mtls="refuse")
+    found = client.connection_to(session, site, peer, now=now, partial_mtls="refuse")
     return found, "" if found.pair else "this node has no certificate for it yet"
 
 
@@ -149,7 +157,8 @@ def _tcp_and_tls(wanted: Target, report: Report, _now: datetime, timeout: timede
         return _failed(report, "tls", Fault("not_tls", words, looking.FIXES["not_tls"]), 0.0), True
 
     async def connect() -> Sight:
-        reader, writer = await asyncio.open_connection(host, port)
+        with resolving.ruled_by(wanted.connection.forbids):
+            reader, writer = await asyncio.open_connection(host, port)
         try:
             return await looking.look(reader, writer, host)
         finally:
@@ -168,6 +177,9 @@ def _tcp_and_tls(wanted: Target, report: Report, _now: datetime, timeout: timede
 
 def _connect_fault(error: OSError | None, host: str, port: int, timeout: timedelta) -> Fault:
     at = f"{host}:{port}"
+    if isinstance(error, AddressForbidden):
+        fix = "Have the name lead to the platform's own address, or use that address in the URL: fedtui peers edit."
+        return Fault("forbidden", str(error), fix)
     if error is None or isinstance(error, TimeoutError):
         words = f"Nothing comes back from {at} within {timeout.total_seconds():g} s."
         return Fault("timeout", words, "See firewalls and routes on the way, and whether the machine is up.")

@@ -109,7 +109,7 @@ def _attempt(site: Site, peer_id: str, partial_mtls: str) -> _Attempt:
             broken = credentials.wrong_with(pair)
             news = pair.certificate is not None and pair.certificate.problem != broken
             _kept = crls.of_peer(session, peer_id)  # held, so that the next two find it in the session
-            connection = client.connection_to(session, site.vault, peer, now=now, partial_mtls=partial_mtls, pair=pair)
+            connection = client.connection_to(session, site, peer, now=now, partial_mtls=partial_mtls, pair=pair)
             wants_crl = crls.due(session, peer_id, now)
         answered = client.exchange(connection, f"{client.PREFIX}/heartbeat", body, timeout=timeout)
         answer, skew = answered.data, answered.skew(site.clock.now())

@@ -10,9 +10,31 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any
+
+
+class AddressForbidden(OSError):
+    """A name leads only to addresses that the rule in force does not let this node connect to."""
+
+
+Forbids = Callable[[str, int, str], str]
+"""Why an address to which a host resolved is not connected to; nothing where it is. Takes host, port, address."""
+_rule: ContextVar[Forbids | None] = ContextVar("dial_rule", default=None)
+
+
+@contextmanager
+def ruled_by(forbids: Forbids | None) -> Iterator[None]:
+    """Have the look-ups of connections that are made meanwhile, in this context, answer only what the rule permits."""
+    token = _rule.set(forbids)
+    try:
+        yield
+    finally:
+        _rule.reset(token)
+
 
 Question = tuple[Any, ...]
 Answer = list[Any]
@@ -43,7 +65,19 @@ class Loop(asyncio.SelectorEventLoop):
                 self.call_soon_threadsafe(take, found)
 
         _ask((host, port, family, type, proto, flags)).add_done_callback(answered)
-        return await mine
+        return _permitted(host, port, await mine)
+
+
+def _permitted(host: Any, port: Any, found: Answer) -> Answer:
+    forbids = _rule.get()
+    if forbids is None or host is None:
+        return found
+    name = host.decode() if isinstance(host, bytes) else host
+    reasons = [forbids(name, int(port or 0), str(one[4][0])) for one in found]
+    kept = [one for one, reason in zip(found, reasons, strict=True) if not reason]
+    if not kept:
+        raise AddressForbidden(f"{name} is not connected to: {reasons[0]}.")
+    return kept
 
 
 def _ask(question: Question) -> Future[Answer]:

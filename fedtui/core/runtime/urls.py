@@ -17,11 +17,30 @@ HOST_BYTES = 253
 """The longest host name there can be in the DNS."""
 
 
+def secure(url: str, *, field: str = "url") -> str:
+    """As `normalize`, for an https URL alone: whatever carries trust begins with one. Raises `WrongUsage`."""
+    plain = normalize(url, field=field)
+    if is_secure(plain):
+        return plain
+    raise WrongUsage(
+        f"{field}: {url.strip()[:200]!r} is not an https URL.",
+        cause="It does not begin with https://, and trust travels over https only: over http, nobody proves who they are.",
+        fix="Give the URL at which the platform answers over https.",
+        code="url_not_https",
+    )
+
+
+def is_secure(url: str) -> bool:
+    """Return whether a normalized URL is an https one."""
+    return url.startswith("https://")
+
+
 def normalize(url: str, *, field: str = "url") -> str:
     """`url` with scheme and host in lower case, no default port, no trailing slash.
 
     Raises `WrongUsage` naming `field` for anything that is not a plain http(s) URL:
-    user names, queries and fragments have no place in a platform's address.
+    user names, queries and fragments have no place in a platform's address. What is
+    to be trusted, or kept, goes through `secure`.
     """
     text = url.strip()
     try:

@@ -79,12 +79,11 @@ FIXES = {
     "critical_extension": "The other side needs a certificate without extensions that TLS does not know.",
     "weak_key": "The other side needs a certificate with a stronger key: P-256, Ed25519, or RSA of 2048 bits.",
     "weak_signature": "The other side needs a certificate that is signed with SHA-256 or better.",
-    "bad_signature": "The other side's chain was altered, or put together of what does not belong together.",
     "crl_unusable": "Have the other side publish a CRL that is valid now; see both clocks.",
 }
 """What helps, by fault."""
 VERDICTS: Mapping[int, str] = {
-    2: "unknown_ca", 3: "crl_unusable", 7: "bad_signature", 8: "crl_unusable", 9: "not_yet_valid", 10: "expired",
+    2: "unknown_ca", 3: "crl_unusable", 7: "unknown_ca", 8: "crl_unusable", 9: "not_yet_valid", 10: "expired",
     11: "crl_unusable", 12: "crl_unusable", 18: "self_signed", 19: "unknown_ca", 20: "unknown_ca", 21: "unknown_ca",
     23: "revoked", 24: "invalid_ca", 25: "path_too_long", 26: "wrong_purpose", 34: "critical_extension",
     37: "path_too_long", 41: "name_constraints", 47: "name_constraints", 48: "name_constraints",

@@ -47,7 +47,7 @@ def _not_heard_there(case: Case, said: str) -> Sense:
 
 def _ca(case: Case) -> Sense | None:
     found, view = _disagreements(case), case.fact("view") or {}
-    named = view.get("last_outbound_code") == "remote_tls_failed" and silent_lately(case)
+    named = view.get("last_outbound_code") in ("remote_tls_failed", "remote_unreachable") and silent_lately(case)
     there = "" if named else found.get("own_ca", "")
     here = found.get("its_ca", "")
     if not (there or here):

@@ -43,7 +43,7 @@ def _their_view(case: Case) -> Outcome:
     """What the peer says it sees of this node."""
     with case.site.read() as session:
         peer = peers.get(session, case.subject.id)
-        connection = client.connection_to(session, case.site.vault, peer, now=case.now, partial_mtls="refuse")
+        connection = client.connection_to(session, case.site, peer, now=case.now, partial_mtls="refuse")
         known = tuple(one.fingerprint for one in anchors.all_of(session, peer.id))
         here = Here(peer, certificates.own_ca(session).fingerprint, known)
     if connection.pair is None:
