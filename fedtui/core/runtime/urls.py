@@ -24,7 +24,7 @@ def secure(url: str, *, field: str = "url") -> str:
         return plain
     raise WrongUsage(
         f"{field}: {url.strip()[:200]!r} is not an https URL.",
-        cause="It does not begin with https://, and trust travels over https only: over http, nobody proves who they are.",
+        cause="It does not begin with https://. Trust travels over https only: over http nobody proves who they are.",
         fix="Give the URL at which the platform answers over https.",
         code="url_not_https",
     )
