@@ -114,6 +114,7 @@ def _in_words(shape: dict[str, Any]) -> str:
         lines += ["  Causes of other symptoms explain it:"] if shape["elsewhere"] else []
         lines += [line for one in shape["elsewhere"] for line in _finding(one)]
         lines += ["", "To look at everything: fedtui doctor"]
+    lines += [line for one in shape["notes"] for line in ("", f"as it should be: {one['subject']}", f"  {one['said']}")]
     if not shape["checks"]:
         return "Nothing on record shows it, so nothing was looked at. Name what it is about: --peer, --grant, ..."
     count = len(shape["findings"])

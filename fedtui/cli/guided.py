@@ -247,6 +247,8 @@ def _over(node: Node, incident: str, found: Diagnosis) -> int:
         proof = "Its checks pass." if found.beside else "Every check passes."
         _say(f"{proof} The incident is closed as {shape['outcome']}, after {shape['seconds_to_fix']:.0f} s.")
         return 0
+    for note in found.notes:
+        _say(f"As it should be: {note.subject.label}. {note.sense.because}")
     for one in found.beside:
         _say(f"No cause of it was found, and not all is well. {one.subject.label}: {one.outcome.said}")
     well = "Nothing is wrong." if found.seen else "Nothing on record shows it, so nothing was looked at: name a peer."

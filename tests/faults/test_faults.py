@@ -30,8 +30,9 @@ from fedtui.practice.range import PracticeRange
 from tests.forks import Forked
 
 PATIENCE_SECONDS = 60
-UNSTAGED = {"recovering"}
-"""Causes that no fault stages, as they pass by themselves; `tests/core/test_playbook.py` makes them from records."""
+UNSTAGED = {"recovering", "approval_failed", "approval_stale"}
+"""Causes that no fault of the practice range stages: they pass by themselves, or end with the request that they are
+about; `tests/core/test_playbook.py` and `test_as_decided.py` make them from records."""
 
 AT_ONCE = (
     (("peer-stopped", "manager-paused"), ("manager_paused", "remote_unreachable")),
@@ -39,7 +40,7 @@ AT_ONCE = (
     (("clock-skew", "worker-token"), ("sweep_endpoint_unauthorized", "clock_skew")),
     (("key-deleted", "peer-stopped"), ("key_missing", "remote_unreachable")),
     (("certificate-deleted", "manager-paused"), ("manager_paused", "cert_missing")),
-    (("request-pending", "manager-paused"), ("manager_paused", "approval_pending")),
+    (("request-timed-out", "manager-paused"), ("manager_paused", "approval_timed_out")),
 )
 """Two faults, in the order in which they are staged, and the causes, the root first."""
 

@@ -201,10 +201,15 @@ def _over_another_network(stand: Range) -> None:
     _call(stand, _granted(stand, networks=[A_NETWORK]))
 
 
-def _suspended_here(stand: Range) -> None:
+def _suspended_here(stand: Range) -> Look:
+    """A decision is no fault: only whoever points at the call is told that it is refused for that."""
     began = datetime.now(UTC)
     stand.act(HERE, "federation_peer_suspend", {"peer": stand.url(THERE), "reason": WHY})
-    refused(stand, "peer_not_reachable", began)
+    return {"decision": refused(stand, "peer_not_reachable", began)}
+
+
+def _resumed_here(stand: Range) -> None:
+    stand.act(HERE, "federation_peer_resume", {"peer": stand.url(THERE)})
 
 
 def _revoked_here(stand: Range) -> None:
@@ -249,7 +254,8 @@ FAULTS: tuple[Fault, ...] = (
           _presented("cert_wrong_kind", _of_a_proxy), symptom="unauthorized_with_grant", mend=OVER),
     Fault("certificate-unbound", "beta's certificate stands for no peer that alpha knows", ("peer_missing",),
           _bound_to_nobody, mend=(theirs(_asked_there), yours(_sign_here))),
-    Fault("suspended-here", "alpha itself has suspended beta", ("peer_not_reachable",), _suspended_here),
+    Fault("suspended-here", "alpha itself has suspended beta", ("peer_not_reachable",), _suspended_here,
+          mend=(yours(_resumed_here),)),
     Fault("certificate-revoked", "alpha has revoked beta's certificate", ("cert_revoked",), _revoked_here),
     Fault("certificate-unknown", "alpha has beta's certificate no more on record", ("cert_unknown",),
           _unknown_certificate, mend=(theirs(_asked_there), yours(_sign_here))),

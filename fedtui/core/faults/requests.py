@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from fedtui.core.control import operators
 from fedtui.core.control.approvals import Approval
-from fedtui.core.faults.model import BEN, HERE, Fault, Range, theirs, yours
+from fedtui.core.faults.model import BEN, HERE, Fault, Look, Range, theirs, yours
 from fedtui.core.faults.staging import STRANGER, WHY
 
 
@@ -18,8 +18,9 @@ def _asked(stand: Range) -> str:
         return str(outcome.approval.id)
 
 
-def _pending(stand: Range) -> None:
-    _asked(stand)
+def _pending(stand: Range) -> Look:
+    """A request within its time is no fault: only whoever points at it is told what it waits for."""
+    return {"approval": _asked(stand)}
 
 
 def _decided(stand: Range) -> None:

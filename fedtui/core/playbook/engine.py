@@ -13,7 +13,8 @@ from fedtui.core.control import policies
 from fedtui.core.errors import WrongUsage
 from fedtui.core.playbook import causes
 from fedtui.core.playbook.checks import CHECKS
-from fedtui.core.playbook.model import RUNBOOK, Case, Cause, Finding, Fix, Subject
+from fedtui.core.playbook.commands import needs_policy
+from fedtui.core.playbook.model import ESCALATION, RUNBOOK, Case, Cause, Finding, Fix, Subject
 from fedtui.core.playbook.running import Seen, Tell, run
 from fedtui.core.playbook.survey import NODE, Survey, Wanted, survey
 from fedtui.core.record.events import SEVERITIES
@@ -37,7 +38,9 @@ class Diagnosis:
     held: tuple[Seen, ...] = ()
     """Checks of what an incident is about that do not pass though its cause is gone: it stays open for them."""
     asks: frozenset[str] = frozenset()
-    """Actions among the fixes that have to be approved, by the policies in force."""
+    """Actions that have to be approved, by the policies in force."""
+    notes: tuple[Finding, ...] = ()
+    """What is as an operator decided, or waits within its time: it explains what is seen, and is no fault."""
 
     @property
     def offered(self) -> tuple[Finding, ...]:
@@ -83,23 +86,34 @@ def diagnose(
     `NotFound` for a thing that is not there.
     """
     began, now = time.monotonic(), site.clock.now()
+    about = wanted.symptom if wanted.symptom != ESCALATION else None
     if wanted.symptom is not None and wanted.symptom not in causes.BY_SYMPTOM:
         raise _unknown(wanted.symptom)
     with site.read() as session:
         found: Survey = survey(session, site, now, wanted)
     surveyed = {one.key for one in found.subjects}
     subjects = (*found.subjects, *(one for one in again if one.key not in surveyed))
-    cases = [Case(site, table, now, subject, wanted.pointed) for subject in subjects]
+    cases = [Case(site, table, now, subject, wanted.pointed, symptom=about) for subject in subjects]
     seen = run(cases, CHECKS, tell, limit=LIMIT_SECONDS)
-    findings = conclude(cases, causes.of(wanted.symptom))
+    findings, notes = _parted(conclude(cases, causes.of(wanted.symptom)))
     failed = {one.subject.key for one in seen if one.outcome.state == "bad"}
     others = [case for case in cases if case.subject.key in failed] if not findings else []
-    elsewhere = conclude(others, causes.CAUSES)
-    actions = {fix.action for one in (*findings, *elsewhere) for fix in one.sense.fixes if not fix.by_hand}
+    elsewhere, more = _parted(conclude(others, causes.CAUSES))
+    actions = {needs_policy(fix) for one in (*findings, *elsewhere) for fix in one.sense.fixes} - {""}
     with site.read() as session:
         asks = frozenset(one for one in actions if policies.in_force(session, one, now) == policies.ASK)
     seconds = round(time.monotonic() - began, 3)
-    return Diagnosis(now, seconds, tuple(seen), findings, found.left_out, elsewhere, asks=asks)
+    told = {one.key: one for one in (*notes, *more)}
+    return Diagnosis(now, seconds, tuple(seen), findings, found.left_out, elsewhere, asks=asks,
+                     notes=tuple(told.values()))  # fmt: skip
+
+
+def _parted(found: Sequence[Finding]) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+    """The findings, and apart from them what is as it was decided or as it should be."""
+    return (
+        tuple(one for one in found if not one.sense.expected),
+        tuple(one for one in found if one.sense.expected),
+    )
 
 
 def conclude(cases: Sequence[Case], table: Sequence[Cause]) -> tuple[Finding, ...]:
@@ -154,8 +168,21 @@ def shape(found: Diagnosis, *, fail_on: str = "low") -> dict[str, Any]:
         "failed_beside": [failed_shape(one) for one in found.beside],
         "elsewhere": [finding_shape(one, found) for one in found.elsewhere],
         "keeps_open": [failed_shape(one) for one in found.held],
+        "notes": [note_shape(one) for one in found.notes],
         "not_looked_at": found.left_out,
         "checks": len(found.seen),
+    }
+
+
+def note_shape(one: Finding) -> dict[str, Any]:
+    """What is as it was decided or as it should be: the code that explains it, and the reason."""
+    return {
+        "symptom": one.cause.symptom,
+        "cause": one.cause.code,
+        "peer_id": one.subject.peer_id,
+        "subject": one.subject.label,
+        "subject_id": one.subject.id or None,
+        "said": one.sense.because,
     }
 
 
@@ -200,7 +227,7 @@ def fix_shape(fix: Fix, found: Diagnosis) -> dict[str, Any]:
         "params": dict(fix.params),
         "where": fix.where,
         "then": fix.then or None,
-        "needs_approval": not fix.by_hand and fix.action in found.asks,
+        "needs_approval": needs_policy(fix) in found.asks,
     }
 
 

@@ -93,7 +93,8 @@ class Subject:
 
 @dataclass
 class Case:
-    """One subject under examination, with what was seen so far. `asked` says that a person pointed at it."""
+    """One subject under examination, with what was seen so far. `asked` says that a person pointed at it, `symptom`
+    which symptom was asked about."""
 
     site: Site
     table: ActTable
@@ -101,6 +102,7 @@ class Case:
     subject: Subject
     asked: bool = False
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    symptom: str | None = None
 
     def fact(self, name: str, default: Any = None) -> Any:
         """A fact that any of the checks has established."""
@@ -162,6 +164,8 @@ class Sense:
     after: tuple[str, ...] = ()
     """Causes of calls that were refused here to the same peer, or of this node: where one is found, it explains
     this."""
+    expected: bool = False
+    """Whether this is as an operator decided, or waits within its time: reported as a note, never as a finding."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def survey(session: Session, site: Site, now: datetime, wanted: Wanted) -> Surve
     if about is None or about == "token_mismatch":
         found += _refused_accepts(session, now)
     with_node = about is None or about in OF_NODE
-    return Survey((*((NODE,) if with_node else ()), *found), more)
+    return Survey((*((NODE,) if with_node else ()), *dict.fromkeys(found)), more)
 
 
 def _pointed_at(session: Session, now: datetime, wanted: Wanted) -> list[Subject]:
@@ -166,7 +166,13 @@ def _turned_away(session: Session, now: datetime, *, strangers: bool) -> list[Su
 
 
 def _requests(session: Session, now: datetime) -> list[Subject]:
-    lately = and_(Approval.status == "expired", Approval.expires_at > now - REFUSALS_SINCE)
+    """Requests that wait for a decision, and those that lately timed out, failed or became stale."""
+    since = now - REFUSALS_SINCE
+    lately = or_(
+        and_(Approval.status == "expired", Approval.expires_at > since),
+        and_(Approval.status == "approved", Approval.expires_at.between(since, now)),
+        and_(Approval.status.in_(("failed", "stale")), Approval.finished_at > since),
+    )
     query = select(Approval).where(or_(Approval.status == "pending", lately))
     rows = session.scalars(query.order_by(Approval.expires_at).limit(MOST_REQUESTS))
     return [_of_approval(row) for row in rows]

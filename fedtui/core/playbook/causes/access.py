@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from fedtui.core.access.callers import PROXY_KIND
 from fedtui.core.access.explain import Change
 from fedtui.core.control.node_settings import PROXIES
+from fedtui.core.playbook.checks.decided import Decided
 from fedtui.core.playbook.model import Case, Cause, Fix, Sense, sentence
 
 SCOPE, IDENTITY = "grant_scope_mismatch", "unauthorized_with_grant"
@@ -60,10 +61,20 @@ def _turned_away(code: str) -> Callable[[Case], Sense | None]:
         found = case.fact("code")
         if ALIKE.get(found, found) != code:
             return None
+        decision: Decided | None = case.fact("decided")
+        if decision is not None and (case.fact("expected") or code != "cert_revoked"):
+            asked = case.asked or case.symptom is not None
+            return Sense(f"Refused, as decided. {sentence(case.fact('detail') or '')}", fixes=(_as_decided(decision),),
+                         expected=not asked)  # fmt: skip
         together = code in ASKED_FOR or code not in (*ANOTHER_HELPS, *LOST, "cert_wrong_kind")
         return Sense(sentence(case.fact("detail") or ""), fixes=_fixes(case), together=together)
 
     return holds
+
+
+def _as_decided(decision: Decided) -> Fix:
+    """What there is to do about a decision: nothing, unless whoever made it no longer means it."""
+    return Fix(f"Nothing, while the decision stands. Ask {decision.who} before anybody changes it", decision.see)
 
 
 def _scope(code: str, means: str, could_be: str) -> Cause:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from fedtui.core.acts.jobs import MANAGER_JOB
+from fedtui.core.control import waiting
 from fedtui.core.control.approvals import Approval
 from fedtui.core.playbook.causes.own_part import again, job_back
-from fedtui.core.playbook.model import Case, Cause, Fix, Sense, sentence
+from fedtui.core.playbook.model import Case, Cause, Fix, Sense, in_words, sentence
 
 SYMPTOM = "approval_blocked"
 LATELY = timedelta(days=1)
@@ -16,10 +17,11 @@ LATELY = timedelta(days=1)
 def _paused(case: Case) -> Sense | None:
     if not case.fact("manager_paused"):
         return None
-    fix = Fix("Resume the SDWAN Manager", "fedtui manager resume", "system.manager_resume", {})
     waits, pause = len(case.fact("approved_waiting", ())), case.fact("pause")
+    unless = f", once {pause.actor} no longer means the pause" if pause else ""
+    fix = Fix(f"Resume the SDWAN Manager{unless}", "fedtui manager resume", "system.manager_resume", {})
     told = {0: "No approved request waits for it.", 1: "1 approved request waits for it."}
-    whose = f"{pause.actor} paused it at {pause.at:%F %H:%M} UTC: {pause.reason or 'no reason given'}." if pause else ""
+    whose = f"{pause.actor} paused it at {in_words(pause.at)}: {pause.reason or 'no reason given'}." if pause else ""
     return Sense(f"{whose} {told.get(waits, f'{waits} approved requests wait for it.')}".strip(), fixes=(fix,))
 
 
@@ -49,40 +51,87 @@ def _lowered(case: Case) -> Sense | None:
     return Sense(case.outcomes["policies"].said, fixes=fixes)
 
 
+def _status(case: Case) -> str:
+    """The status of a request as of the clock, whether a process has recorded it yet or not."""
+    row: Approval | None = case.fact("approval")
+    return waiting.standing(row.status, row.expires_at, case.now) if row is not None else ""
+
+
 def _nobody(case: Case) -> Sense | None:
     row = case.fact("approval")
-    if row is None or row.status != "pending" or case.fact("can_decide"):
+    if row is None or _status(case) != "pending" or case.fact("can_decide"):
         return None
     fixes = (
-        Fix("Let another operator in who can decide",
+        Fix("Add another operator who can decide",
             "fedtui operators add NAME --permission system.infra_tasks.control"),
-        Fix("Where no operator can be let in by anybody, break the glass", "fedtui operators recover"),
+        Fix("Where nobody can add an operator, recover access from the service account", "fedtui operators recover"),
     )  # fmt: skip
     why = "; ".join(f"{name} {reason}" for name, reason in case.fact("cannot_decide", {}).items())
-    return Sense(f"{sentence(why)} The clock rejects it at {row.expires_at:%H:%M} UTC.".strip(), fixes=fixes)
+    return Sense(f"{sentence(why)} The request times out at {in_words(row.expires_at)}.".strip(), fixes=fixes)
 
 
 def _pending(case: Case) -> Sense | None:
+    """A request within its time is no cause: it is named as one only to a person who asks about that request."""
     row, can = case.fact("approval"), case.fact("can_decide", [])
-    if row is None or row.status != "pending" or not can:
+    if row is None or _status(case) != "pending" or not can:
         return None
-    fix = Fix(f"Have {' or '.join(can[:3])} decide it",
+    fix = Fix(f"Ask {' or '.join(can[:3])} to decide it",
               f"fedtui approvals approve {row.id} --digest {row.digest[:12]}")  # fmt: skip
-    said = f"It waits for {', '.join(can)}; the clock rejects it at {row.expires_at:%H:%M} UTC."
-    return Sense(f"{said} {_in_an_emergency(row)}".strip(), fixes=(fix,))
+    said = (
+        f"{row.requested_by} asked for it. {', '.join(can)} can decide it; it times out at {in_words(row.expires_at)}."
+    )
+    return Sense(said, fixes=(fix,), expected=not case.asked)
 
 
 def _timed_out(case: Case) -> Sense | None:
     row = case.fact("approval")
-    if row is None or row.status != "expired" or case.fact("asked_again"):
+    if row is None or _status(case) != "expired" or case.fact("asked_again"):
         return None
-    recent = row.decided_at is None or case.now - row.decided_at < LATELY
-    if not recent and not case.asked:
+    if not _recent(case, row.expires_at):
         return None
     fix = Fix("Ask for it again, and have it decided within four hours", f"fedtui approvals again {row.id}",
               row.action, {"again": row.id})  # fmt: skip
-    said = f"{row.requested_by} asked for it; its time was over at {row.expires_at:%F %H:%M} UTC."
+    said = f"{row.requested_by} asked for it; its time was over at {in_words(row.expires_at)}."
     return Sense(f"{said} {_in_an_emergency(row)}".strip(), fixes=(fix,))
+
+
+def _failed(case: Case) -> Sense | None:
+    row = case.fact("approval")
+    if row is None or _status(case) != "failed" or case.fact("asked_again"):
+        return None
+    ended = row.finished_at or row.decided_at or row.requested_at
+    if not _recent(case, ended):
+        return None
+    error = row.error or {}
+    words = " ".join(sentence(str(error.get(key) or "")) for key in ("problem", "cause")).strip()
+    advice = str(error.get("fix") or "").strip()
+    fixes = (
+        *((Fix(sentence(advice).rstrip(".")),) if advice else ()),
+        Fix("Once that is mended, have it tried again", f"fedtui approvals retry {row.id}"),
+        Fix("Where it is wanted no more, take it back", f"fedtui approvals withdraw {row.id}"),
+    )
+    said = f"{row.requested_by} asked for it, {row.decided_by or 'its policy'} approved it, and it failed at"
+    return Sense(f"{said} {in_words(ended)}: {words or 'no error is on record.'}", fixes=fixes)
+
+
+def _stale(case: Case) -> Sense | None:
+    row = case.fact("approval")
+    if row is None or _status(case) != "stale" or case.fact("asked_again"):
+        return None
+    ended = row.finished_at or row.decided_at or row.requested_at
+    if not _recent(case, ended):
+        return None
+    again = Fix("Ask for it again, and look at the new request before it is approved",
+                f"fedtui approvals again {row.id}", row.action, {"again": row.id})  # fmt: skip
+    why = sentence(str((row.error or {}).get("cause") or ""))
+    return Sense(
+        f"{row.requested_by} asked for it; it became stale at {in_words(ended)}. {why}".strip(), fixes=(again,)
+    )
+
+
+def _recent(case: Case, ended: datetime) -> bool:
+    """Whether a request that ended then is still to be told of; one that is pointed at always is."""
+    return case.asked or case.now - ended < LATELY
 
 
 def _in_an_emergency(row: Approval) -> str:
@@ -110,6 +159,13 @@ CAUSES: tuple[Cause, ...] = (
     Cause("approval_timed_out", SYMPTOM, "approval", "medium", 5,
           "Nobody decided within four hours, and the clock rejected it. Federation acts never approve themselves.",
           "A notice that reached nobody: see notify_command.", "approval-timeout", _timed_out),
+    Cause("approval_failed", SYMPTOM, "approval", "medium", 4,
+          "The request was approved, and carrying it out failed.",
+          "A peer that was unreachable for the moment: a retry tells.", "approval-timeout", _failed,
+          ("token_mistyped", "token_already_used", "token_expired", "token_superseded")),
+    Cause("approval_stale", SYMPTOM, "approval", "medium", 5,
+          "What the request depends on changed after it was filed, so that it was not carried out.",
+          "The same act, carried out by another request.", "approval-timeout", _stale),
     Cause("approval_pending", SYMPTOM, "approval", "low", 6,
           "The request waits for an approver, as it should.", "An approver who is away.", "approval-timeout", _pending),
 )  # fmt: skip

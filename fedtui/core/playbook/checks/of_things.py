@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,14 +15,17 @@ from fedtui.core.access.callers import Caller
 from fedtui.core.access.chain import RESOURCES, Asked, Judgement, Supposed
 from fedtui.core.access.decisions import HANDSHAKE, Decision
 from fedtui.core.access.grants import SCOPES, Grant, bearer
-from fedtui.core.control import approvals, deciders, node_settings, policies
+from fedtui.core.control import approvals, deciders, node_settings, policies, waiting
 from fedtui.core.control.approvals import Approval
 from fedtui.core.errors import WrongUsage
 from fedtui.core.peering import tokens
 from fedtui.core.peering.peers import Peer
 from fedtui.core.peering.tokens import AcceptanceToken
-from fedtui.core.playbook.model import Case, Check, Evidence, Outcome, in_words, sentence
+from fedtui.core.playbook.checks import decided
+from fedtui.core.playbook.checks.decided import Decided
+from fedtui.core.playbook.model import Case, Check, Evidence, Outcome, State, in_words, sentence
 from fedtui.core.trust import certificates
+from fedtui.core.trust.certificates import Certificate
 
 
 def _token(case: Case) -> Outcome:
@@ -74,9 +79,6 @@ def _decision(case: Case) -> Outcome:
             found = explain.explain(session, _again(session, row), now=case.now)
             code, changes = found.judgement.code, found.changes
             detail = found.judgement.refusal.detail if found.judgement.refusal else ""
-            if code == "peer_not_reachable" and peer is not None and "suspension_reason" in peer.metadata_:
-                by, why = peer.metadata_.get("suspended_by"), peer.metadata_["suspension_reason"]
-                detail += f". {by} suspended it: {why}"
             answered = _answered(session, row, found.judgement, case.now) if code is not None else ""
             if answered:
                 code, detail = None, answered
@@ -85,6 +87,10 @@ def _decision(case: Case) -> Outcome:
         used = _terms(session, row.grant_id)
         trusted = node_settings.value(session, node_settings.PROXIES)
         presented = certificates.by_fingerprint(session, row.context.get("caller", {}).get("fingerprint") or "")
+        decision = _decided(session, row, code, peer, presented)
+    if decision is not None:
+        detail = f"{sentence(detail)} {decision.words}"
+    expected = decision is not None and (code != "cert_revoked" or peer is None or peer.status in decided.ENDED)
     source, caller = f"decision {row.id[:13]}", row.context.get("caller", {})
     times = "once" if row.times == 1 else f"{row.times} times"
     evidence = [
@@ -96,8 +102,23 @@ def _decision(case: Case) -> Outcome:
         case.seen("now it would be", code or "allowed", "the authorization chain"),
     ]
     facts = {"decision": row, "code": code, "changes": changes, "detail": detail, "decision_peer": peer,
-             "trusted_proxies": trusted, "presented": presented}  # fmt: skip
-    return Outcome("bad" if code else "ok", sentence(detail) or "It would be allowed now.", tuple(evidence), facts)
+             "trusted_proxies": trusted, "presented": presented, "decided": decision,
+             "expected": expected}  # fmt: skip
+    state: State = "bad" if code and not expected else "ok"
+    return Outcome(state, sentence(detail) or "It would be allowed now.", tuple(evidence), facts)
+
+
+def _decided(
+    session: Session, row: Decision, code: str | None, peer: Peer | None, presented: Certificate | None
+) -> Decided | None:
+    """The operator's decision for which a call is refused, where it is one."""
+    if code in ("peer_not_reachable", "cert_revoked") and (found := decided.on_peer(session, peer)) is not None:
+        return found
+    if code == "cert_revoked":
+        return decided.on_certificate(session, presented)
+    if code == "grant_revoked" and row.grant_id:
+        return decided.on_grant(session, session.get(Grant, row.grant_id))
+    return None
 
 
 def _terms(session: Session, grant_id: str | None) -> str:
@@ -123,7 +144,8 @@ def _grant(case: Case) -> Outcome:
         caller = Caller(held.fingerprint if held is not None else None)
         asked = Asked(RESOURCES, caller, "GET", grant.resource_kind, grant.resource_id or "any", bearer(grant.id))
         found = explain.explain(session, asked, now=case.now, supposed=Supposed(ANY_USE))
-    code, refusal = found.judgement.code, found.judgement.refusal
+        code, refusal = found.judgement.code, found.judgement.refusal
+        decision = decided.on_grant(session, grant) if code == "grant_revoked" else decided.on_peer(session, peer)
     detail = refusal.detail if refusal is not None else ""
     evidence = (
         case.seen("expires", grant.expires_at, "grants"),
@@ -132,7 +154,8 @@ def _grant(case: Case) -> Outcome:
             "a call with it would be", code or "allowed, where the grant allows its use", "the authorization chain"
         ),
     )
-    facts = {"code": code, "changes": found.changes, "detail": detail, "decision_peer": peer}
+    detail = f"{sentence(detail)} {decision.words}" if decision is not None else detail
+    facts = {"code": code, "changes": found.changes, "detail": detail, "decision_peer": peer, "decided": decision}
     said = sentence(detail) or "It is in force; whether a call is allowed depends on what it asks, and from where."
     return Outcome("bad" if code else "ok", said, evidence, facts)
 
@@ -167,19 +190,38 @@ def _answered_since(session: Session, row: Decision, now: datetime) -> bool:
     """Whether the same peer was let in after this refusal, or could be by a grant issued since."""
     if row.peer_id is None or row.call != RESOURCES:
         return False
-    later = select(Decision.id).where(
+    later = select(Decision).where(
         Decision.peer_id == row.peer_id, Decision.allowed, Decision.call == row.call, Decision.last_at > row.last_at
     )
-    if row.code in ABOUT_THE_BEARER and session.scalars(later.limit(1)).first() is not None:
+    let_in = session.scalars(later.order_by(Decision.id.desc()).limit(MOST_LET_IN))
+    if row.code in ABOUT_THE_BEARER and any(_same_client(session, one, row) for one in let_in):
         return True
     asked = _again(session, row)
     newer = select(Grant).where(
         Grant.peer_id == row.peer_id, Grant.issued_at >= row.last_at, Grant.revoked_at.is_(None)
     )
+    used = session.get(Grant, row.grant_id) if row.grant_id else None
+    if used is not None and used.peer_id == row.peer_id:
+        newer = newer.where(Grant.remote_subject == used.remote_subject)
+    elif row.code in ABOUT_THE_BEARER:
+        return False  # whose client it was is not known, so that no grant shows it mended
     calls = (replace(asked, bearer=bearer(grant.id)) for grant in session.scalars(newer.limit(MOST_GRANTS)))
     return any(chain.judge(session, call, now=now).allowed for call in calls)
 
 
+def _same_client(session: Session, later: Decision, row: Decision) -> bool:
+    """Whether two calls of one peer come from the same client: its certificate's subject, its address, its instance
+    and the kind it asks for are the same, and the subject of its grant, where it is known."""
+    for name in ("subject", "source_ip", "instance_id"):
+        if later.context.get("caller", {}).get(name) != row.context.get("caller", {}).get(name):
+            return False
+    subjects = [grant.remote_subject for one in (later, row)
+                if one.grant_id and (grant := session.get(Grant, one.grant_id)) is not None
+                and grant.peer_id == row.peer_id]  # fmt: skip
+    return later.context.get("kind") == row.context.get("kind") and len(set(subjects)) <= 1
+
+
+MOST_LET_IN = 50
 ABOUT_THE_BEARER = ("grant_token_malformed", "grant_token_unknown", "grant_of_other_peer")
 MOST_GRANTS = 20
 OF_CALLER = {
@@ -199,21 +241,50 @@ def _approval(case: Case) -> Outcome:
         row: Approval = approvals.find(session, case.subject.id)
         can, cannot = deciders.deciders(session, row)
         policy = policies.in_force(session, row.action, case.now)
-        again = session.scalars(
-            select(Approval.id).where(
-                Approval.action == row.action, Approval.id > row.id, Approval.status.in_(("pending", "executed"))
-            )
-        ).first()
+        status = waiting.standing(row.status, row.expires_at, case.now)
+        settled = status in NOT_DONE and _settled(session, case, row)
     evidence = (
-        case.seen("status", row.status, "approvals"),
+        case.seen("status", status, "approvals"),
         case.seen("asked by", f"{row.requested_by}, {row.requested_at:%F %H:%M} UTC", "approvals"),
         case.seen("policy in force", policy, "policies"),
         *([case.seen("what it failed with", row.error.get("problem"), "approvals")] if row.error else []),
         *([case.seen("can decide", can, "operators"), case.seen("cannot decide", cannot, "operators")]
-          if row.status == "pending" else []),
+          if status == "pending" else []),
     )  # fmt: skip
-    facts = {"approval": row, "can_decide": can, "cannot_decide": cannot, "asked_again": again is not None}
-    return Outcome("ok", f"It is {row.status}.", evidence, facts)
+    facts = {"approval": row, "can_decide": can, "cannot_decide": cannot, "asked_again": settled}
+    return Outcome("ok", f"It is {status}.", evidence, facts)
+
+
+NOT_DONE = ("expired", "failed", "stale")
+"""How a request ends, or stands, that did not do what was asked for."""
+GOES_ON = ("pending", "approved", "executing", "executed")
+NAMES_TARGET = ("url", "serial", "name", "policy_action", "kind", "network", "proxy", "key")
+"""Parameters that say what an act is about, where it is not about a record by its id."""
+
+
+def _target_of(row: Approval) -> Mapping[str, Any]:
+    """What of a request's parameters says what it is about."""
+    by_id = {key: value for key, value in row.params.items() if key.endswith("_id")}
+    return by_id or {key: value for key, value in row.params.items() if key in NAMES_TARGET} or row.params
+
+
+def _settled(session: Session, case: Case, row: Approval) -> bool:
+    """Whether the same was asked for again since, for the same target, or the target is another by now."""
+    query = select(Approval).where(Approval.action == row.action, Approval.id > row.id, Approval.status.in_(GOES_ON))
+    later = session.scalars(query.order_by(Approval.id).limit(MOST_LATER))
+    if any(_target_of(one) == _target_of(row) and not _over(one, case.now) for one in later):
+        return True
+    act = case.table.get(row.action)
+    target = act.target(session, row.params) if act is not None else row.target
+    changed = target is None or approvals.digest_of(row.action, row.params, target) != row.digest
+    return changed and row.status != "stale"
+
+
+def _over(row: Approval, now: datetime) -> bool:
+    return waiting.standing(row.status, row.expires_at, now) in NOT_DONE
+
+
+MOST_LATER = 200
 
 
 CHECKS: tuple[Check, ...] = (
