@@ -522,7 +522,8 @@ def test_a_certificate_that_was_replaced_is_not_held_against_calls_from_before(n
         assert row is not None
         certificates.revoke(unit, row, "test")
     assert found(node) == []
-    world.act("system.federation_certificate_mint", {"peer": world.peer_id})
+    world.act("system.federation_certificate_mint",
+        {"peer": world.peer_id, "csr_pem": signing.signing_request(signing.new_key(), "b")})  # fmt: skip
     assert found(node) == ["source_ip_not_allowed"]
     node.request(ADA, "system.federation_grant_edit", {"grant": grant_id, "source_cidrs": ["10.0.0.0/8"]})
     assert found(node) == []
@@ -1101,7 +1102,8 @@ def test_a_fix_that_needs_approval_is_waited_for_and_resumed(node: Node) -> None
     world = make_world(node)
     alive(node)
     incident = node.begin_incident(ADA, Wanted(None))
-    fix = causes.pairs.Fix("Sign another", "", "system.federation_certificate_mint", {"peer": world.peer_id})
+    fix = causes.pairs.Fix("Sign another", "", "system.federation_certificate_mint",
+        {"peer": world.peer_id, "csr_pem": signing.signing_request(signing.new_key(), "b")})  # fmt: skip
     outcome = node.mend(ADA, incident, fix)
     standing = node.standing(incident)
     assert (outcome["outcome"], standing.step, standing.waits_for) == ("pending", "wait", outcome["approval"])

@@ -30,6 +30,7 @@ from fedtui.core.playbook.running import Seen
 from fedtui.core.playbook.survey import NODE, Wanted
 from fedtui.core.runtime import settings
 from fedtui.core.runtime.actor import Actor
+from fedtui.core.trust import signing
 from fedtui.screens import drafts
 from fedtui.screens.dialogs.ask import Ask
 from fedtui.screens.dialogs.tell import Secret, Shown, Told
@@ -243,7 +244,8 @@ def waiting(make_node: MakeNode) -> Waiting:
     world = make_world(node)
     alive(node)
     incident_id = node.begin_incident(ADA, Wanted("approval_blocked"))
-    sign = Fix("Sign", "", "system.federation_certificate_mint", {"peer": world.peer_id})
+    sign = Fix("Sign", "", "system.federation_certificate_mint",
+        {"peer": world.peer_id, "csr_pem": signing.signing_request(signing.new_key(), "b")})  # fmt: skip
     return Waiting(node, incident_id, node.mend(ADA, incident_id, sign)["approval"])
 
 

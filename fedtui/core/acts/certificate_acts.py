@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from fedtui.core.acts import handshake, renewing
+from fedtui.core.acts import handshake, minting, renewing
 from fedtui.core.acts.peer_acts import named_peer, peer_target, reason_of
 from fedtui.core.acts.table import Act, Call, Change, Params, Result, Wanted
 from fedtui.core.control import operators
@@ -76,7 +76,7 @@ def _read_mint_proxy(raw: Mapping[str, Any]) -> Wanted:
 
 
 def _read_mint_peer(unit: Unit, raw: Mapping[str, Any]) -> Wanted:
-    """For a request given by hand; else for the one that the peer offers; else for the key it has."""
+    """For a request given by hand; else for the one that the peer offers; else for the key that it presents."""
     peer = _in_service(unit, raw)
     given = raw.get("csr_pem")
     csr_pem, origin = (str(given), "given") if given is not None else (peer.offered_csr_pem or "", "offered")
@@ -87,21 +87,21 @@ def _read_mint_peer(unit: Unit, raw: Mapping[str, Any]) -> Wanted:
     if csr_pem:
         key = key_fingerprint(read_csr(csr_pem).public_key())
         return Wanted({"peer_id": peer.id, "csr_pem": csr_pem, "key": key, "request": origin}, peer.id)
-    row = certificates.current_inbound(unit.session, peer.id)
-    if row is None:
-        raise Refused(
-            f"There is no request of {peer.remote_instance_url} to sign.",
-            cause="It offers none, none was given, and no certificate was ever signed for it.",
-            fix="Have its operator run: fedtui certs csr PEER   then give the file with --csr.",
-            code="csr_missing",
-        )
-    return Wanted(
-        {"peer_id": peer.id, "csr_pem": None, "key": certificates.key_of(row), "request": "key on record"}, peer.id
-    )
+    row = minting.key_held(unit, peer, raw.get(minting.VIEW))
+    params = {"peer_id": peer.id, "csr_pem": None, "key": certificates.key_of(row), "request": "key on record",
+              "certificate_id": row.id}  # fmt: skip
+    return Wanted(params, peer.id)
 
 
 def _mint_target(session: Session, params: Params) -> Mapping[str, Any] | None:
-    return peer_target(session, params) if "peer_id" in params else {}
+    """The peer, and the key that it asks to have signed: where that is another by now, what was approved is stale."""
+    if "peer_id" not in params:
+        return {}
+    target = peer_target(session, params)
+    if target is None or params["request"] == "given":
+        return target
+    offered = peers.get(session, params["peer_id"]).offered_csr_pem
+    return {**target, "offered_key": key_fingerprint(read_csr(offered).public_key()) if offered else None}
 
 
 def _summarise_mint(params: Params, target: Mapping[str, Any]) -> str:
@@ -145,8 +145,9 @@ def _mint(unit: Unit, site: Site, params: Params) -> Result:
 def _key_to_sign(unit: Unit, peer: Peer, params: Params) -> Any:
     if params["csr_pem"]:
         return read_csr(params["csr_pem"]).public_key()
-    row = certificates.current_inbound(unit.session, peer.id)
-    if row is None:
+    named = params.get("certificate_id")
+    row = unit.session.get(Certificate, named) if named else certificates.current_inbound(unit.session, peer.id)
+    if row is None or certificates.key_of(row) != params["key"]:
         raise Refused("The certificate whose key was to be certified is gone.", code="csr_missing")
     return read_certificates(row.cert_pem, field="certificate")[0].public_key()
 
@@ -353,6 +354,7 @@ ACTS: tuple[Act, ...] = (
         changes=_mint_changes,
         recorded=_without_pem,
         apply=_mint,
+        fetch=minting.fetch_request,
     ),
     Act(
         action="system.federation_certificate_store",

@@ -66,6 +66,9 @@ def request(
     once met a failing remote.
     """
     act = table[action]
+    with site.read() as session:
+        operators.require(session, actor.name, policies.RULES[action].permission)
+    raw = act.fetch(site, raw)
     with site.unit(actor) as unit:
         operators.require(unit.session, actor.name, policies.RULES[action].permission)
         wanted = _wanted(unit, site, act, raw)
@@ -99,6 +102,7 @@ def request(
 def preview(site: Site, table: ActTable, actor: Actor, action: str, raw: Mapping[str, Any]) -> tuple[str, list[Change]]:
     """What an act would do, in words and as before and after; nothing is done. Raises as `request`."""
     act = table[action]
+    raw = act.fetch(site, raw)
     with site.unit(actor) as unit:
         wanted = _wanted(unit, site, act, raw)
         target = act.target(unit.session, wanted.params) or {}

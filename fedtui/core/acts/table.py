@@ -58,6 +58,10 @@ def _as_it_is(params: Params) -> Params:
     return params
 
 
+def _as_asked(_site: Site, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    return raw
+
+
 def _no_precondition(_params: Params, _now: datetime) -> None:
     return None
 
@@ -66,7 +70,8 @@ def _no_precondition(_params: Params, _now: datetime) -> None:
 class Act:
     """A row of the table.
 
-    `read` checks what was asked for and resolves names to ids; `target` gives those fields of
+    `fetch` asks a remote for what the act needs and is not on record, before any unit is open, and adds it to what
+    was asked for; `read` checks what was asked for and resolves names to ids; `target` gives those fields of
     what is acted on that the act depends on (None: it is gone); `summary` says in words what
     will happen, `changes` the same as before and after; `recorded` leaves out of the event what
     is too much for it; `precondition` raises when time alone
@@ -84,6 +89,7 @@ class Act:
     changes: Callable[[Params, Mapping[str, Any]], Sequence[Change]] = _no_changes
     recorded: Callable[[Params], Params] = _as_it_is
     precondition: Callable[[Params, datetime], None] = _no_precondition
+    fetch: Callable[[Site, Mapping[str, Any]], Mapping[str, Any]] = _as_asked
     shown_once: bool = False
     secret: bool = False
 
