@@ -15,7 +15,7 @@ from fedtui.core.acts.admitting import AcceptRequest
 from fedtui.core.errors import WrongUsage
 from fedtui.core.peering.heartbeats import Declared
 from fedtui.core.runtime.foreign import storable
-from fedtui.core.trust.x509_reading import PEM_LIMIT
+from fedtui.core.trust.x509_reading import PEM_LIMIT, pem_fingerprint
 
 LONGEST_TEXT = 2048
 MOST_ENDPOINTS = 100
@@ -123,6 +123,7 @@ def declared(body: DeclaredBody) -> Declared:
         data_residency=body.data_residency,
         operator_contact=body.operator_contact,
         sent_at=sent_at.replace(tzinfo=UTC) if sent_at and sent_at.tzinfo is None else sent_at,
+        declared_ca=pem_fingerprint(body.ca_bundle_pem) if body.ca_bundle_pem else None,
     )
 
 

@@ -148,7 +148,7 @@ def _causes(found: Diagnosis, standing: Standing) -> list[Fix]:
     fixes: list[Fix] = []
     for one in found.offered:
         _say("")
-        _say(f"Cause: {one.cause.code}, {one.cause.severity}. {one.subject.label}.")
+        _say(f"Cause: {one.cause.code}, {one.severity}. {one.subject.label}.")
         _say(f"  {one.cause.means} {one.sense.because}")
         for fix in one.sense.fixes:
             fixes.append(fix)

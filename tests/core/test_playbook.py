@@ -6,7 +6,7 @@ import json
 import re
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,7 +27,7 @@ from fedtui.core.peering import heartbeats, tokens
 from fedtui.core.peering.heartbeats import Declared
 from fedtui.core.peering.peers import Peer
 from fedtui.core.peering.tokens import Invite
-from fedtui.core.playbook import causes, checks, engine, incidents, recognise, wizard
+from fedtui.core.playbook import causes, checks, commands, engine, incidents, recognise, wizard
 from fedtui.core.playbook.checks.limits import FAR_LIMIT
 from fedtui.core.playbook.model import Case, Check, Evidence, Outcome, Sense, Subject
 from fedtui.core.playbook.running import Seen, run
@@ -49,15 +49,15 @@ DOMAIN = {
     "token_missing": "token_not_sent drill_mode_peer",
     "stuck_accepted": "job_not_registered worker_not_running sweep_overdue sweep_endpoint_missing "
     "sweep_endpoint_failing sweep_endpoint_unauthorized handshake_incomplete outbound_unreachable "
-    "outbound_tls_failed outbound_rejected",
+    "outbound_tls_failed outbound_rejected never_heard daemon_not_responding port_taken clock_stepped",
     "degraded": "remote_unreachable remote_tls_failed remote_rejecting_auth remote_rate_limited remote_failing "
-    "clock_skew one_way_partition recovering gone_over_24h",
+    "clock_skew one_way_partition recovering gone_over_24h silent_peer ended_there wrong_node term_ended",
     "partial_mtls": "key_missing cert_missing key_cert_mismatch vault_unreadable",
     "grant_scope_mismatch": "instance_not_allowed network_not_allowed network_bridge_inactive source_ip_not_allowed "
     "scope_insufficient kind_mismatch resource_mismatch grant_expired grant_revoked",
     "unauthorized_with_grant": "cert_not_presented cert_chain_invalid trust_chain_mismatch cert_expired cert_revoked "
     "cert_unknown cert_wrong_kind peer_missing peer_not_reachable grant_token_malformed grant_token_unknown "
-    "grant_of_other_peer",
+    "grant_of_other_peer proxy_misconfigured",
     "approval_blocked": "approval_pending approval_timed_out no_eligible_approver manager_paused manager_not_ticking "
     "policy_lowered approval_failed approval_stale",
     "escalation": "",
@@ -326,48 +326,100 @@ def peer(status: str, **more: Any) -> dict[str, Any]:
     return {"peer": given, "status": status, "url": "https://b.example", "error": None, "error_code": "", **more}
 
 
+THEN = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+PIN, OTHER_PIN = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
+
+
+def reached(status: str, **more: Any) -> dict[str, Any]:
+    """Facts of a peer that this node's calls reach, and that is not heard."""
+    facts = peer(status, faults=[], view={}, waiting_for=timedelta(hours=1), pair_state="complete", **more)
+    facts["peer"].last_outbound_at = THEN
+    return facts
+
+
+def past_its_term() -> dict[str, Any]:
+    """Facts of a peer whose agreed term is over."""
+    facts = peer("degraded", faults=[])
+    facts["peer"].expires_at = THEN
+    return facts
+
+
+def through_a_proxy(code: str, **caller: Any) -> dict[str, Any]:
+    """Facts of a call that was refused, and came through a trusted proxy."""
+    return {"code": code, "caller": {"proxy": PIN, **caller}}
+
+
 OWED = Peer(id="p", remote_instance_url="https://b.example", status="accepted", peer_kind="platform", enroll_owed=True)
 
 
-@pytest.mark.parametrize(
-    ("code", "facts"),
-    rows(
-        ("sweep_endpoint_missing", {"sweep_endpoint": "missing"}),
-        ("sweep_endpoint_failing", {"sweep_endpoint": "failing"}),
-        ("sweep_endpoint_unauthorized", {"sweep_endpoint": "unauthorized"}),
-        ("handshake_incomplete", {**peer("accepted"), "peer": OWED}),
-        ("handshake_incomplete", {**peer("accepted"), "peer": OWED, "delivery_paused": True}),
-        ("handshake_incomplete", peer("accepted", pair_state="none")),
-        ("outbound_unreachable", peer("accepted", faults=["refused"])),
-        ("outbound_tls_failed", peer("enrolled", faults=["unknown_ca"])),
-        ("outbound_rejected", peer("accepted", faults=["own_certificate_rejected"])),
-        ("remote_unreachable", peer("degraded", faults=["dns"])),
-        ("remote_tls_failed", peer("active", error="x", faults=["expired"])),
-        ("remote_rejecting_auth", peer("degraded", faults=[], view_code="remote_rejecting_auth")),
-        ("remote_rate_limited", peer("degraded", error_code="remote_rate_limited", faults=[])),
-        ("remote_failing", peer("degraded", error_code="remote_failing", faults=[])),
-        ("clock_skew", peer("active", skew=600.0)),
-        ("clock_skew", peer("degraded", skew=1.0, skew_now=-300.0)),
-        ("one_way_partition", peer("active", error="remote_timeout: x", faults=["timeout"])),
-        ("one_way_partition", peer("degraded", faults=[], view={"last_outbound_code": "remote_timeout"})),
-        ("recovering", peer("degraded", faults=[], view={}, heartbeat_age=timedelta(minutes=6))),
-        ("gone_over_24h", peer("degraded", faults=["refused"], degraded_for=timedelta(hours=30))),
-        ("key_missing", peer("active", broken="key_missing")),
-        ("key_missing", peer("degraded", view={"pair": "key_missing"}, faults=[])),
-        ("cert_missing", peer("accepted", broken="cert_missing", request_waits=True)),
-        ("key_cert_mismatch", peer("active", broken="mismatch")),
-        ("vault_unreadable", peer("active", broken="vault_unreadable")),
-        ("token_mistyped", {"held_token": "mangled"}),
-        ("token_superseded", {"held_token": "cancelled"}),
-        ("drill_mode_peer", peer("proposed", drill=True)),
-        *((code, {"code": code}) for code in (DOMAIN["grant_scope_mismatch"] + " kind_not_served").split()),
-        *((code, {"code": code}) for code in DOMAIN["unauthorized_with_grant"].split()),
-        ("cert_chain_invalid", {"code": "cert_not_yet_valid"}),
-        ("manager_paused", {"manager_paused": True}),
-        ("manager_not_ticking", {"jobs_late": {jobs.MANAGER_JOB: timedelta(hours=1)}}),
-        ("manager_not_ticking", {"daemons": [], "approved_waiting": ["x"]}),
-    ),
+HOLDS = rows(
+    ("sweep_endpoint_missing", {"sweep_endpoint": "missing"}),
+    ("sweep_endpoint_failing", {"sweep_endpoint": "failing"}),
+    ("sweep_endpoint_unauthorized", {"sweep_endpoint": "unauthorized"}),
+    ("handshake_incomplete", {**peer("accepted"), "peer": OWED}),
+    ("handshake_incomplete", {**peer("accepted"), "peer": OWED, "delivery_paused": True}),
+    ("handshake_incomplete", peer("accepted", pair_state="none")),
+    ("outbound_unreachable", peer("accepted", faults=["refused"])),
+    ("outbound_tls_failed", peer("enrolled", faults=["unknown_ca"])),
+    ("outbound_rejected", peer("accepted", faults=["own_certificate_rejected"])),
+    ("remote_unreachable", peer("degraded", faults=["dns"])),
+    ("remote_tls_failed", peer("active", error="x", faults=["expired"])),
+    ("remote_rejecting_auth", peer("degraded", faults=[], view_code="remote_rejecting_auth")),
+    ("remote_rate_limited", peer("degraded", error_code="remote_rate_limited", faults=[])),
+    ("remote_failing", peer("degraded", error_code="remote_failing", faults=[])),
+    ("clock_skew", peer("active", skew=600.0)),
+    ("clock_skew", peer("degraded", skew=1.0, skew_now=-300.0)),
+    ("one_way_partition", peer("active", error="remote_timeout: x", faults=["timeout"])),
+    ("one_way_partition", peer("degraded", faults=[], view={"last_outbound_code": "remote_timeout"})),
+    ("recovering", peer("degraded", faults=[], view={}, error="remote_refused: x")),
+    ("gone_over_24h", peer("degraded", faults=["refused"], degraded_for=timedelta(hours=30))),
+    ("key_missing", peer("active", broken="key_missing")),
+    ("key_missing", peer("degraded", view={"pair": "key_missing"}, faults=[])),
+    ("cert_missing", peer("accepted", broken="cert_missing", request_waits=True)),
+    ("key_cert_mismatch", peer("active", broken="mismatch")),
+    ("vault_unreadable", peer("active", broken="vault_unreadable")),
+    ("token_mistyped", {"held_token": "mangled"}),
+    ("token_superseded", {"held_token": "cancelled"}),
+    ("drill_mode_peer", peer("proposed", drill=True)),
+    *((code, {"code": code}) for code in (DOMAIN["grant_scope_mismatch"] + " kind_not_served").split()),
+    *((code, {"code": code}) for code in DOMAIN["unauthorized_with_grant"].split() if not code.startswith("proxy")),
+    ("cert_chain_invalid", {"code": "cert_not_yet_valid"}),
+    ("manager_paused", {"manager_paused": True}),
+    ("manager_not_ticking", {"jobs_late": {jobs.MANAGER_JOB: timedelta(hours=1)}}),
+    ("manager_not_ticking", {"daemons": [], "approved_waiting": ["x"]}),
+    ("worker_not_running", {"daemons": []}),
+    ("worker_not_running", {"daemons": [], "ended": [(4711, THEN)]}),
+    ("daemon_not_responding", {"daemons": [], "hung": [(4711, "stopped", THEN)]}),
+    ("daemon_not_responding", {"daemons": [], "hung": [(4711, "silent", THEN)]}),
+    ("port_taken", {"daemons": [], "port_taken": "127.0.0.1:8443"}),
+    ("clock_stepped", {"clock_stepped_by": timedelta(hours=2), "clock_until": THEN}),
+    ("sweep_overdue", {"jobs_late": {heartbeats.JOB: timedelta(hours=1)}, "holder": "vm:4711:ab"}),
+    ("job_not_registered", {"jobs_missing": [heartbeats.JOB]}),
+    ("never_heard", reached("accepted")),
+    ("silent_peer", reached("degraded", heartbeat_age=timedelta(minutes=6))),
+    ("ended_there", peer("active", error="peering_ended: x", error_code="peering_ended")),
+    ("ended_there", peer("degraded", faults=["peering_ended"])),
+    ("term_ended", past_its_term()),
+    ("term_ended", peer("active", error="term_ended: x", error_code="term_ended")),
+    ("remote_unreachable", peer("degraded", faults=["silent"])),
+    ("remote_unreachable", peer("active", error="remote_refused: x", faults=["refused"], heard_since_failing=False)),
+    ("one_way_partition", peer("active", error="remote_refused: x", faults=["refused"], heard_since_failing=True)),
+    *(("one_way_partition", peer("degraded", faults=[], view={"last_outbound_code": code})) for code in commands.HOW),
+    ("remote_tls_failed", peer("active", error="x", faults=["handshake_failed"])),
+    ("remote_tls_failed", peer("degraded", error_code="remote_tls_failed", faults=["disconnected"])),
+    ("remote_rejecting_auth", peer("degraded", faults=["own_certificate_rejected"], own_certificate_ended=THEN)),
+    ("handshake_incomplete", {**peer("accepted"), "peer": OWED, "delivery_error": "remote_rejecting: x"}),
+    ("handshake_incomplete", {**peer("accepted"), "peer": OWED, "delivery_error": "remote_rejecting_auth: x"}),
+    ("handshake_incomplete", {**peer("accepted"), "peer": OWED, "delivery_error": "remote_timeout: x"}),
+    ("proxy_misconfigured", through_a_proxy("cert_not_presented")),
+    ("proxy_misconfigured", through_a_proxy("cert_not_presented", unreadable="what x-ssl-client-cert holds is none")),
+    ("proxy_misconfigured", through_a_proxy("source_ip_not_allowed", fingerprint=PIN)),
+    ("proxy_misconfigured", {"code": "cert_not_presented", "caller": {"ignored": ["x-ssl-client-cert"]}}),
 )
+"""Facts by which causes hold."""
+
+
+@pytest.mark.parametrize(("code", "facts"), HOLDS)
 def test_a_cause_holds_by_its_facts_and_offers_a_fix(node: Node, code: str, facts: dict[str, Any]) -> None:
     """What the checks saw makes the cause hold; it says why, and what helps, whose act exists."""
     cause = causes.BY_CODE[code]
@@ -391,8 +443,8 @@ def test_no_cause_holds_where_nothing_is_known(node: Node, cause: causes.Cause) 
 @pytest.mark.parametrize(
     ("said", "code", "undecided"),
     [
-        ("The peer answered HTTP 401: acceptance_token does not match stored digest", "token_mistyped", True),
-        ("The peer answered HTTP 401: acceptance_token not recognized or expired", "token_mistyped", True),
+        ("The peer answered HTTP 401: acceptance_token does not match stored digest", "token_already_used", True),
+        ("The peer answered HTTP 401: acceptance_token not recognized or expired", "token_already_used", True),
         ("The peer answered HTTP 401: acceptance_token has expired (expired_at 2026-01-01)", "token_expired", False),
     ],
 )
@@ -428,7 +480,7 @@ def test_their_failing_calls_are_a_cause(node: Node, code: str) -> None:
     facts = peer("degraded", faults=[], view={"last_outbound_code": code}, own_ca="sha256:ab")
     sense = causes.BY_CODE["one_way_partition"].holds(case(node, Subject("peer", "p"), **facts))
     assert sense is not None
-    assert code in sense.because
+    assert commands.HOW[code] in sense.because
     assert sense.fixes
 
 
@@ -617,15 +669,19 @@ def test_the_runbooks_own_ways_out_are_offered(node: Node) -> None:
         return [fix.command.partition(" --")[0] for fix in sense.fixes]
 
     half = peer("active", broken="key_missing", request_waits=True)
-    by_hand = ["fedtui certs csr p > a.csr; fedtui certs store p", "fedtui peers revoke p"]
-    half["peer"] = SimpleNamespace(id="p")
+    anew = ["fedtui peers revoke p", "fedtui peers propose https://b.example", "fedtui peers token https://b.example",
+            "fedtui peers accept"]  # fmt: skip
+    by_hand = ["fedtui certs csr p > a.csr", f"fedtui certs issue {node.url}", "fedtui certs store p", *anew]
+    half["peer"] = SimpleNamespace(id="p", remote_instance_url="https://b.example")
     assert offered("key_missing", "peer", **half) == [f"fedtui certs issue {node.url}", *by_hand]
     asked = offered("key_missing", "peer", **{**half, "request_waits": False})
     assert asked == [f"fedtui certs issue {node.url}", *by_hand], "asking takes the pair that is not whole"
-    lost = [f"fedtui certs probe {node.url}", "fedtui certs issue PEER", "fedtui peers revoke PEER"]
-    assert offered("trust_chain_mismatch", "decision", code="trust_chain_mismatch") == lost
+    lost = [f"fedtui certs probe {node.url}", "fedtui certs issue p", *anew]
+    of_peer = {"decision_peer": half["peer"]}
+    assert offered("trust_chain_mismatch", "decision", code="trust_chain_mismatch", **of_peer) == lost
+    assert offered("trust_chain_mismatch", "decision", code="trust_chain_mismatch") == lost[:1], "of nobody known"
     words = [explain.Change("Have the caller present the certificate that this node signed for it", where="there")]
-    assert offered("cert_not_presented", "decision", code="cert_not_presented", changes=words) == lost
+    assert offered("cert_not_presented", "decision", code="cert_not_presented", changes=words, **of_peer) == lost
     revoke = Approval(id="a", action="system.federation_peer_revoke", status="expired", digest="d" * 64,
                       requested_by="ada", expires_at=node.clock.now())  # fmt: skip
     over = causes.BY_CODE["approval_timed_out"].holds(case(node, Subject("approval", "a"), approval=revoke))

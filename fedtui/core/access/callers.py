@@ -92,9 +92,10 @@ def believe(direct: Caller, headers: Headers, *, proxied: bool) -> Caller:
 
 def _certificate(headers: Headers) -> tuple[Described | None, str]:
     """Fingerprint, subject and issuer of the forwarded certificate; or what is wrong with it."""
-    given = [name for name in (CLIENT_CERT, ESCAPED_CERT) if any(headers.get(name, ()))]
+    named = [name for name in (CLIENT_CERT, ESCAPED_CERT) if name in headers]
+    given = [name for name in named if any(headers.get(name, ()))]
     if not given:
-        return None, ""
+        return None, f"{named[0]} is empty" if named else ""
     if len(given) > 1 or len(headers[given[0]]) > 1:
         return None, "more than one forwarded certificate"
     [name] = given

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from fedtui.core.access import allowlists, bridges, grants, inventory
 from fedtui.core.access.callers import Caller
 from fedtui.core.access.grants import BEARER, Grant
-from fedtui.core.peering.peers import MAY_HEARTBEAT, Peer
+from fedtui.core.peering.peers import ENDED_THERE, MAY_HEARTBEAT, Peer
 from fedtui.core.trust.certificates import Certificate
 from fedtui.core.trust.x509_reading import instance_of
 
@@ -72,6 +72,8 @@ class Refusal:
     detail: str
     status: int
     public: str
+    public_code: str = ""
+    """What the remote is told as the code, where it may know more than that it is not authorized."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +209,9 @@ def _known(seen: Seen) -> Refusal | str | None:
         return Refusal("cert_wrong_kind", detail, 401, unrecognized)
     if row.revoked_at is not None:
         detail = f"serial {row.serial} was revoked on {row.revoked_at:%F %H:%M} UTC: {row.revocation_reason}"
-        return Refusal("cert_revoked", detail, 401, "client certificate revoked")
+        # Whoever holds a certificate that was signed here for a peer may know that the peering is over.
+        ended = ENDED_THERE if seen.peer is not None and seen.peer.status == "revoked" else ""
+        return Refusal("cert_revoked", detail, 401, "client certificate revoked", ended)
     if seen.now >= row.not_after:
         detail = f"serial {row.serial} ran out on {row.not_after:%F %H:%M} UTC"
         return Refusal("cert_expired", detail, 401, "client certificate expired")

@@ -16,7 +16,7 @@ from fedtui.core.acts.table import Act, Call, Change, Params, Result, Wanted
 from fedtui.core.errors import Problem, Refused, RemoteFailed, WrongUsage
 from fedtui.core.peering import client, peers, sending, tokens
 from fedtui.core.peering.client import Exchange
-from fedtui.core.peering.peers import SUPPORTED_CONTRACTS, Peer
+from fedtui.core.peering.peers import DELIVERY_ERROR, SUPPORTED_CONTRACTS, Peer
 from fedtui.core.record.events import emit
 from fedtui.core.runtime import dialling, resolving, urls
 from fedtui.core.runtime.actor import Actor
@@ -52,13 +52,14 @@ def _read_accept(unit: Unit, site: Site, raw: Mapping[str, Any]) -> Wanted:
     existing = peers.by_url(unit.session, url)
     if existing is not None and existing.status != "proposed":
         raise peers.already_there(existing)
-    params = {
+    params: dict[str, Any] = {
         "url": url,
         "role": raw.get("role") or (existing and existing.spawn_role) or "symmetric",
         "mode": raw.get("mode") or (existing and existing.spawn_mode) or "autonomous_peer",
         "ca_fingerprint": pin,
         "token_digest": f"sha256:{tokens.digest(token)}",
         "token_expires_at": expires_at,
+        "token_checked": tokens.has_checksum(token),
     }
     peers.check_values(kind="platform", role=params["role"], mode=params["mode"])
     return Wanted(params, existing.id if existing else None, {"token": token})
@@ -260,11 +261,15 @@ def deliver(site: Site, peer_id: str, actor: Actor, correlation_id: str | None =
         client.call(connection, f"{client.PREFIX}/enroll", body, timeout=site.settings.outbound_timeout)
     except RemoteFailed as failure:
         log.warning("[Handshake] enroll at %s failed: %s %s", peer.remote_instance_url, failure.problem, failure.cause)
+        with site.unit(actor, correlation_id=correlation_id) as unit:
+            locked = peers.lock(unit, peer_id)
+            if locked.metadata_.get(DELIVERY_ERROR) != (error := f"{failure.code}: {failure.problem}"):
+                peers.note(unit, locked, **{DELIVERY_ERROR: error})
         return f"{failure.code}: {failure.problem}"
     with site.unit(actor, correlation_id=correlation_id) as unit:
         peer = peers.lock(unit, peer_id)
-        peer.enroll_owed, peer.last_handshake_at, peer.updated_at = False, unit.now, unit.now
-        unit.session.flush()
+        peer.enroll_owed, peer.last_handshake_at = False, unit.now
+        peers.note(unit, peer, **{DELIVERY_ERROR: None})
         emit(unit, "federation.handshake.delivered", source=SOURCE, peer_id=peer_id, serial=row.serial)
     return None
 

@@ -98,12 +98,17 @@ def answer_accept(
             return answer
     except Denied as denied:
         with site.unit(caller) as unit:
-            known = peers.by_url(unit.session, url)
+            known, stranger = peers.by_url(unit.session, url), {}
+            shown = tokens.by_digest(unit.session, asked.acceptance_token) if asked.acceptance_token else None
+            if shown is not None and (known is None or known.id != shown.peer_id):
+                # Whoever has the token is not whom it was made for: that one's operators are to know.
+                known = unit.session.get(Peer, shown.peer_id)
+                stranger = {"stranger": caller.origin.removeprefix("api ") or "an unknown address", "severity": "high"}
             # A refusal that came before the newest token was made says nothing of that one.
             token = tokens.newest(unit.session, known.id) if known else None
             refused = Refusal(known.id if known else None, token.id if token else None, denied.code, denied.public)
             if not again(refused):
-                _tell_refused(unit, refused, remote_instance_url=url)
+                _tell_refused(unit, refused, remote_instance_url=url, **stranger)
         raise
 
 

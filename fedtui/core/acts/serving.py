@@ -35,7 +35,7 @@ class Turned(Denied):
             refusal.public,
             code=refusal.code,
             problem=f"A call of {judgement.asked.call} was turned away: {refusal.code} ({refusal.detail}).",
-            public_code="unauthorized" if refusal.status == 401 else refusal.code,
+            public_code=refusal.public_code or ("unauthorized" if refusal.status == 401 else refusal.code),
         )
         self.judgement = judgement
 

@@ -51,8 +51,8 @@ def _from_before(authority: signing.Authority) -> x509.Certificate:
 
 
 FAULTS: tuple[Fault, ...] = (
-    Fault("one-side-accepted", "alpha has beta as accepted, beta has alpha as active", ("status_disagrees",),
-          _one_side_accepted, mend=(theirs(speaking),), symptom="stuck_accepted"),
+    Fault("one-side-accepted", "alpha has beta as accepted, beta has alpha as active",
+          ("never_heard", "status_disagrees"), _one_side_accepted, mend=(theirs(speaking),), symptom="stuck_accepted"),
     Fault("older-ca-here", "alpha knows beta by its CA as it was before it was renewed", ("ca_disagrees",),
           _older_ca(HERE, THERE)),
     Fault("older-ca-there", "beta knows alpha by its CA as it was before it was renewed", ("ca_disagrees",),

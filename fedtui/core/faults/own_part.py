@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
+from datetime import timedelta
 
 from sqlalchemy import delete
 
@@ -13,6 +16,7 @@ from fedtui.core.playbook import engine
 from fedtui.core.playbook.survey import Wanted
 from fedtui.core.runtime import daemons
 from fedtui.core.runtime.jobs import JobRun
+from fedtui.core.runtime.types import new_id
 
 
 def _daemon_stopped(stand: Range) -> None:
@@ -72,6 +76,49 @@ def _other_token(stand: Range) -> None:
     stand.configure(HERE, worker_token="another")  # noqa: S106 - it opens nothing
 
 
+def _frozen(stand: Range) -> None:
+    """The daemon is there and does nothing, as if somebody had stopped it with ^Z."""
+    os.kill(_process(stand), signal.SIGSTOP)
+
+
+def _thawed(stand: Range) -> None:
+    os.kill(_process(stand), signal.SIGCONT)
+
+
+def _process(stand: Range) -> int:
+    with stand.opened(HERE) as node, node.read() as session:
+        return daemons.known(session)[0].pid
+
+
+def _port_held(stand: Range) -> None:
+    """Another program has taken alpha's port while its daemon was down."""
+    stand.stop(HERE)
+    stand.beside("fedtui.practice.impostor", HERE, "404")
+
+
+def _port_free(stand: Range) -> None:
+    stand.stop_beside()
+    stand.start(HERE)
+
+
+def _clock_set_back(stand: Range) -> None:
+    """A job has run under a clock that was two hours ahead."""
+    with stand.opened(HERE) as node, node.unit(node.actor("drill")) as unit:
+        then = unit.now + AHEAD
+        unit.session.add(JobRun(id=new_id(), job=AHEAD_JOB, holder=node.holder, epoch=0, started_at=then,
+                                finished_at=then, outcome="ok", detail={}))  # fmt: skip
+
+
+def _clock_caught_up(stand: Range) -> None:
+    """The time that was ahead has come, as far as the record goes."""
+    with stand.opened(HERE) as node, node.unit(node.actor("drill")) as unit:
+        unit.session.execute(delete(JobRun).where(JobRun.started_at > unit.now))
+
+
+AHEAD = timedelta(hours=2)
+AHEAD_JOB = "drill"
+
+
 def _restart(stand: Range) -> None:
     stand.stop(HERE)
     stand.start(HERE)
@@ -110,6 +157,12 @@ FAULTS: tuple[Fault, ...] = (
           mend=(yours(_gone_through),), symptom="stuck_accepted"),
     Fault("daemon-stopped", "alpha's daemon is stopped", ("worker_not_running",), _daemon_stopped,
           mend=(yours(lambda stand: stand.start(HERE)),)),
+    Fault("daemon-frozen", "alpha's daemon is there and does nothing", ("daemon_not_responding",), _frozen,
+          mend=(yours(_thawed),)),
+    Fault("port-held", "another program has taken alpha's port", ("port_taken",), _port_held,
+          mend=(yours(_port_free),)),
+    Fault("clock-set-back", "alpha's clock was two hours ahead, and was set back", ("clock_stepped",), _clock_set_back,
+          mend=(yours(_clock_caught_up),)),
     Fault("job-off", "alpha's daemon runs without the heartbeat job", ("job_not_registered",),
           _without_job(heartbeats.JOB), mend=(yours(_with_all_jobs),), symptom="stuck_accepted"),
     Fault("lease-held", "a daemon of alpha holds the lease and does nothing", ("sweep_overdue",), _lease_held,

@@ -83,6 +83,12 @@ def _namesake(ca: x509.Certificate) -> x509.Certificate:
     )
 
 
+def _asked_here(stand: Range) -> None:
+    """Alpha makes a new request, with a new key."""
+    with stand.opened(HERE) as node, node.unit(node.actor("drill")) as unit:
+        credentials.prepare(unit, node.vault, peer_of(node).id, common_name=HERE)
+
+
 def _revoked_there(stand: Range) -> None:
     with stand.opened(THERE) as node, node.read() as session:
         row = certificates.current_inbound(session, peer_of(node).id)
@@ -125,6 +131,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("wrong-anchor", "alpha knows beta by another CA of the same name", ("remote_tls_failed",), _wrong_anchor),
     Fault("stuck-on-tls", "alpha knows beta by another CA before either has proved itself", ("outbound_tls_failed",),
           _stuck_on_tls, mend=(yours(_trusted_here), theirs(_resumed_there)), symptom="stuck_accepted"),
-    Fault("revoked-there", "beta has revoked alpha's certificate", ("remote_rejecting_auth",), _revoked_there),
+    Fault("revoked-there", "beta has revoked alpha's certificate", ("remote_rejecting_auth",), _revoked_there,
+          mend=(yours(_asked_here), theirs(_sign_there))),
     Fault("suspended-there", "beta has suspended alpha", ("remote_rejecting_auth",), _suspended_there),
 )  # fmt: skip

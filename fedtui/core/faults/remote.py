@@ -9,6 +9,7 @@ from fedtui.core.faults.staging import (
     WHY,
     calls_fail,
     degraded,
+    heard_meanwhile,
     long_ago,
     other_there,
     peer_of,
@@ -17,6 +18,7 @@ from fedtui.core.faults.staging import (
     speaking,
 )
 from fedtui.core.peering import peers
+from fedtui.core.peering.peers import ENDED_THERE
 
 
 def _peer_stopped(stand: Range) -> None:
@@ -34,6 +36,12 @@ def _port_blocked(stand: Range) -> None:
     stand.beside("fedtui.practice.black_hole", host, port)
     long_ago(stand)
     degraded(stand)
+
+
+def _errors_there(stand: Range) -> None:
+    stand.stop(THERE)
+    stand.beside("fedtui.practice.impostor", THERE, "503")
+    calls_fail(stand, "remote_failing")
 
 
 def _port_open(stand: Range) -> None:
@@ -67,6 +75,21 @@ def _gone_for_a_day(stand: Range) -> None:
 def _no_such_name(stand: Range) -> None:
     stand.act(HERE, "federation_peer_edit", {"peer": stand.url(THERE), "url": "https://no-such-host.invalid:8443"})
     calls_fail(stand, "remote_dns")
+    heard_meanwhile(stand)
+
+
+def _ended_there(stand: Range) -> None:
+    """Beta's operators end the peering, and alpha has not been told otherwise than by their answer."""
+    stand.act(THERE, "federation_peer_revoke", {"peer": stand.url(HERE), "reason": WHY})
+    calls_fail(stand, ENDED_THERE)
+
+
+def _peered_anew(stand: Range) -> None:
+    """Alpha ends it too, beta proposes anew, alpha accepts."""
+    stand.act(HERE, "federation_peer_revoke", {"peer": stand.url(THERE), "reason": WHY})
+    stand.act(THERE, "federation_peer_propose", {"url": stand.url(HERE)})
+    invite = stand.act(THERE, "federation_peer_token", {"peer": stand.url(HERE)})["invite"]
+    stand.act(HERE, "federation_peer_accept", {"invite": invite})
 
 
 def _clock_off(stand: Range) -> None:
@@ -124,7 +147,10 @@ FAULTS: tuple[Fault, ...] = (
           mend=(theirs(other_there(clock_offset=None)),)),
     Fault("rate-limit", "beta takes one heartbeat a minute", ("remote_rate_limited",), _rate_limited,
           mend=(theirs(other_there(heartbeats_per_minute=600, heartbeats_burst=None)),)),
-    Fault("silent-there", "beta answers and sends no heartbeats", ("remote_failing",), _silent_there,
+    Fault("errors-there", "what answers at beta's URL answers with errors", ("remote_failing",), _errors_there,
+          mend=(theirs(_port_open),), symptom="degraded"),
+    Fault("ended-there", "beta has ended the peering", ("ended_there",), _ended_there, mend=(yours(_peered_anew),)),
+    Fault("silent-there", "beta answers and sends no heartbeats", ("silent_peer",), _silent_there,
           mend=(theirs(speaking),),
           symptom="degraded"),
 )  # fmt: skip

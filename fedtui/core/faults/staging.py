@@ -12,6 +12,7 @@ from fedtui.core.access import decisions
 from fedtui.core.faults.model import CALLER, HERE, THERE, Node, Range, theirs
 from fedtui.core.peering import heartbeats, peers
 from fedtui.core.peering.peers import Peer
+from fedtui.core.record import events
 from fedtui.core.runtime.jobs import JobRun
 from fedtui.core.runtime.types import new_id
 
@@ -56,6 +57,20 @@ def calls_fail(stand: Range, code: str) -> None:
             return error.startswith(f"{code}:") or None
 
         stand.until(f"a call to the peer fails as {code}", failing)
+
+
+def heard_meanwhile(stand: Range) -> None:
+    """Wait until a heartbeat of beta has come although alpha's calls to it fail."""
+    with stand.opened(HERE) as node:
+        peer_id = peer_of(node).id
+
+        def heard() -> bool | None:
+            with node.read() as session:
+                failed = events.recent(session, kind="federation.peer.outbound_failed", peer_id=peer_id, limit=1)
+                last = peers.get(session, peer_id).last_heartbeat_at
+            return (bool(failed) and last is not None and last > failed[0].emitted_at) or None
+
+        stand.until("the peer is heard meanwhile", heard)
 
 
 def degraded(stand: Range) -> None:

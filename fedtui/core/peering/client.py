@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from sqlalchemy.orm import Session
 
 from fedtui.core.errors import RemoteFailed, WrongUsage
-from fedtui.core.peering.peers import Peer
+from fedtui.core.peering.peers import ENDED_THERE, TERM_ENDED, Peer
 from fedtui.core.runtime import dialling, resolving, urls
 from fedtui.core.runtime.deadline import within
 from fedtui.core.runtime.foreign import storable, words
@@ -343,16 +343,20 @@ def _answer(answer: Answer) -> Mapping[str, Any]:
         if isinstance(data, dict):
             return data
         raise _unusable(f"HTTP {answer.status} without the JSON of a federation API.")
-    raise _rejected(answer.status, words(str(document.get("error") or ""), LONGEST_REASON), answer.retry_after)
+    said = words(str(document.get("error") or ""), LONGEST_REASON)
+    raise _rejected(answer.status, said, answer.retry_after, str(document.get("code") or ""))
 
 
 _SECONDS = re.compile("[0-9]{1,6}")
 """A `Retry-After` worth repeating; it may also be a date, or anything else."""
+_BY_CODE = {(401, ENDED_THERE): ENDED_THERE, (403, TERM_ENDED): TERM_ENDED}
+"""Answers whose code says more than their status: operators there have ended the peering, or its term is over."""
 _BY_STATUS = {401: "remote_rejecting_auth", 403: "remote_rejecting_auth", 429: "remote_rate_limited"}
 
 
-def _rejected(status: int, said: str, retry_after: str | None) -> RemoteFailed:
-    code = _BY_STATUS.get(status, "remote_failing" if status >= 500 else "remote_rejecting")
+def _rejected(status: int, said: str, retry_after: str | None, why: str = "") -> RemoteFailed:
+    by_status = _BY_STATUS.get(status, "remote_failing" if status >= 500 else "remote_rejecting")
+    code = _BY_CODE.get((status, why), by_status)
     wait = f" It says to try again in {retry_after} s." if retry_after and _SECONDS.fullmatch(retry_after) else ""
     return RemoteFailed(
         f"The peer answered HTTP {status}: {said.rstrip('.') or '(no reason given)'}.",

@@ -28,6 +28,8 @@ from fedtui.core.trust import credentials
 
 JOB = "federation_heartbeat"
 SWEEP_SOURCE = "federation_heartbeat_sweep"
+FUTURE = timedelta(minutes=1)
+"""A heartbeat that is dated further ahead came before the clock was set back."""
 PATIENCE = 1.5
 """Intervals within which a peer that sends every interval is heard from, late ones too."""
 DECLARED = ("endpoints", "capabilities", "extension_slugs", "platform_version", "data_residency", "operator_contact")
@@ -49,6 +51,7 @@ class Declared:
     data_residency: str | None = None
     operator_contact: str | None = None
     sent_at: datetime | None = None
+    declared_ca: str | None = None
 
     def columns(self, now: datetime) -> dict[str, Any]:
         """The peer's columns to set: only what was said."""
@@ -75,7 +78,7 @@ class Heard(NamedTuple):
 
 
 _PEERS = cast(Table, Peer.__table__)
-_SAYABLE = (*DECLARED, "sync_cursor")
+_SAYABLE = (*DECLARED, "sync_cursor", "declared_ca")
 # Row objects would cost as much as all the rest of a heartbeat, and there may be thousands a second.
 _BEFORE = (
     select(
@@ -153,6 +156,13 @@ def sweep(unit: Unit, settings: Any) -> dict[str, Any]:
     if since is None or unit.now - since < settings.stale_after:
         return {**result, "held_back": True}
     reason = f"heartbeat stale (>{_window(settings.stale_after)})"
+    # What came before the clock was set back is dated in the future: it came now at the latest, and ages from here.
+    unit.session.execute(
+        update(Peer)
+        .where(text(_ACTIVE) & (Peer.last_heartbeat_at > unit.now + FUTURE))
+        .values(last_heartbeat_at=unit.now)
+        .execution_options(synchronize_session=False)
+    )
     # Locked, so that a heartbeat that arrives meanwhile cannot come between the statements.
     ids = list(unit.session.scalars(_stale_ids(unit.now - settings.stale_after).with_for_update()))
     if not ids:

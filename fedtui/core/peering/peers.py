@@ -37,6 +37,12 @@ MODES = ("managed_child", "autonomous_peer", "cluster_member", "out_of_band")
 MAY_HEARTBEAT = ("accepted", "enrolled", "active", "degraded")
 """Statuses in which a peer may call enroll, heartbeat and diagnosis."""
 SUPPORTED_CONTRACTS = (1,)
+ENDED_THERE = "peering_ended"
+"""What a platform answers whose operators have ended the peering, and the code of the call that failed for it."""
+DELIVERY_ERROR = "delivery_error"
+"""The key of a peer's metadata under which stands why what was signed for it could not be delivered."""
+TERM_ENDED = "term_ended"
+"""What a platform answers past the agreed term, and the code of the call that failed for it."""
 
 
 URGENCY_SQL = (
@@ -104,6 +110,8 @@ class Peer(Base):
     operator_contact: Mapped[str | None]
     drill_mode: Mapped[bool]
     clock_skew_seconds: Mapped[float | None]
+    declared_ca: Mapped[str | None]
+    """The fingerprint of the CA that its own heartbeats name, by which its server is to be known."""
     enroll_owed: Mapped[bool]
     """We have signed the remote's request and not yet delivered the certificate (handshake, step 4)."""
     offered_csr_pem: Mapped[str | None]
@@ -191,8 +199,24 @@ def already_there(peer: Peer) -> Refused:
     return Refused(
         f"There is already a peer for {peer.remote_instance_url}.",
         cause=f"Peer {peer.id} is {peer.status}.",
-        fix=f"Look at it with: fedtui peers show {peer.id}   (a revoked one no longer counts)",
+        fix=_out_of_the_way(peer),
         code="peer_exists",
+    )
+
+
+def ended_there(peer: Peer) -> bool:
+    """Whether the other side has ended the peering, by its answer to the last call."""
+    return (peer.last_outbound_error or "").partition(":")[0] == ENDED_THERE
+
+
+def _out_of_the_way(peer: Peer) -> str:
+    """How a peer that stands in the way of a new peering is ended here, where its other side has ended it."""
+    revoke = f"fedtui peers revoke {peer.id} --reason 'ended there; peering anew'"
+    if ended_there(peer):
+        return f"Its operators have ended the old peering. End it here too, then accept again: {revoke}"
+    return (
+        f"See it: fedtui peers show {peer.id}   Where its operators have ended the old peering, end it here too, "
+        f"then accept again: {revoke}"
     )
 
 

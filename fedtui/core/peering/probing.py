@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from fedtui.core.errors import NotFound, RemoteFailed
 from fedtui.core.peering import client, peers
 from fedtui.core.peering.client import Connection
+from fedtui.core.peering.peers import ENDED_THERE, TERM_ENDED
 from fedtui.core.runtime import dialling, resolving, urls
 from fedtui.core.runtime.deadline import within
 from fedtui.core.runtime.resolving import AddressForbidden
@@ -156,15 +157,21 @@ def _tcp_and_tls(wanted: Target, report: Report, _now: datetime, timeout: timede
         words = "The URL says http: nothing there is encrypted, and no one proves who they are."
         return _failed(report, "tls", Fault("not_tls", words, looking.FIXES["not_tls"]), 0.0), True
 
+    connected = False
+
     async def connect() -> Sight:
+        nonlocal connected
         with resolving.ruled_by(wanted.connection.forbids):
             reader, writer = await asyncio.open_connection(host, port)
+        connected = True
         try:
             return await looking.look(reader, writer, host)
         finally:
             writer.transport.abort()
 
     sight, seconds, error = _timed(timeout, connect())
+    if sight is None and connected and (error is None or isinstance(error, TimeoutError)):
+        return _failed(report, "tls", _silent_fault(host, port, timeout), seconds), True
     if sight is None:
         return _failed(report, "connect", _connect_fault(error, host, port, timeout), seconds), True
     report = replace(report, sight=sight)
@@ -173,6 +180,12 @@ def _tcp_and_tls(wanted: Target, report: Report, _now: datetime, timeout: timede
     asks = "asks for a client certificate" if sight.asks else "asks for no client certificate"
     named = f" of {', '.join(sight.names)}" if sight.names else ", naming no CA" if sight.asks else ""
     return _passed(report, "tls", f"{sight.protocol}, {sight.cipher}; it {asks}{named}", seconds), False
+
+
+def _silent_fault(host: str, port: int, timeout: timedelta) -> Fault:
+    """TCP connects, so that no firewall and no route is to blame."""
+    words = f"{host}:{port} accepts the connection and sends nothing within {timeout.total_seconds():g} s."
+    return Fault("silent", words, "See which process holds that port there: it hangs, is stopped, or speaks no TLS.")
 
 
 def _connect_fault(error: OSError | None, host: str, port: int, timeout: timedelta) -> Fault:
@@ -233,10 +246,19 @@ def _client_certificate(wanted: Target, report: Report, _now: datetime, timeout:
     ), True
 
 
+DECIDED = {
+    ENDED_THERE: "Its operators have ended the peering. Ask them for a new invite, if it is to go on.",
+    TERM_ENDED: "The agreed term is over. Agree on another with its operators, and extend it on each side.",
+}
+"""Answers that tell of no fault: what helps, by code."""
+
+
 def _judged(
     report: Report, failure: RemoteFailed, connection: Connection, timeout: timedelta, seconds: float
 ) -> Report:
     name = "client_certificate"
+    if failure.code in DECIDED:
+        return _failed(report, name, Fault(failure.code, failure.problem, DECIDED[failure.code]), seconds)
     if failure.code == "remote_rejecting_auth":
         words = f"TLS takes our certificate, the API does not: {failure.problem}"
         rejected = Fault("own_certificate_rejected", words, f"Ask for a new one: fedtui certs rotate {report.peer_id}")
@@ -255,7 +277,9 @@ def _judged(
         fix = f"See their record of it (fedtui decisions list), then: fedtui certs rotate {report.peer_id}"
         rejected = Fault("own_certificate_rejected", words, fix)
         return _failed(replace(report, accepts_ours=False), name, rejected, seconds)
-    broke = Fault("disconnected", f"{failure.problem} {failure.cause}".strip(), failure.fix)
+    # What the node's own call finds wrong and the steps before did not: a CRL, a rule of OpenSSL's.
+    code = "handshake_failed" if failure.code == "remote_tls_failed" else "disconnected"
+    broke = Fault(code, f"{failure.problem} {failure.cause}".strip(), failure.fix)
     return _failed(report, name, broke, seconds)
 
 
@@ -263,7 +287,8 @@ def _answers(connection: Connection, timeout: timedelta) -> bool:
     try:
         client.call(connection, DIAGNOSIS, None, timeout=timeout, method="GET")
     except RemoteFailed as failure:
-        return failure.code in ("remote_rejecting_auth", "remote_rejecting", "remote_rate_limited", "remote_failing")
+        return failure.code in ("remote_rejecting_auth", "remote_rejecting", "remote_rate_limited", "remote_failing",
+                                *DECIDED)  # fmt: skip
     return True
 
 

@@ -196,6 +196,11 @@ def clean_token(text: str) -> str:
     return bare
 
 
+def has_checksum(token: str) -> bool:
+    """Whether a token, as `clean_token` gave it, is one of ours, whose checksum has held."""
+    return _is_ours(token)
+
+
 def write_invite(invite: Invite) -> str:
     """The invite as one checksummed string: expiry, token and fingerprint in binary, then the URL."""
     pin = bytes.fromhex(invite.ca_fingerprint.removeprefix("sha256:")) if invite.ca_fingerprint else _NO_PIN

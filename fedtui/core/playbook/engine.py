@@ -20,6 +20,8 @@ from fedtui.core.playbook.survey import NODE, Survey, Wanted, survey
 from fedtui.core.record.events import SEVERITIES
 from fedtui.core.trust.site import Site
 
+BESIDE = "medium"
+"""How grave a check is that failed for no cause that is known."""
 LIMIT_SECONDS = 30.0
 """For all checks together, besides the limit that each has. What has not come by then is unknown."""
 
@@ -139,9 +141,7 @@ def conclude(cases: Sequence[Case], table: Sequence[Cause]) -> tuple[Finding, ..
         if not explained(one):
             once.setdefault((one.cause.code, one.subject.peer_id, repr(one.fix)) if one.fix else one.key, one)
     roots = once.values()
-    return tuple(
-        sorted(roots, key=lambda one: (one.cause.rank, -SEVERITIES.index(one.cause.severity), one.subject.label))
-    )
+    return tuple(sorted(roots, key=lambda one: (one.cause.rank, -SEVERITIES.index(one.severity), one.subject.label)))
 
 
 def _is_for(cause: Cause, subject: Subject) -> bool:
@@ -154,14 +154,14 @@ def _is_for(cause: Cause, subject: Subject) -> bool:
 
 def worst(findings: Sequence[Finding]) -> str | None:
     """The highest severity among them."""
-    return max((one.cause.severity for one in findings), key=SEVERITIES.index, default=None)
+    return max((one.severity for one in findings), key=SEVERITIES.index, default=None)
 
 
 def shape(found: Diagnosis, *, fail_on: str = "low") -> dict[str, Any]:
     """A diagnosis as the contract has it (`doctor --json`)."""
-    grave = [one for one in found.findings if SEVERITIES.index(one.cause.severity) >= SEVERITIES.index(fail_on)]
+    grave = [one for one in found.findings if SEVERITIES.index(one.severity) >= SEVERITIES.index(fail_on)]
     return {
-        "ok": not grave,
+        "ok": not (grave or (found.beside and SEVERITIES.index(fail_on) <= SEVERITIES.index(BESIDE))),
         "checked_at": found.checked_at,
         "duration_ms": round(found.seconds * 1000),
         "findings": [finding_shape(one, found) for one in found.findings],
@@ -197,7 +197,7 @@ def finding_shape(one: Finding, found: Diagnosis) -> dict[str, Any]:
     return {
         "symptom": one.cause.symptom,
         "cause": one.cause.code,
-        "severity": one.cause.severity,
+        "severity": one.severity,
         "peer_id": one.subject.peer_id,
         "subject": one.subject.label,
         "subject_id": one.subject.id or None,

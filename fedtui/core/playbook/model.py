@@ -46,6 +46,15 @@ def sentence(text: str) -> str:
     return begun if not begun or begun.endswith((".", "?", "!")) else f"{begun}."
 
 
+def without_code(error: str) -> str:
+    """An error as it is kept, without the code before its colon."""
+    code, colon, words = error.partition(": ")
+    return words if colon and _CODE.fullmatch(code) else error
+
+
+_CODE = re.compile("[a-z]+(_[a-z0-9]+)+")
+
+
 def _moment(text: str) -> datetime | None:
     """The time that a text is, whole."""
     try:
@@ -164,6 +173,8 @@ class Sense:
     after: tuple[str, ...] = ()
     """Causes of calls that were refused here to the same peer, or of this node: where one is found, it explains
     this."""
+    severity: str = ""
+    """Where it is graver, or less grave, than its cause mostly is."""
     expected: bool = False
     """Whether this is as an operator decided, or waits within its time: reported as a note, never as a finding."""
 
@@ -213,6 +224,11 @@ class Finding:
     def key(self) -> tuple[str, str, str]:
         """What makes two findings the same."""
         return self.cause.code, self.subject.scope, self.subject.id
+
+    @property
+    def severity(self) -> str:
+        """How grave it is: as its cause mostly is, unless what was seen says otherwise."""
+        return self.sense.severity or self.cause.severity
 
     @property
     def stays(self) -> bool:

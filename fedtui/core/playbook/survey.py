@@ -125,8 +125,12 @@ def _suspects(session: Session, site: Site, now: datetime, *, everybody: bool) -
     refused = select(Event.peer_id).where(
         Event.kind == "federation.peer.accept_refused", Event.emitted_at >= now - REFUSALS_SINCE
     )
+    leaked = select(Event.peer_id).where(
+        Event.kind == "federation.peer.accept_refused", Event.severity == "high", Event.emitted_at >= now - LATELY
+    )
     wrong = or_(
         Peer.status == "degraded",
+        Peer.id.in_(leaked),
         waits,
         and_(Peer.status.in_(MAY_HEARTBEAT), Peer.last_outbound_error.is_not(None)),
         and_(Peer.status.in_(MAY_HEARTBEAT), Peer.offered_csr_pem.is_not(None)),

@@ -249,7 +249,7 @@ def _finding(one: Finding) -> dict[str, Any]:
     return {
         "cause": one.cause.code,
         "symptom": one.cause.symptom,
-        "severity": one.cause.severity,
+        "severity": one.severity,
         "subject": one.subject.label,
         "scope": one.subject.scope,
         "subject_id": one.subject.id,

@@ -30,6 +30,9 @@ class Daemon(Base):
     last_seen_at: Mapped[Time]
 
 
+MOST_KNOWN = 20
+
+
 def new_holder() -> str:
     """A name no other process has: host:pid:random."""
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -72,23 +75,30 @@ def forget_dead(session: Session, *, now: datetime) -> None:
 
 def alive(session: Session, *, now: datetime, ttl: timedelta) -> list[Daemon]:
     """Daemons seen within `ttl`, longest listening first."""
-    query = select(Daemon).where(Daemon.last_seen_at >= now - ttl).order_by(Daemon.listening_since)
-    return list(session.scalars(query))
+    # What was seen in the future was seen before the clock was set back: a daemon that runs is seen anew at once.
+    seen_lately = Daemon.last_seen_at.between(now - ttl, now + ttl)
+    return list(session.scalars(select(Daemon).where(seen_lately).order_by(Daemon.listening_since)))
+
+
+def known(session: Session) -> list[Daemon]:
+    """Every daemon that is on record, the one seen last first: they have not stopped cleanly, or run."""
+    return list(session.scalars(select(Daemon).order_by(Daemon.last_seen_at.desc()).limit(MOST_KNOWN)))
 
 
 def running(session: Session, *, now: datetime, ttl: timedelta) -> list[Daemon]:
     """The same without those of this machine whose process has ended: what is seen of one outlives it by `ttl`."""
     here = socket.gethostname()
-    return [one for one in alive(session, now=now, ttl=ttl) if one.host != here or _exists(one.pid)]
+    return [one for one in alive(session, now=now, ttl=ttl) if one.host != here or exists(one.pid)]
 
 
 def of_host(session: Session, host: str) -> list[Daemon]:
     """Daemons on record for a host whose process exists, however long ago they were seen; the latest seen first."""
     rows = session.scalars(select(Daemon).where(Daemon.host == host).order_by(Daemon.last_seen_at.desc()))
-    return [row for row in rows if _exists(row.pid)]
+    return [row for row in rows if exists(row.pid)]
 
 
-def _exists(pid: int) -> bool:
+def exists(pid: int) -> bool:
+    """Whether there is a process with this number on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -30,6 +33,19 @@ UNREADABLE = (
     x509.UnsupportedGeneralNameType,
 )
 """What the library raises for X.509 that it does not take."""
+
+
+def pem_fingerprint(pem: str) -> str | None:
+    """The fingerprint of the first certificate of a PEM text, which is not parsed; None where there is none."""
+    found = _FIRST_PEM.search(pem)
+    try:
+        der = base64.b64decode("".join(found[1].split()), validate=True) if found is not None else b""
+    except ValueError:
+        return None
+    return f"sha256:{hashlib.sha256(der).hexdigest()}" if der else None
+
+
+_FIRST_PEM = re.compile("-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\\s]+)-----END CERTIFICATE-----")
 
 
 def fingerprint(certificate: x509.Certificate) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fedtui.core.playbook.causes import access, approvals, both_sides, liveness, own_part, pairs, tokens
+from fedtui.core.playbook.causes import access, approvals, both_sides, liveness, other_side, own_part, pairs, tokens
 from fedtui.core.playbook.model import ESCALATION, Cause, Symptom
 
 SYMPTOMS: tuple[Symptom, ...] = (
@@ -31,8 +31,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
 """What people see (domain, section 9). The last has no causes of its own: it looks at everything, and hands it up."""
 
 CAUSES: tuple[Cause, ...] = (
-    *own_part.CAUSES, *liveness.CAUSES, *pairs.CAUSES, *both_sides.CAUSES, *tokens.CAUSES, *access.CAUSES,
-    *approvals.CAUSES,
+    *own_part.CAUSES, *other_side.CAUSES, *liveness.CAUSES, *pairs.CAUSES, *both_sides.CAUSES, *tokens.CAUSES,
+    *access.CAUSES, *approvals.CAUSES,
 )  # fmt: skip
 BY_SYMPTOM: Mapping[str, Symptom] = {one.name: one for one in SYMPTOMS}
 BY_CODE: Mapping[str, Cause] = {one.code: one for one in CAUSES}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from fedtui.core.access.callers import PROXY_KIND
+from fedtui.core.access.callers import FORWARDED, PROXY_KIND
 from fedtui.core.access.explain import Change
 from fedtui.core.control.node_settings import PROXIES
 from fedtui.core.playbook.checks.decided import Decided
+from fedtui.core.playbook.commands import anew
 from fedtui.core.playbook.model import Case, Cause, Fix, Sense, sentence
 
 SCOPE, IDENTITY = "grant_scope_mismatch", "unauthorized_with_grant"
@@ -30,16 +31,16 @@ def _fixes(case: Case) -> tuple[Fix, ...]:
                    "system.federation_certificate_mint", {"peer": peer.id})  # fmt: skip
         ask = Fix("Have its operator ask for a new certificate, which makes the request",
                   f"fedtui certs rotate {case.site.url}", where="there")  # fmt: skip
-        return (ask, mint) if code in ASKED_FOR else (mint, *changes)
+        # A key that was revoked on purpose is not certified again: the peer makes another.
+        return (ask, mint) if code in ASKED_FOR or case.fact("decided") is not None else (mint, *changes)
     elsewhere = Fix("Have the caller present the certificate that this node signed for it",
                     f"fedtui certs probe {case.site.url}", where="there")  # fmt: skip
-    named = peer.id if peer is not None else "PEER"
+    if code in LOST and peer is None:
+        return (elsewhere,)
     if code in LOST:
         mint = Fix("Where it has lost that one, run the minting again: sign its request, and it stores what comes back",
-                   f"fedtui certs issue {named} --csr a.csr")  # fmt: skip
-        afresh = Fix("Peer from scratch: revoke the peer, and propose it anew",
-                     f"fedtui peers revoke {named} --reason 'peering anew'")  # fmt: skip
-        return elsewhere, mint, afresh
+                   f"fedtui certs issue {peer.id} --csr a.csr")  # fmt: skip
+        return elsewhere, mint, *anew(peer.id, peer.remote_instance_url, case.site.url, "it has lost its certificate")
     proxy = _proxy(case) if code == "cert_wrong_kind" else ()
     return (*(changes or (elsewhere,)), *proxy)
 
@@ -56,17 +57,62 @@ def _proxy(case: Case) -> tuple[Fix, ...]:
     )  # fmt: skip
 
 
+def _proxy_lacks(case: Case) -> Sense | None:
+    """What is missing in the configuration of a proxy for which the call was refused; None where none is to blame."""
+    code, caller = case.fact("code"), case.fact("caller", {})
+    proxy, ignored = caller.get("proxy"), [one for one in caller.get("ignored") or () if one in FORWARDED]
+    if code not in BY_PROXY or case.fact("proxy_works") or not (proxy or (ignored and not caller.get("fingerprint"))):
+        return None
+    unreadable = str(caller.get("unreadable") or "")
+    if not proxy:
+        at = caller.get("source_ip") or "an unknown address"
+        said = f"What calls from {at} sends {', '.join(ignored)}, and does not prove to be a trusted proxy: it presents"
+        return _lacking(f"{said} no certificate to this node.", OWN_PAIR)
+    if code in MISSING_HEADER:
+        header, line = MISSING_HEADER[code]
+        if caller.get(header):
+            return None
+        return _lacking(f"The proxy {proxy} does not forward what this check needs.", line)
+    if unreadable and not unreadable.endswith("is empty"):
+        return _lacking(f"The proxy {proxy} forwards a certificate that cannot be read: {unreadable}.", ESCAPED)
+    said = f"The proxy {proxy} forwards no client certificate: it asks for none, or does not forward it."
+    return _lacking(said, f"{VERIFY} {ESCAPED}", ("cert_not_presented",))
+
+
+def _lacking(said: str, line: str, undecided: tuple[str, ...] = ()) -> Sense:
+    fix = Fix(f"Have the proxy's configuration say (in nginx's words; see examples/nginx.conf): {line}")
+    return Sense(said, fixes=(fix,), undecided=undecided)
+
+
+MISCONFIGURED = "proxy_misconfigured"
+OWN_PAIR = "proxy_ssl_certificate FILE; proxy_ssl_certificate_key FILE;"
+VERIFY = "ssl_client_certificate CA; ssl_verify_client optional_no_ca;"
+ESCAPED = "proxy_set_header X-SSL-Client-Cert $ssl_client_escaped_cert;"
+MISSING_HEADER = {
+    "source_ip_not_allowed": ("source_ip", "proxy_set_header X-Forwarded-For $remote_addr;"),
+    "instance_not_allowed": ("instance_id", "proxy_set_header X-Calling-Instance ID;"),
+    "network_not_allowed": ("network_id", "proxy_set_header X-Sdwan-Network ID;"),
+}
+"""What a check needs of a call through a proxy, and the line by which the proxy tells it."""
+BY_PROXY = ("cert_not_presented", *MISSING_HEADER)
+"""Refusals that a proxy may be to blame for."""
+
+
 def _turned_away(code: str) -> Callable[[Case], Sense | None]:
     def holds(case: Case) -> Sense | None:
         found = case.fact("code")
-        if ALIKE.get(found, found) != code:
+        if code not in (ALIKE.get(found, found), MISCONFIGURED):
             return None
+        missing = _proxy_lacks(case)
+        if code == MISCONFIGURED or missing is not None:
+            return missing if code == MISCONFIGURED else None
         decision: Decided | None = case.fact("decided")
         if decision is not None and (case.fact("expected") or code != "cert_revoked"):
             asked = case.asked or case.symptom is not None
             return Sense(f"Refused, as decided. {sentence(case.fact('detail') or '')}", fixes=(_as_decided(decision),),
                          expected=not asked)  # fmt: skip
-        together = code in ASKED_FOR or code not in (*ANOTHER_HELPS, *LOST, "cert_wrong_kind")
+        alone = (*ANOTHER_HELPS, *LOST, "cert_wrong_kind")
+        together = code in ASKED_FOR or case.fact("decided") is not None or code not in alone
         return Sense(sentence(case.fact("detail") or ""), fixes=_fixes(case), together=together)
 
     return holds
@@ -104,6 +150,8 @@ CAUSES: tuple[Cause, ...] = (
            "A kind that was taken out of the inventory."),
     _identity("cert_not_presented", "The call carried no client certificate.",
               "A proxy in front that ends TLS and is not trusted to forward it."),
+    _identity(MISCONFIGURED, "A proxy in front of this node is set up so that calls through it cannot be allowed.",
+              "A caller that presents no certificate to the proxy."),
     _identity("cert_chain_invalid", "TLS refused the client's certificate: its chain or its dates do not hold.",
               "A clock that is wrong, here or there; where the signature does not hold, a forgery."),
     _identity("trust_chain_mismatch", "The client's certificate is of another CA than this node's.",

@@ -149,7 +149,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause("manager_not_ticking", SYMPTOM, "node", "high", 2,
           "The SDWAN Manager does not tick, so that approved requests stay where they are.",
           "A tick that takes long because a peer answers slowly.", "approval-timeout", _not_ticking,
-          ("sweep_overdue",)),
+          ("sweep_overdue", "daemon_not_responding", "port_taken")),
     Cause("policy_lowered", SYMPTOM, "node", "high", 3,
           "A policy is lowered for an emergency: acts go through that would otherwise wait for approval.",
           "An emergency that is still going on.", "approval-timeout", _lowered),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from fedtui.core.peering.peers import MAY_HEARTBEAT
-from fedtui.core.playbook.causes.liveness import ask_them, silent_lately, their_calls
+from fedtui.core.playbook.causes.liveness import ask_them, how, silent_lately, their_calls
+from fedtui.core.playbook.commands import anew
 from fedtui.core.playbook.model import Case, Cause, Fix, Sense
 from fedtui.core.trust.x509_reading import fingerprint
 
@@ -31,7 +33,7 @@ def _status(case: Case) -> Sense | None:
 def _not_heard_here(case: Case, said: str, code: str | None) -> Sense:
     """The peer counts this node's heartbeats, and its own do not arrive here."""
     if code:
-        return Sense(f"{said} Its calls to this node fail: {code}.", fixes=their_calls(case, str(code)))
+        return Sense(f"{said} Its calls to this node fail: {how(str(code))}.", fixes=their_calls(case, str(code)))
     send = Fix("Have its operator send this node a heartbeat, which says what holds it back",
                f"fedtui peers heartbeat {case.site.url}", where="there")  # fmt: skip
     return Sense(f"{said} None of its heartbeats arrives here.", fixes=(send, *ask_them(case)))
@@ -70,8 +72,9 @@ def _trust_here(case: Case) -> tuple[Fix, ...]:
                 {"peer": peer.id, "ca_fingerprint": pin}),
         )  # fmt: skip
     return (
-        Fix("Have its operators say which CA is theirs; if it is another now, revoke the peer and propose it anew",
-            "fedtui ca show", where="there"),
+        Fix("Have its operators say which CA is theirs", "fedtui ca show", where="there"),
+        *(replace(one, title=f"If it is another now. {one.title}")
+          for one in anew(peer.id, peer.remote_instance_url, case.site.url, "it has another CA")),
     )  # fmt: skip
 
 
@@ -80,12 +83,12 @@ def _disagreements(case: Case) -> Mapping[str, str]:
     return found
 
 
-_OF_NODE = ("worker_not_running", "job_not_registered", "sweep_overdue")
+_OF_NODE = ("worker_not_running", "daemon_not_responding", "port_taken", "job_not_registered", "sweep_overdue")
 _OF_PAIRS = ("key_missing", "cert_missing", "key_cert_mismatch", "vault_unreadable")
 _OF_CALLS = (
     "clock_skew", "handshake_incomplete", "outbound_unreachable", "outbound_tls_failed", "outbound_rejected",
     "remote_unreachable", "remote_tls_failed", "remote_rejecting_auth", "remote_rate_limited", "remote_failing",
-    "one_way_partition", "recovering",
+    "one_way_partition", "recovering", "silent_peer", "ended_there", "term_ended", "wrong_node",
 )  # fmt: skip
 CAUSES: tuple[Cause, ...] = (
     Cause("ca_disagrees", "degraded", "peer", "high", 5,

@@ -12,7 +12,7 @@ STUCK = "stuck_accepted"
 
 
 def _no_daemon(case: Case) -> Sense | None:
-    if case.fact("daemons", ["?"]):
+    if case.fact("daemons", ["?"]) or case.fact("hung") or case.fact("port_taken"):
         return None
     start = Fix("Start this node's daemon", "fedtui serve")
     stopped = case.fact("unwritable")
@@ -21,7 +21,48 @@ def _no_daemon(case: Case) -> Sense | None:
         writable = Fix(f"Let it write again: {stopped.why}. A daemon that runs goes on by itself then", stopped.command)
         return Sense(f"None could write within three lease times that it is alive: {stopped.why}.",
                      fixes=(writable, start))  # fmt: skip
-    return Sense("No process of this node has been alive within three lease times.", fixes=(start,))
+    ended = case.fact("ended", [])
+    if ended:
+        pid, at = ended[0]
+        said = f"Process {pid} of this node has ended and was not stopped; it was last seen at {in_words(at)}."
+        return Sense(said, fixes=(start,))
+    return Sense("No process of this node is on record as running.", fixes=(start,))
+
+
+def _hung(case: Case) -> Sense | None:
+    hung = case.fact("hung", [])
+    if case.fact("daemons", ["?"]) or not hung:
+        return None
+    pid, state, at = hung[0]
+    stopped = f" It is stopped: kill -CONT {pid} lets it go on." if state == "stopped" else ""
+    said = f"Process {pid} of this node exists and does not respond; it was last seen at {in_words(at)}.{stopped}"
+    fixes = (Fix(f"End process {pid}, which holds the port", f"kill -9 {pid}"),
+             Fix("Then start the daemon", "fedtui serve"))  # fmt: skip
+    return Sense(said, fixes=fixes, together=True)
+
+
+def _port(case: Case) -> Sense | None:
+    listen = case.fact("port_taken")
+    if listen is None:
+        return None
+    port = str(listen).rpartition(":")[2]
+    fixes = (
+        Fix("See which program holds the port, and end it or move it", f"ss -ltnp 'sport = :{port}'"),
+        Fix("Then start the daemon", "fedtui serve"),
+    )
+    return Sense(f"No daemon of this node runs, and another program listens at {listen}.", fixes=fixes, together=True)
+
+
+def _stepped(case: Case) -> Sense | None:
+    by = case.fact("clock_stepped_by")
+    if by is None:
+        return None
+    fix = Fix("See that this machine's time is right now, and that it is kept right (NTP)", "timedatectl status")
+    said = (
+        f"Its record holds times up to {in_words(case.fact('clock_until'))}, {show(by)} from now. Until then ages are "
+        "counted from now, and the order of what happened is not to be relied on."
+    )
+    return Sense(said, fixes=(fix,))
 
 
 def _quarantined(case: Case) -> Sense | None:
@@ -102,7 +143,7 @@ def _listens(case: Case) -> str:
     return ", ".join(case.fact("daemons", [])) or "no address"
 
 
-_OWN = ("worker_not_running",)
+_OWN = ("worker_not_running", "daemon_not_responding", "port_taken")
 CAUSES: tuple[Cause, ...] = (
     Cause("node_quarantined", STUCK, "node", "critical", 0,
           "This node is in quarantine: it answers no peer, calls none and honours no grant.",
@@ -110,7 +151,19 @@ CAUSES: tuple[Cause, ...] = (
           also=("degraded", "approval_blocked")),
     Cause("worker_not_running", STUCK, "node", "critical", 0,
           "This node's daemon is not running: nothing is received, swept, sent or carried out.",
-          "A daemon that hangs counts as not running once its lease is over.", "stuck-at-accepted", _no_daemon),
+          "A daemon on another machine that cannot reach the database.", "stuck-at-accepted", _no_daemon),
+    Cause("daemon_not_responding", STUCK, "node", "critical", 0,
+          "This node's daemon is there and does not respond: nothing is received, swept, sent or carried out.",
+          "A machine that is so busy that the daemon gets no time.", "stuck-at-accepted", _hung,
+          also=("degraded", "approval_blocked")),
+    Cause("port_taken", STUCK, "node", "critical", 0,
+          "Another program holds the port of this node's daemon, so that the daemon cannot start.",
+          "A daemon of this node that is not on record.", "stuck-at-accepted", _port,
+          also=("degraded", "approval_blocked")),
+    Cause("clock_stepped", STUCK, "node", "medium", 3,
+          "This node's clock was set back, or ran ahead before.",
+          "A database that was copied from a machine whose clock is ahead.", "stuck-at-accepted", _stepped,
+          also=("degraded",)),
     Cause("job_not_registered", STUCK, "node", "high", 1,
           "The heartbeat job is not in the daemon's schedule, so no peer becomes or stays active.",
           "A job that fails is in the schedule; its error stands in `fedtui manager status`.", "stuck-at-accepted",

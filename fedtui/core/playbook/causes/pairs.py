@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fedtui.core.playbook.commands import anew
 from fedtui.core.playbook.model import Case, Cause, Fix, Sense
 
 SYMPTOM = "partial_mtls"
@@ -22,16 +23,16 @@ def _here(case: Case) -> Sense:
         {"peer": case.site.url},
         "there",
     )
-    by_file = Fix(
-        "Where no heartbeat gets through: take the request there as a file, have it signed, and store what comes back",
-        f"fedtui certs csr {peer.id} > a.csr; fedtui certs store {peer.id} --cert a.pem",
-    )
-    afresh = Fix(
-        "Peer from scratch: revoke it, and propose it anew",
-        f"fedtui peers revoke {peer.id} --reason 'half a pair; peering anew'",
-    )
+    no_way = "Where no heartbeat gets through"
+    by_file = (
+        Fix(f"{no_way}, 1 of 3: write the request to a file", f"fedtui certs csr {peer.id} > a.csr"),
+        Fix(f"{no_way}, 2 of 3: its operator signs that file, and hands back a.pem",
+            f"fedtui certs issue {case.site.url} --csr a.csr", where="there"),
+        Fix(f"{no_way}, 3 of 3: store what comes back", f"fedtui certs store {peer.id} --cert a.pem"),
+    )  # fmt: skip
+    afresh = anew(peer.id, peer.remote_instance_url, case.site.url, "half a key pair")
     said = "its new request waits to be signed there" if waits else "a new request is about to be made"
-    return Sense(f"The pair in this node's vault is not whole; {said}.", fixes=(sign, by_file, afresh))
+    return Sense(f"The pair in this node's vault is not whole; {said}.", fixes=(sign, *by_file, *afresh))
 
 
 def _there(case: Case) -> Sense:
@@ -55,21 +56,22 @@ def _broken(state: str) -> Callable[[Case], Sense | None]:
     return holds
 
 
+_OWN = ("worker_not_running", "daemon_not_responding", "port_taken")
 CAUSES: tuple[Cause, ...] = (
     Cause("key_missing", SYMPTOM, "peer", "high", 2,
           "The certificate is there and its private key is not: no call can be made with it.",
           "A vault restored from another time than the database.", "mtls-issues", _broken("key_missing"),
-          ("worker_not_running",)),
+          _OWN),
     Cause("cert_missing", SYMPTOM, "peer", "high", 2,
           "The private key is there and no certificate for it: the last step of the handshake was lost.",
           "A handshake that is under way this very minute.", "mtls-issues", _broken("cert_missing"),
-          ("worker_not_running",)),
+          _OWN),
     Cause("key_cert_mismatch", SYMPTOM, "peer", "high", 2,
           "Certificate and private key do not belong together.",
           "A certificate stored by hand for another key.", "mtls-issues", _broken("mismatch"),
-          ("worker_not_running",)),
+          _OWN),
     Cause("vault_unreadable", SYMPTOM, "peer", "high", 2,
           "The vault does not open the private key: it was changed, or moved from another record.",
           "Another vault.key than the one it was sealed with.", "mtls-issues", _broken("vault_unreadable"),
-          ("worker_not_running",)),
+          _OWN),
 )  # fmt: skip

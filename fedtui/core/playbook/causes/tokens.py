@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
+from typing import Any
 
-from fedtui.core.playbook.model import Case, Cause, Fix, Sense
+from fedtui.core.playbook.model import Case, Cause, Fix, Sense, sentence
 
 MISMATCH, MISSING = "token_mismatch", "token_missing"
 ACCEPT = "system.federation_peer_accept"
@@ -55,7 +57,7 @@ def _again(case: Case) -> tuple[Fix, ...]:
     )  # fmt: skip
 
 
-def _refused_there(case: Case) -> Sense | None:
+def _refused_there(case: Case, code: str) -> Sense | None:
     """An accept of ours that the other side refused: only its own record tells which of the reasons it was."""
     row = case.fact("approval")
     said = str((row.error or {}).get("problem", "")) if row is not None and row.action == ACCEPT else ""
@@ -65,11 +67,27 @@ def _refused_there(case: Case) -> Sense | None:
               _token_there(case), where="there")  # fmt: skip
     look = Fix("Have its operator say what became of it, which needs no token",
                f"fedtui doctor token_mismatch --peer {case.site.url}", where="there")  # fmt: skip
-    if "does not match" in said or "not recognized" in said:
-        missing = "Which it was stands only on the other side's record; its operator can tell."
-        return Sense(f"The other side refused the token: {said} {missing}", fixes=(ask, look),
-                     undecided=("token_already_used", "token_expired", "token_superseded"))  # fmt: skip
-    return None
+    if "does not match" not in said and "not recognized" not in said:
+        return None
+    first, *others = _candidates(case, row.params)
+    if first != code:
+        return None
+    whole = "Its checksum held, so that it was not mistyped. " if code != "token_mistyped" else ""
+    missing = "Which of them it was stands only on the other side's record; its operator can tell."
+    return Sense(f"The other side refused the token: {sentence(said)} {whole}{missing}", fixes=(ask, look),
+                 undecided=tuple(others))  # fmt: skip
+
+
+def _candidates(case: Case, params: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a token that was refused may be, the likeliest first: one whose checksum held was not mistyped."""
+    until = params.get("token_expires_at")
+    over = until is not None and datetime.fromisoformat(until) <= case.now
+    if over:
+        return ("token_expired", "token_already_used", "token_superseded")
+    if until is not None:  # an invite says how long its token is good
+        return ("token_already_used", "token_superseded")
+    checked = params.get("token_checked")
+    return (*(() if checked else ("token_mistyped",)), "token_already_used", "token_expired", "token_superseded")
 
 
 def _expired_there(case: Case) -> Sense | None:
@@ -84,7 +102,7 @@ def _expired_there(case: Case) -> Sense | None:
 def _mismatch(code: str) -> Callable[[Case], Sense | None]:
     def holds(case: Case) -> Sense | None:
         if case.subject.scope == "approval":
-            return {"token_mistyped": _refused_there, "token_expired": _expired_there}.get(code, _never)(case)
+            return (_expired_there(case) if code == "token_expired" else None) or _refused_there(case, code)
         held = case.fact("held_token")
         if held is not None:
             return Sense(case.outcomes["token"].said, fixes=_again(case)) if HELD.get(held) == code else None
@@ -93,13 +111,23 @@ def _mismatch(code: str) -> Callable[[Case], Sense | None]:
         if found != code:
             return None
         because = f"{case.outcomes['refusals'].said} {MORE.get(refused, '')}".strip()
+        if case.fact("token_stranger"):
+            return _leaked(case)
         return Sense(because, fixes=_again(case))
 
     return holds
 
 
-def _never(_case: Case) -> Sense | None:
-    return None
+def _leaked(case: Case) -> Sense:
+    """A token of this peer's was presented by somebody else: the invite is in other hands."""
+    peer = case.fact("peer")
+    fixes = (
+        Fix(
+            "Ask whoever handed the invite over who else has it. Nobody was let in with it",
+            f"fedtui peers show {peer.id}",
+        ),
+    )
+    return Sense(case.outcomes["refusals"].said, fixes=fixes, severity="high")
 
 
 def _not_sent(case: Case) -> Sense | None:

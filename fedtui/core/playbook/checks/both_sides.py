@@ -11,6 +11,7 @@ from fedtui.core.errors import RemoteFailed
 from fedtui.core.peering import client, peers, probing
 from fedtui.core.peering.peers import STATUSES, Peer
 from fedtui.core.playbook.checks.limits import CALL_SECONDS, FAR_LIMIT, SKEW_LIMIT
+from fedtui.core.playbook.commands import HOW
 from fedtui.core.playbook.model import Case, Check, Outcome, State, in_words
 from fedtui.core.runtime.durations import show
 from fedtui.core.trust import anchors, certificates
@@ -83,7 +84,11 @@ def _both(case: Case, here: Here) -> list[tuple[str, str, Any]]:
         ("which stands since, at the latest", "unchanged_since", _iso(peer.updated_at)),
         ("last heartbeat from the other", "last_heartbeat_at", _iso(peer.last_heartbeat_at)),
         ("last call to the other that worked", "last_outbound_at", _iso(peer.last_outbound_at)),
-        ("error of calls to the other", "last_outbound_code", (peer.last_outbound_error or "").partition(":")[0]),
+        (
+            "code of the error of calls to the other",
+            "last_outbound_code",
+            (peer.last_outbound_error or "").partition(":")[0],
+        ),
         ("pair presented to the other", "pair", case.fact("broken") or case.fact("pair_state")),
         ("the peer's CA, as known here and as it has it", "ca_fingerprint", ", ".join(here.known)),
         ("this node's CA, as it has it and as known there", "trusted_of_you", here.own_ca),
@@ -112,7 +117,9 @@ def _disagreements(case: Case, here: Here, view: Mapping[str, Any]) -> dict[str,
     if (pair := view.get("pair")) not in ("complete", None):
         said["pair"] = f"Its own pair is not whole: {str(pair).replace('_', ' ')}."
     if view.get("last_outbound_code"):
-        said["calls"] = f"Its calls to this node fail: {view['last_outbound_code']}."
+        said["calls"] = (
+            f"Its calls to this node fail: {HOW.get(str(view['last_outbound_code']), 'it does not say how')}."
+        )
     return said
 
 

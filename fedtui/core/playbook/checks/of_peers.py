@@ -6,11 +6,12 @@ from datetime import datetime
 
 from fedtui.core.control import manager_state, node_settings
 from fedtui.core.peering import peers, probing, tokens
-from fedtui.core.peering.peers import MAY_HEARTBEAT
-from fedtui.core.playbook.checks.limits import FAR_LIMIT, PROBE_SECONDS, REFUSALS_SINCE
-from fedtui.core.playbook.model import Case, Check, Evidence, Outcome
+from fedtui.core.peering.peers import DELIVERY_ERROR, MAY_HEARTBEAT, Peer
+from fedtui.core.playbook.checks.limits import FAR_LIMIT, LATELY, PROBE_SECONDS, REFUSALS_SINCE
+from fedtui.core.playbook.model import Case, Check, Evidence, Outcome, in_words, sentence, without_code
 from fedtui.core.record import events
-from fedtui.core.trust import credentials
+from fedtui.core.trust import anchors, credentials
+from fedtui.core.trust.certificates import Certificate
 
 
 def _record(case: Case) -> Outcome:
@@ -19,6 +20,11 @@ def _record(case: Case) -> Outcome:
         peer = peers.get(session, case.subject.id)
         open_to_all = peer.drill_mode and peer.status == "proposed" and node_settings.is_on(session, "drill_mode")
         manager = manager_state.status(session) if peer.enroll_owed else ""
+        failed = events.recent(session, kind="federation.peer.outbound_failed", peer_id=peer.id, limit=1)
+        reached = events.recent(session, kind="federation.peer.outbound_recovered", peer_id=peer.id, limit=1)
+        known = tuple(one.fingerprint for one in anchors.all_of(session, peer.id))
+        used = credentials.current(session, peer.id)
+        own = session.get(Certificate, used.certificate_id) if used is not None and used.certificate_id else None
     age = case.now - peer.last_heartbeat_at if peer.last_heartbeat_at else None
     since = peer.signed_at or peer.updated_at
     degraded_at = peer.metadata_.get("degraded_at")
@@ -35,6 +41,12 @@ def _record(case: Case) -> Outcome:
         "in_maintenance": peer.maintenance_until is not None and peer.maintenance_until > case.now,
         "drill": open_to_all,
         "delivery_paused": manager == manager_state.PAUSED,
+        "delivery_error": peer.metadata_.get(DELIVERY_ERROR),
+        "heard_since_failing": _heard_since(peer, failed[0].emitted_at if failed else None),
+        "reached_since": reached[0].emitted_at if reached and not peer.last_outbound_error else None,
+        "declared_ca": peer.declared_ca,
+        "known_cas": known,
+        "own_certificate_ended": own.not_after if own is not None and own.not_after <= case.now else None,
     }
     evidence = (
         case.seen("status", peer.status, "peers"),
@@ -46,9 +58,17 @@ def _record(case: Case) -> Outcome:
         *((case.seen("whom it takes in", "ANY caller: drill mode", "peers, node_settings"),) if open_to_all else ()),
         *((case.seen("the SDWAN Manager, which is to deliver to it, is", manager, "agents"),) if manager else ()),
     )  # fmt: skip
-    healthy = peer.status == "active" and not peer.last_outbound_error
-    wrong = "" if healthy else f"; {(peer.last_outbound_error or 'no error').rstrip('.')}"
-    return Outcome("ok", f"It is {peer.status}{wrong}.", evidence, facts)
+    error = peer.last_outbound_error
+    wrong = "" if not error else f"; the last call to it failed. {sentence(without_code(error))}"
+    return Outcome("ok", sentence(f"It is {peer.status}{wrong}"), evidence, facts)
+
+
+def _heard_since(peer: Peer, failing: datetime | None) -> bool | None:
+    """Whether a heartbeat of the peer arrived after calls to it began to fail; None where that is not on record."""
+    if peer.last_outbound_error is None:
+        return False
+    heard = peer.last_heartbeat_at
+    return None if failing is None else heard is not None and heard > failing
 
 
 def _pair(case: Case) -> Outcome:
@@ -87,6 +107,8 @@ def _refusals(case: Case) -> Outcome:
     since = newest.issued_at if newest is not None and newest.state == "issued" else None
     # A token made after a refusal has answered it; a peer that came in has no need of one.
     current = [one for one in found if peer.status == "proposed" and (since is None or one.emitted_at >= since)]
+    leaked = [one for one in found if one.payload.get("stranger") and case.now - one.emitted_at <= LATELY]
+    current = current or leaked
     evidence = tuple(
         Evidence(
             "accept refused", f"{one.payload.get('cause')}: {one.payload.get('answered')}", "events", one.emitted_at
@@ -98,8 +120,14 @@ def _refusals(case: Case) -> Outcome:
     evidence = (*evidence, case.seen("its newest token", token, "acceptance_tokens"))
     said = "Not lately."
     if current:
-        said = f"Its accept was answered at {current[0].emitted_at:%H:%M:%S} UTC: {current[0].payload.get('answered')}."
-    return Outcome("bad" if cause else "ok", said, evidence, {"token_refusal": cause, "token_state": token})
+        said = f"Its accept was answered at {in_words(current[0].emitted_at)}: {current[0].payload.get('answered')}."
+    stranger = current[0].payload.get("stranger") if current else None
+    if stranger:
+        claimed = current[0].payload.get("remote_instance_url")
+        said = (f"A token that was made for it was presented at {in_words(current[0].emitted_at)} by somebody at "
+                f"{stranger} who claims to be {claimed}, and was refused.")  # fmt: skip
+    facts = {"token_refusal": cause, "token_state": token, "token_stranger": stranger}
+    return Outcome("bad" if cause else "ok", said, evidence, facts)
 
 
 def _probe(case: Case) -> Outcome:
@@ -118,7 +146,17 @@ def _probe(case: Case) -> Outcome:
     top = report.sight.chain[-1] if report.sight.chain else None
     facts = {"faults": codes, "probe": report, "shown_ca": top}
     said = " ".join(fault.words for fault in report.faults) or "It can be reached, and TLS with it works."
+    peer: Peer = case.fact("peer")
+    worked = peer.last_outbound_at
+    recent = worked is not None and case.now - worked <= 2 * case.site.settings.heartbeat_interval
+    if codes and set(codes) <= SLOW and peer.status == "active" and not peer.last_outbound_error and recent:
+        # A probe that is slow on a machine that is busy proves less than a call that worked.
+        return Outcome("unknown", f"{said} A call to it worked at {in_words(worked)}.", evidence, {})
     return Outcome("bad" if codes else "ok", said, evidence, facts)
+
+
+SLOW = {"timeout", "silent"}
+"""Faults that a busy machine brings about by itself."""
 
 
 CHECKS: tuple[Check, ...] = (

@@ -88,6 +88,7 @@ def _decision(case: Case) -> Outcome:
         trusted = node_settings.value(session, node_settings.PROXIES)
         presented = certificates.by_fingerprint(session, row.context.get("caller", {}).get("fingerprint") or "")
         decision = _decided(session, row, code, peer, presented)
+        works = _proxy_works(session, row.context.get("caller", {}).get("proxy"))
     if decision is not None:
         detail = f"{sentence(detail)} {decision.words}"
     expected = decision is not None and (code != "cert_revoked" or peer is None or peer.status in decided.ENDED)
@@ -101,11 +102,25 @@ def _decision(case: Case) -> Outcome:
         *([case.seen("the grant it was made with", used, "grants")] if used else []),
         case.seen("now it would be", code or "allowed", "the authorization chain"),
     ]
-    facts = {"decision": row, "code": code, "changes": changes, "detail": detail, "decision_peer": peer,
-             "trusted_proxies": trusted, "presented": presented, "decided": decision,
-             "expected": expected}  # fmt: skip
+    facts = {
+        "caller": caller, "proxy_works": works, "decision": row, "code": code, "changes": changes, "detail": detail,
+        "decision_peer": peer, "trusted_proxies": trusted, "presented": presented, "decided": decision,
+        "expected": expected,
+    }  # fmt: skip
     state: State = "bad" if code and not expected else "ok"
     return Outcome(state, sentence(detail) or "It would be allowed now.", tuple(evidence), facts)
+
+
+def _proxy_works(session: Session, proxy: str | None) -> bool:
+    """Whether other calls through a proxy came with a client certificate lately."""
+    if proxy is None:
+        return False
+    rows = session.scalars(select(Decision).order_by(Decision.id.desc()).limit(MOST_OF_PROXY))
+    callers = (one.context.get("caller", {}) for one in rows)
+    return any(one.get("proxy") == proxy and one.get("fingerprint") for one in callers)
+
+
+MOST_OF_PROXY = 200
 
 
 def _decided(

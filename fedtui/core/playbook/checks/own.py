@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from fedtui.core.acts import jobs as job_acts
@@ -14,10 +15,12 @@ from fedtui.core.control import approvals, lowering, manager_state, policies
 from fedtui.core.errors import RemoteFailed
 from fedtui.core.peering import client, heartbeats
 from fedtui.core.peering.client import Connection
-from fedtui.core.playbook.checks.limits import CALL_SECONDS, FAR_LIMIT, LATE
-from fedtui.core.playbook.model import Case, Check, Evidence, Outcome
+from fedtui.core.peering.peers import NEVER, Peer
+from fedtui.core.playbook.checks.limits import CALL_SECONDS, FAR_LIMIT, LATE, SKEW_LIMIT
+from fedtui.core.playbook.model import Case, Check, Evidence, Outcome, in_words
 from fedtui.core.record import events
-from fedtui.core.runtime import daemons, jobs, lease, upkeep
+from fedtui.core.runtime import daemons, jobs, lease, processes, upkeep
+from fedtui.core.runtime.jobs import JobRun
 from fedtui.core.trust import certificates
 
 SWEEP_PATH = "/api/v1/system/worker_api/federation/heartbeat_sweep"
@@ -27,21 +30,83 @@ def _daemon(case: Case) -> Outcome:
     """Whether a process of this node listens and does the jobs."""
     settings = case.site.settings
     with case.site.read() as session:
-        alive = daemons.alive(session, now=case.now, ttl=LATE * settings.lease_ttl)
+        lately = {one.id for one in daemons.alive(session, now=case.now, ttl=LATE * settings.lease_ttl)}
+        known = daemons.known(session)
         held = lease.in_force(session, now=case.now)
+    # The process that looks knows of itself no more than what it has recorded.
+    states = {one.id: processes.state_of(one, case.now) if one.id != case.site.holder else "elsewhere"
+              for one in known}  # fmt: skip
+    alive = sorted((one for one in known if _lives(one, lately, states)), key=lambda one: one.listening_since)
+    hung = [one for one in known if one not in alive and states[one.id] in ("stopped", "silent")]
+    ended = [one for one in known if states[one.id] == "ended" and one.last_seen_at >= case.now - ENDED_LATELY]
+    taken = not alive and not hung and processes.port_is_taken(settings.listen)
     holder = held.holder if held is not None else None
     unwritable = upkeep.unwritable(case.site.database)
     evidence = (
         case.seen("daemons alive", [f"{one.id} at {one.url}" for one in alive], "daemons"),
         case.seen("lease holder", holder, "leases"),
+        *(
+            case.seen(f"process {one.pid} of this node", WORDS[states[one.id]], "daemons, the machine")
+            for one in (*hung, *ended)
+        ),
+        *(
+            [case.seen("what listens at its address", f"another program, at {settings.listen}", "the machine")]
+            if taken
+            else []
+        ),
         *([case.seen("database", unwritable.why, unwritable.command)] if unwritable else []),
     )
     facts = {"daemons": [one.url for one in alive], "holder": holder, "unwritable": unwritable,
              "processes": [f"{one.pid} on {one.host}" for one in alive],
-             "listening_since": alive[0].listening_since if alive else None}  # fmt: skip
+             "listening_since": alive[0].listening_since if alive else None,
+             "hung": [(one.pid, states[one.id], one.last_seen_at) for one in hung],
+             "ended": [(one.pid, one.last_seen_at) for one in ended],
+             "port_taken": settings.listen if taken else None}  # fmt: skip
+    if hung and not alive:
+        return Outcome("bad", f"Process {hung[0].pid} of this node exists and does not respond.", evidence, facts)
+    if taken:
+        return Outcome("bad", f"Another program listens at {settings.listen}, where this node's daemon is to.",
+                       evidence, facts)  # fmt: skip
     if not alive:
         return Outcome("bad", "No daemon of this node is running.", evidence, facts)
     return Outcome("ok", f"A daemon listens at {alive[0].url}.", evidence, facts)
+
+
+def _lives(daemon: daemons.Daemon, lately: Collection[str], states: Mapping[str, str]) -> bool:
+    """Whether a daemon runs: it was seen lately and has not ended since, or it answers and cannot record that."""
+    state = states[daemon.id]
+    if state == "elsewhere":
+        return daemon.id in lately
+    return state == "answers" or (daemon.id in lately and state == "silent")
+
+
+WORDS = {
+    "ended": "it has ended, and was not stopped",
+    "stopped": "it is stopped (SIGSTOP): it does nothing until it is told to go on",
+    "silent": "it is there, and does not answer",
+}
+ENDED_LATELY = timedelta(days=1)
+
+
+def _clock(case: Case) -> Outcome:
+    """Whether the record holds times that are still to come: then the clock was set back, or ran ahead before."""
+    with case.site.read() as session:
+        ran = session.scalar(select(JobRun.started_at).order_by(JobRun.id.desc()).limit(1))
+        seen = session.scalar(select(func.max(daemons.Daemon.last_seen_at)))
+        heard = session.scalar(
+            select(Peer.last_heartbeat_at).order_by(func.coalesce(Peer.last_heartbeat_at, NEVER).desc()).limit(1)
+        )
+    times = {"newest run of a job": ran, "a daemon was last seen": seen, "newest heartbeat of a peer": heard}
+    ahead = {what: at for what, at in times.items() if at is not None and at > case.now + AHEAD}
+    evidence = tuple(case.seen(what, at, "job_runs, daemons, peers") for what, at in ahead.items())
+    if not ahead:
+        return Outcome("ok", "Nothing on record is dated in the future.", evidence)
+    until = max(ahead.values())
+    facts = {"clock_until": until, "clock_stepped_by": until - case.now}
+    return Outcome("bad", f"The record holds times up to {in_words(until)}, which are still to come.", evidence, facts)
+
+
+AHEAD = timedelta(seconds=SKEW_LIMIT)
 
 
 def _schedule(case: Case) -> Outcome:
@@ -145,7 +210,7 @@ def _policies(case: Case) -> Outcome:
     with case.site.read() as session:
         found = [lowering.shape(session, one) for one in policies.lowered(session, case.now)]
     words = ", ".join(
-        f"{one['action']} until {one['until']:%H:%M} UTC, by {one['lowered_by']} ({one['reason']})" for one in found
+        f"{one['action']} until {in_words(one['until'])}, by {one['lowered_by']} ({one['reason']})" for one in found
     )
     evidence = tuple(
         Evidence("lowered", f"{one['action']} to {one['policy']}, by {one['lowered_by']}: {one['reason']}",
@@ -169,6 +234,7 @@ def _quarantine(case: Case) -> Outcome:
 
 CHECKS: tuple[Check, ...] = (
     Check("quarantine", "node", "The node is not in quarantine", _quarantine),
+    Check("clock", "node", "This node's clock was not set back", _clock),
     Check("daemon", "node", "A daemon of this node runs and holds the lease", _daemon),
     Check("schedule", "node", "The heartbeat job and the manager run when they should", _schedule, ("daemon",)),
     Check("sweep_endpoint", "node", "The sweep's endpoint answers", _sweep_endpoint, ("daemon",), CALL_SECONDS),
