@@ -125,6 +125,7 @@ class FederationApi:
                 raise TooMany(wait)
             said = declared(parse(HeartbeatBody, content))
             unit.actor = _caller(request, peer_id)
+            self._gate.let_in(unit, asked, peer_id)
             if first_used is not None:
                 certificates.first_use(unit, first_used)
             return admitting.receive_heartbeat(unit, self._node, peer_id, said)

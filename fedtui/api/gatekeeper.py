@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -37,6 +38,9 @@ from fedtui.core.trust.x509_reading import Described, described, read_der
 log = logging.getLogger(__name__)
 WRITE_SECONDS = 2.0
 """How long counts stay in memory."""
+MOST_REFUSED_AT = 1_000
+"""Addresses that are remembered because TLS refused a client there."""
+LET_IN = object()
 SERVER_REFUSED, MISMATCH = "server_certificate_refused", "protocol_mismatch"
 HANDSHAKE_CODES: Sequence[tuple[str, str]] = (
     ("certificate has expired", "cert_expired"),
@@ -69,6 +73,7 @@ class Gatekeeper:
         self.refusals: Repeats[tuple[str, Refusal]] = Repeats()
         network = node.settings.sdwan_network
         self._network = allowlists.network_id(network) if network else None
+        self._refused_at: OrderedDict[str, object] = OrderedDict()
         self._writing: dict[object, asyncio.Future[None]] = {}
         self._writer: asyncio.Task[None] | None = None
 
@@ -110,6 +115,11 @@ class Gatekeeper:
         await self._used_first(first_used)
         return str(peer_id)
 
+    def let_in(self, unit: Unit, asked: Asked, peer_id: str) -> None:
+        """Keep that a caller is let in, where TLS refused one at its address before: then that is mended."""
+        if self._refused_at.pop(asked.caller.source_ip or "", LET_IN) is not LET_IN:
+            decisions.store_let_in(unit, asked, peer_id)
+
     def presented(self, request: web.Request) -> str | None:
         """The fingerprint of the certificate that the caller presented, to us or to a proxy that we trust."""
         with self._node.read() as session:
@@ -141,6 +151,9 @@ class Gatekeeper:
         code = next((code for words, code in HANDSHAKE_CODES if words in reason), None)
         if code is None:
             return None
+        self._refused_at[address] = None
+        while len(self._refused_at) > MOST_REFUSED_AT:
+            self._refused_at.popitem(last=False)
         await self._store(
             (decisions.HANDSHAKE, code, address, presented),
             address_key(address),

@@ -121,10 +121,12 @@ def _offer(node: Node, actor: Any, standing: Standing, found: Diagnosis) -> str:
 def _before(standing: Standing, found: Diagnosis) -> list[str]:
     """What is said where the last fix was carried out, and something is found all the same."""
     from fedtui.core.playbook import progress
+    from fedtui.core.playbook.model import in_words
 
     if progress.unsettled(standing, found):
-        return [f"What is still found may be from before the fix: look again (l) after {standing.settles_at:%H:%M:%S} "
-                "UTC, when a heartbeat has come."]  # fmt: skip
+        after = in_words(standing.settles_at)
+        return [f"What is still found may be from before the fix. Check again (l) after {after}, when a heartbeat has "
+                "come."]  # fmt: skip
     return ["It was carried out, and the checks still find it."] if progress.found_again(standing, found) else []
 
 
@@ -201,7 +203,7 @@ def _evidence(found: Diagnosis) -> list[str]:
     for seen in found.telling:
         lines.append(f"{MARKS[seen.outcome.state]}: {seen.check.title}. {seen.subject.label}.")
         lines += [
-            f"  {one.what}: {in_words(one.value)}. From {one.source}, at {one.at:%H:%M:%S} UTC."
+            f"  {one.what}: {in_words(one.value)}. From {one.source}, at {in_words(one.at)}."
             for one in seen.outcome.evidence
         ]
     return lines

@@ -60,7 +60,7 @@ DOMAIN = {
     "grant_of_other_peer proxy_misconfigured",
     "approval_blocked": "approval_pending approval_timed_out no_eligible_approver manager_paused manager_not_ticking "
     "policy_lowered approval_failed approval_stale",
-    "escalation": "",
+    "escalation": "record_tampered",
 }
 """The catalogue as the product's facts have it."""
 
@@ -392,6 +392,7 @@ HOLDS = rows(
     ("daemon_not_responding", {"daemons": [], "hung": [(4711, "stopped", THEN)]}),
     ("daemon_not_responding", {"daemons": [], "hung": [(4711, "silent", THEN)]}),
     ("port_taken", {"daemons": [], "port_taken": "127.0.0.1:8443"}),
+    ("record_tampered", {"tampered": "Event x was changed after it was sealed."}),
     ("clock_stepped", {"clock_stepped_by": timedelta(hours=2), "clock_until": THEN}),
     ("sweep_overdue", {"jobs_late": {heartbeats.JOB: timedelta(hours=1)}, "holder": "vm:4711:ab"}),
     ("job_not_registered", {"jobs_missing": [heartbeats.JOB]}),

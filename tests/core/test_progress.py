@@ -99,9 +99,9 @@ def test_what_came_of_each_act_is_read_from_the_transcript(node: Node, clock: Ma
     node.look(BEN, incident, proving=True)
     standing = node.standing(incident)
     assert [one.said for one in standing.tried] == [
-        "Written down at 12:00:00 UTC, by ada, as for a person to do.",
-        "Tried at 12:00:05 UTC, by ada, and failed.",
-        "Asked for at 12:00:10 UTC, by ada, and rejected.",
+        "Written down at 2026-03-01 12:00:00 UTC, by ada, as for a person to do.",
+        "Tried at 2026-03-01 12:00:05 UTC, by ada, and failed.",
+        "Asked for at 2026-03-01 12:00:10 UTC, by ada, and rejected.",
     ]
     told = progress.tried(standing, asking)
     assert told is not None

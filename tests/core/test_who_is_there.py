@@ -8,14 +8,20 @@ import signal
 import socket
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import NameOID
 from sqlalchemy import update
 
-from fedtui.core.acts import admitting
+from fedtui.core.access import decisions
+from fedtui.core.access.callers import Caller
+from fedtui.core.access.chain import Asked
+from fedtui.core.acts import admitting, jobs
 from fedtui.core.acts.admitting import AcceptRequest
 from fedtui.core.control import policies
 from fedtui.core.errors import Denied
@@ -27,12 +33,13 @@ from fedtui.core.playbook import causes, commands, engine
 from fedtui.core.playbook.causes.access import ESCAPED, MISSING_HEADER
 from fedtui.core.playbook.model import Fix, Sense, Subject
 from fedtui.core.playbook.survey import Wanted
-from fedtui.core.record import events
+from fedtui.core.record import events, seals
+from fedtui.core.record.events import Event
 from fedtui.core.runtime import daemons
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.jobs import JobRun
 from fedtui.core.runtime.types import new_id
-from fedtui.core.trust import certificates
+from fedtui.core.trust import certificates, signing
 from fedtui.core.trust.x509_reading import fingerprint, pem_fingerprint, read_certificates
 from tests.conftest import MakeNode, ManualClock
 from tests.core.test_peers import new_peer, put_in
@@ -44,7 +51,7 @@ LOCAL = "0195d3a2-7c1e-7000-8000-0000000000ff"
 CHANGES_NOTHING = {
     "approvals again", "approvals approve", "approvals retry", "approvals withdraw", "ca show", "certs csr",
     "certs probe", "certs show", "db quarantine", "decisions list", "grants explain", "grants show", "manager status",
-    "manager tick", "operators recover", "peers heartbeat", "peers show",
+    "manager tick", "operators recover", "db backup", "events verify", "peers heartbeat", "peers show",
 }  # fmt: skip
 """Commands of fixes with which no policy has to do: they look, or have rules of their own."""
 ONE_WORD = {"config", "doctor", "serve", "sweep"}
@@ -213,6 +220,22 @@ def test_times_still_to_come_name_a_clock_that_was_set_back(node: Node, clock: M
     assert swept["degraded_ids"] == [peer_id], "dead for longer than the stale window, by whatever clock"
 
 
+def test_a_record_that_was_tampered_with_is_named(node: Node) -> None:
+    """A sealed event that was changed since: critical, and by the first that is not as it was."""
+    with node.unit(ADA) as unit:
+        events.emit(unit, "federation.peer.proposed", source="test", url="https://b.example")
+    with node.unit(ADA) as unit:
+        seals.seal_next(unit, jobs.sealing_key(node))
+    alive(node)
+    assert found(node) == []
+    with node.unit(ADA) as unit:
+        [event] = events.recent(unit.session, kind="federation.peer.proposed")
+        unit.session.execute(update(Event).where(Event.id == event.id).values(payload={"url": "https://c.example"}))
+    [finding] = node.diagnose(Wanted()).findings
+    assert (finding.cause.code, finding.severity) == ("record_tampered", "critical")
+    assert event.id in finding.sense.because
+
+
 # --- another node in the peer's place ----------------------------------------------------------
 
 
@@ -330,6 +353,38 @@ def test_a_token_whose_checksum_held_was_not_mistyped(node: Node, params: dict[s
     assert held == [first]
 
 
+# --- who calls -----------------------------------------------------------------------------------------
+
+
+def claiming(subject: str) -> x509.Certificate:
+    """A certificate with this common name, which nobody of note has signed."""
+    key, name = signing.new_key(), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 4711, start, start + timedelta(days=90))
+    return builder.sign(key, hashes.SHA256())
+
+
+def test_a_forged_name_of_a_living_peer_is_told_of(node: Node, clock: ManualClock) -> None:
+    """TLS refused who claims to be a peer: found without being asked for, high, until that caller is let in."""
+    peer_id = new_peer(node)
+    put_in(node, peer_id, "active")
+    alive(node)
+    for subject in (f"fed:{peer_id}", "somebody"):
+        with node.unit(ADA) as unit:
+            decisions.store_handshake(unit, code="cert_chain_invalid", detail="certificate signature failure",
+                                      source_ip="203.0.113.9", presented=claiming(subject))  # fmt: skip
+    [finding] = node.diagnose(Wanted()).findings
+    assert (finding.cause.code, finding.severity) == ("cert_chain_invalid", "high")
+    assert "who claims to be https://b.example" in finding.subject.label
+    assert [fix.action for fix in finding.sense.fixes] == [""], "nothing of the peer's own is touched"
+    clock.advance(seconds=5)
+    for address, still in (("198.51.100.1", ["cert_chain_invalid"]), ("203.0.113.9", [])):
+        caller = Caller(PIN, address, subject=f"CN=fed:{peer_id}")
+        with node.unit(ADA) as unit:
+            decisions.store_let_in(unit, Asked("heartbeat", caller), peer_id)
+        assert found(node) == still
+
+
 # --- what calls say -----------------------------------------------------------------------------------
 
 
@@ -358,3 +413,5 @@ def test_a_check_that_failed_is_not_ok(node: Node, monkeypatch: pytest.MonkeyPat
     beside = engine.Diagnosis(diagnosis.checked_at, 0.0, (seen,), ())
     assert engine.shape(beside)["ok"] is False
     assert engine.shape(beside, fail_on="high")["ok"] is True
+    explained = engine.Diagnosis(diagnosis.checked_at, 0.0, (seen,), (), elsewhere=diagnosis.findings)
+    assert engine.shape(explained)["ok"] is True, "what was asked about is not there, and what is has another symptom"

@@ -130,6 +130,23 @@ def store_handshake(
     return decision.id
 
 
+def store_let_in(unit: Unit, asked: Asked, peer_id: str) -> None:
+    """Keep that a caller was let in from an address at which TLS had refused one before."""
+    unit.session.add(
+        Decision(
+            id=new_id(), at=unit.now, call=asked.call, allowed=True, code=None, status=200, answered=None,
+            peer_id=peer_id, grant_id=None, context=_context(asked), checks=[], times=1, last_at=unit.now,
+        )
+    )  # fmt: skip
+    unit.session.flush()
+
+
+def peer_claimed(session: Session, row: Decision) -> Peer | None:
+    """The peer whose certificate a refused client claimed to have, by its subject; it proves nothing."""
+    named = _named_peer(session, str(row.context.get("caller", {}).get("subject") or ""))
+    return session.get(Peer, named) if named is not None else None
+
+
 def checks(judgement: Judgement) -> list[dict[str, Any]]:
     """What each check came to, as it is stored and shown."""
     return [{"check": one.check, "passed": one.passed, "detail": _plain(one.detail)} for one in judgement.results]

@@ -55,6 +55,12 @@ class Diagnosis:
         return () if self.findings else tuple(one for one in self.seen if one.outcome.state == "bad")
 
     @property
+    def unexplained(self) -> tuple[Seen, ...]:
+        """Those of `beside` that no cause of another symptom explains either."""
+        explained = {one.subject.key for one in self.elsewhere}
+        return tuple(one for one in self.beside if one.subject.key not in explained)
+
+    @property
     def telling(self) -> tuple[Seen, ...]:
         """The checks whose evidence is to be shown: those of what was found, and those that failed."""
         about = {one.subject.key for one in self.offered}
@@ -161,7 +167,7 @@ def shape(found: Diagnosis, *, fail_on: str = "low") -> dict[str, Any]:
     """A diagnosis as the contract has it (`doctor --json`)."""
     grave = [one for one in found.findings if SEVERITIES.index(one.severity) >= SEVERITIES.index(fail_on)]
     return {
-        "ok": not (grave or (found.beside and SEVERITIES.index(fail_on) <= SEVERITIES.index(BESIDE))),
+        "ok": not (grave or (found.unexplained and SEVERITIES.index(fail_on) <= SEVERITIES.index(BESIDE))),
         "checked_at": found.checked_at,
         "duration_ms": round(found.seconds * 1000),
         "findings": [finding_shape(one, found) for one in found.findings],

@@ -14,7 +14,7 @@ from fedtui.core.peering import heartbeats
 from fedtui.core.playbook import incidents
 from fedtui.core.playbook.engine import Diagnosis
 from fedtui.core.playbook.incidents import Entry
-from fedtui.core.playbook.model import Finding, Fix
+from fedtui.core.playbook.model import Finding, Fix, in_words
 from fedtui.core.trust.site import Site
 
 CARRIED_OUT = ("done", "executed")
@@ -54,7 +54,7 @@ class Tried:
     @property
     def said(self) -> str:
         """What came of it, as a sentence."""
-        return CAME[self.outcome].format(at=f"{self.at:%H:%M:%S} UTC", actor=self.actor)
+        return CAME[self.outcome].format(at=in_words(self.at), actor=self.actor)
 
 
 @dataclass(frozen=True, slots=True)

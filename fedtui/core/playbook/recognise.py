@@ -98,7 +98,15 @@ PHRASES: tuple[Phrase, ...] = (
     _phrase(r"ApprovalRequest|autonomy/approvals|infra_tasks\.control", "approval_blocked", "A request for approval."),
     _phrase(r"status\W{1,5}paused|manager is paused|\[SDWAN Manager\] executing", "approval_blocked",
             "The SDWAN Manager does not carry out what was approved."),
+    _phrase(r"depends on has changed|approval_stale|gone stale|\"?status\"?\W{1,5}(stale|failed|expired)\b",
+            "approval_blocked", "A request did not do what was asked for: it failed, became stale or timed out."),
     # --- the way to the other side ---
+    _phrase(r"answers no peer at present|node_quarantined", "degraded",
+            "The node that was called is in quarantine: its records were restored, and it answers no peer for now."),
+    _phrase(r"peering_ended", "degraded", "The operators of the node that was called have ended the peering."),
+    _phrase(r"term_ended", "degraded", "The agreed term of the peering is over."),
+    _phrase(r"CRL (is not yet valid|has expired)", "degraded", "TLS fails over the revocation list of the peer's CA."),
+    _phrase(r"address already in use", "stuck_accepted", "Another process holds the port of this node's daemon."),
     _phrase(r"heartbeat.?stale|HEARTBEAT_STALE_AFTER|degraded_reason|federation_heartbeat_sweep|HeartbeatSweepService"
             r"|federation health", "degraded", "No heartbeat came from a peer for too long."),
     _phrase(r"remote platform offline|peer\.suspend!", "degraded", "A peer's platform has been gone for long."),

@@ -163,9 +163,12 @@ def _turned_away(session: Session, now: datetime, *, strangers: bool) -> list[Su
     for row, peer in pairs:
         heard = peer.last_heartbeat_at if peer is not None else None
         over = heard is not None and heard >= row.last_at and about_the_caller(row)
-        if over or (not strangers and row.peer_id is None and row.grant_id is None):
+        unknown = not strangers and row.peer_id is None and row.grant_id is None
+        claimed = decisions.peer_claimed(session, row) if unknown and row.call == decisions.HANDSHAKE else None
+        if over or (unknown and claimed is None):
             continue
-        found.setdefault((row.code, row.peer_id, row.grant_id), _of_decision(session, row))
+        key = (row.code, row.peer_id, row.grant_id, claimed.id if claimed is not None else None)
+        found.setdefault(key, _of_decision(session, row))
     return list(found.values())[:MOST_DECISIONS]
 
 
@@ -199,6 +202,8 @@ def _of_peer(row: Peer) -> Subject:
 def _of_decision(session: Session, row: Decision) -> Subject:
     peer = session.get(Peer, row.peer_id) if row.peer_id else None
     who = peer.remote_instance_url if peer is not None else decisions.address_of(row) or "somebody"
+    if row.call == decisions.HANDSHAKE and peer is None and (claimed := decisions.peer_claimed(session, row)):
+        who += f", who claims to be {claimed.remote_instance_url}"
     return Subject("decision", row.id, f"{decisions.call_of(row)} from {who} (decision {row.id[:13]})", row.peer_id)
 
 

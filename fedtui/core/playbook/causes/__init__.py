@@ -28,7 +28,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(ESCALATION, "Nothing of this helps: hand it up",
             "All of the checks once more; then a change request with events, findings and transcript.", "escalation"),
 )  # fmt: skip
-"""What people see (domain, section 9). The last has no causes of its own: it looks at everything, and hands it up."""
+"""What people see (domain, section 9). With the last all causes are looked for, and what is left is escalated."""
 
 CAUSES: tuple[Cause, ...] = (
     *own_part.CAUSES, *other_side.CAUSES, *liveness.CAUSES, *pairs.CAUSES, *both_sides.CAUSES, *tokens.CAUSES,

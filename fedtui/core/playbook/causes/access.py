@@ -35,6 +35,11 @@ def _fixes(case: Case) -> tuple[Fix, ...]:
         return (ask, mint) if code in ASKED_FOR or case.fact("decided") is not None else (mint, *changes)
     elsewhere = Fix("Have the caller present the certificate that this node signed for it",
                     f"fedtui certs probe {case.site.url}", where="there")  # fmt: skip
+    if case.fact("forged"):
+        return (
+            Fix("See who calls from that address; the certificate was not signed here. Its peer's own is not touched",
+                f"fedtui decisions show {case.subject.id}"),
+        )  # fmt: skip
     if code in LOST and peer is None:
         return (elsewhere,)
     if code in LOST:
@@ -113,7 +118,8 @@ def _turned_away(code: str) -> Callable[[Case], Sense | None]:
                          expected=not asked)  # fmt: skip
         alone = (*ANOTHER_HELPS, *LOST, "cert_wrong_kind")
         together = code in ASKED_FOR or case.fact("decided") is not None or code not in alone
-        return Sense(sentence(case.fact("detail") or ""), fixes=_fixes(case), together=together)
+        severity = "high" if case.fact("forged") else ""
+        return Sense(sentence(case.fact("detail") or ""), fixes=_fixes(case), together=together, severity=severity)
 
     return holds
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fedtui.core.peering import heartbeats
-from fedtui.core.playbook.model import Case, Cause, Fix, Sense, in_words
+from fedtui.core.playbook.model import ESCALATION, Case, Cause, Fix, Sense, in_words
 from fedtui.core.runtime.durations import show
 
 STUCK = "stuck_accepted"
@@ -143,6 +143,18 @@ def _listens(case: Case) -> str:
     return ", ".join(case.fact("daemons", [])) or "no address"
 
 
+def _tampered(case: Case) -> Sense | None:
+    said = case.fact("tampered")
+    if said is None:
+        return None
+    fixes = (
+        Fix("Compare the whole record, and keep what it says", "fedtui events verify"),
+        Fix("Compare with a backup from before, and see who has had this account and its database since",
+            "fedtui db backup FILE"),
+    )  # fmt: skip
+    return Sense(str(said), fixes=fixes, together=True)
+
+
 _OWN = ("worker_not_running", "daemon_not_responding", "port_taken")
 CAUSES: tuple[Cause, ...] = (
     Cause("node_quarantined", STUCK, "node", "critical", 0,
@@ -164,6 +176,9 @@ CAUSES: tuple[Cause, ...] = (
           "This node's clock was set back, or ran ahead before.",
           "A database that was copied from a machine whose clock is ahead.", "stuck-at-accepted", _stepped,
           also=("degraded",)),
+    Cause("record_tampered", ESCALATION, "node", "critical", 0,
+          "This node's events are not as they were sealed: somebody changed, removed or added some.",
+          "A database that was put together from two backups.", "escalation", _tampered),
     Cause("job_not_registered", STUCK, "node", "high", 1,
           "The heartbeat job is not in the daemon's schedule, so no peer becomes or stays active.",
           "A job that fails is in the schedule; its error stands in `fedtui manager status`.", "stuck-at-accepted",

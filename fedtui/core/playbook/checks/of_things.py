@@ -73,7 +73,7 @@ def _decision(case: Case) -> Outcome:
     with case.site.read() as session:
         row: Decision = decisions.find(session, case.subject.id)
         peer = session.get(Peer, row.peer_id) if row.peer_id else None
-        code, detail = row.code, ""
+        code, detail, forged = row.code, "", False
         changes: tuple[explain.Change, ...] = ()
         if row.call != HANDSHAKE:
             found = explain.explain(session, _again(session, row), now=case.now)
@@ -84,6 +84,11 @@ def _decision(case: Case) -> Outcome:
                 code, detail = None, answered
         else:
             detail = str(row.checks[0]["detail"]) if row.checks else ""
+            if _let_in_since(session, row):
+                code, detail = None, "Refused then; a caller has since been let in from the same address."
+            elif peer is None and (claimed := decisions.peer_claimed(session, row)) is not None:
+                detail = f"{sentence(detail)} It claims to be {claimed.remote_instance_url}"
+                forged = code == "cert_chain_invalid"
         used = _terms(session, row.grant_id)
         trusted = node_settings.value(session, node_settings.PROXIES)
         presented = certificates.by_fingerprint(session, row.context.get("caller", {}).get("fingerprint") or "")
@@ -105,7 +110,7 @@ def _decision(case: Case) -> Outcome:
     facts = {
         "caller": caller, "proxy_works": works, "decision": row, "code": code, "changes": changes, "detail": detail,
         "decision_peer": peer, "trusted_proxies": trusted, "presented": presented, "decided": decision,
-        "expected": expected,
+        "expected": expected, "forged": forged,
     }  # fmt: skip
     state: State = "bad" if code and not expected else "ok"
     return Outcome(state, sentence(detail) or "It would be allowed now.", tuple(evidence), facts)
@@ -222,6 +227,19 @@ def _answered_since(session: Session, row: Decision, now: datetime) -> bool:
         return False  # whose client it was is not known, so that no grant shows it mended
     calls = (replace(asked, bearer=bearer(grant.id)) for grant in session.scalars(newer.limit(MOST_GRANTS)))
     return any(chain.judge(session, call, now=now).allowed for call in calls)
+
+
+def _let_in_since(session: Session, row: Decision) -> bool:
+    """Whether a caller was let in later from the address at which TLS refused this one, as the same subject where
+    both claim to be a peer."""
+    address, subject = decisions.address_of(row), str(row.context.get("caller", {}).get("subject") or "")
+    later = select(Decision).where(Decision.allowed, Decision.last_at > row.last_at).order_by(Decision.id.desc())
+    for one in session.scalars(later.limit(MOST_OF_PROXY)):
+        other = str(one.context.get("caller", {}).get("subject") or "")
+        alike = not subject.startswith(decisions.OF_PEER) or subject == other
+        if address and decisions.address_of(one) == address and alike:
+            return True
+    return False
 
 
 def _same_client(session: Session, later: Decision, row: Decision) -> bool:

@@ -18,7 +18,8 @@ from fedtui.core.peering.client import Connection
 from fedtui.core.peering.peers import NEVER, Peer
 from fedtui.core.playbook.checks.limits import CALL_SECONDS, FAR_LIMIT, LATE, SKEW_LIMIT
 from fedtui.core.playbook.model import Case, Check, Evidence, Outcome, in_words
-from fedtui.core.record import events
+from fedtui.core.record import events, verifying
+from fedtui.core.record.seals import Seal
 from fedtui.core.runtime import daemons, jobs, lease, processes, upkeep
 from fedtui.core.runtime.jobs import JobRun
 from fedtui.core.trust import certificates
@@ -107,6 +108,24 @@ def _clock(case: Case) -> Outcome:
 
 
 AHEAD = timedelta(seconds=SKEW_LIMIT)
+
+
+def _sealed(case: Case) -> Outcome:
+    """Whether the events are as they were sealed, where they are few enough to be compared now."""
+    with case.site.read() as session:
+        sealed = session.scalar(select(func.sum(Seal.count)).where(Seal.removed_at.is_(None))) or 0
+    if sealed > MOST_COMPARED:
+        return Outcome("skipped", f"{sealed} events are too many to compare now: fedtui events verify")
+    verdict = verifying.verify(case.site.database, job_acts.sealing_key(case.site), case.now)
+    if verdict.first_bad is None:
+        return Outcome("ok", f"{verdict.sealed} events are as they were sealed.")
+    bad = verdict.first_bad
+    evidence = (case.seen(bad.what.replace("_", " "), bad.said, "events, event_seals"),)
+    return Outcome("bad", bad.said, evidence, {"tampered": bad.said})
+
+
+MOST_COMPARED = 5_000
+"""Sealed events that are compared with their seals while somebody waits."""
 
 
 def _schedule(case: Case) -> Outcome:
@@ -239,5 +258,6 @@ CHECKS: tuple[Check, ...] = (
     Check("schedule", "node", "The heartbeat job and the manager run when they should", _schedule, ("daemon",)),
     Check("sweep_endpoint", "node", "The sweep's endpoint answers", _sweep_endpoint, ("daemon",), CALL_SECONDS),
     Check("manager", "node", "The SDWAN Manager is not paused", _manager),
+    Check("record_whole", "node", "The events are as they were sealed", _sealed),
     Check("policies", "node", "No policy is lowered", _policies),
 )
