@@ -109,7 +109,7 @@ def _tell(seen: Seen) -> None:
 def _in_words(shape: dict[str, Any]) -> str:
     lines = [line for one in shape["findings"] for line in _finding(one)]
     if shape["failed_beside"]:
-        lines += ["", "No cause of it was found, and not all is well:"]
+        lines += ["", "No cause was found, and these checks failed:"]
         lines += [f"  {one['subject']}: {one['said']}" for one in shape["failed_beside"]]
         lines += ["  Causes of other symptoms explain it:"] if shape["elsewhere"] else []
         lines += [line for one in shape["elsewhere"] for line in _finding(one)]
@@ -127,11 +127,11 @@ def _in_words(shape: dict[str, Any]) -> str:
 def _finding(one: dict[str, Any]) -> list[str]:
     lines = ["", f"{one['severity'].upper()}  {one['cause']}  ({one['subject']})", f"  {one['explanation']}"]
     for number, fix in enumerate([one["fix"], *one["other_fixes"]] if one["fix"] else []):
-        where = " (on the other side)" if fix["where"] == "there" else ""
+        where = " (at the peer)" if fix["where"] == "there" else ""
         waits = " (needs approval)" if fix["needs_approval"] else ""
-        command = f": {fix['command']}" if fix["command"] else ""
         word = "fix" if number == 0 else "then" if one["fixes_together"] else "or"
-        lines.append(f"  {word:<4}: {fix['title']}{where}{waits}{command}")
+        lines.append(f"  {word:<4}: {fix['title']}{where}{waits}")
+        lines += [f"        {fix['command']}"] if fix["command"] else []
     if one["undecided"]:
-        lines.append(f"  it cannot be told from here; it could be any of: {', '.join(one['undecided'])}")
-    return [*lines, f"  it could also be: {one['could_be']}", f"  see {one['hint_url']}"]
+        lines.append(f"  not decidable from this node; other codes it could be: {', '.join(one['undecided'])}")
+    return [*lines, f"  Other possible causes: {one['could_be']}", f"  see {one['hint_url']}"]

@@ -148,7 +148,7 @@ def test_guided_says_how_fixes_belong_together(capsys: pytest.CaptureFixture[str
     before = Tried("Issue a grant", "", "done", datetime(2026, 3, 1, 3, 12, tzinfo=UTC), "ada")
     guided._causes(Diagnosis(datetime.now(UTC), 0.0, (), (one,)), Standing("i", "cause", "ada", tried=(before,)))
     told = capsys.readouterr().out
-    assert "Fix 1: Issue a grant. Carried out at 03:12:00 UTC, by ada." in told
+    assert "Fix 1: Issue a grant. Carried out at 2026-03-01 03:12:00 UTC, by ada." in told
     assert f"Fix 2, {joined}: Declare the kind.\n" in told
 
 

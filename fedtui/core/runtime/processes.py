@@ -30,14 +30,16 @@ def state_of(daemon: Daemon, now: datetime) -> State:
     """What has become of a daemon's process."""
     if daemon.host != socket.gethostname():
         return "elsewhere"
-    if not exists(daemon.pid) or _is_another(daemon, now):
+    if not exists(daemon.pid):
         return "ended"
     stat = _stat(daemon.pid)
     if stat and stat[STAT_STATE] in ("Z", "X"):
         return "ended"
     if stat and stat[STAT_STATE] in ("T", "t"):
         return "stopped"
-    return "answers" if _answers(daemon.operations_url) else "silent"
+    if _answers(daemon.operations_url):
+        return "answers"
+    return "ended" if _is_another(daemon, now) else "silent"
 
 
 def _stat(pid: int) -> list[str]:

@@ -111,9 +111,15 @@ def _sweep_late(case: Case) -> Sense | None:
     holder = case.fact("holder")
     fix = again(case, "the daemon that holds the lease")
     return Sense(
-        f"The lease is held by {holder or 'nobody'}, and no heartbeat job has run for {show(late[heartbeats.JOB])}.",
+        f"{_leader(holder)} and no heartbeat job has run for {show(late[heartbeats.JOB])}.",
         fixes=(fix, Fix("Sweep once by hand meanwhile", "fedtui sweep")),
     )
+
+
+def _leader(holder: str | None) -> str:
+    """Who holds the lease, by its process and machine; its name is HOST:PID:RANDOM."""
+    host, _, rest = (holder or "").partition(":")
+    return f"Process {rest.partition(':')[0]} on {host} holds the lease," if rest else "No process holds the lease,"
 
 
 def _endpoint(state: str, fix: Callable[[Case], Fix]) -> Callable[[Case], Sense | None]:
