@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import http.client
-import os
 import socket
-import time
-from datetime import datetime
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -18,15 +15,12 @@ State = Literal["elsewhere", "ended", "stopped", "silent", "answers"]
 PROC = Path("/proc")
 ANSWER_SECONDS = 2.0
 CONNECT_SECONDS = 1.0
-STARTED_LATER = 5.0
-"""Seconds by which a process must be younger than what was last seen of a daemon to be another one's."""
-STAT_STATE, STAT_START = 0, 19
-"""Places in `/proc/PID/stat` after the name: the state, and the start in ticks since the machine's."""
-TICKS = os.sysconf("SC_CLK_TCK")
+STAT_STATE = 0
+"""The place of the state in `/proc/PID/stat`, after the name."""
 ANY = ("", "0.0.0.0", "::", "[::]", "*")  # noqa: S104 - compared, not bound
 
 
-def state_of(daemon: Daemon, now: datetime) -> State:
+def state_of(daemon: Daemon) -> State:
     """What has become of a daemon's process."""
     if daemon.host != socket.gethostname():
         return "elsewhere"
@@ -37,9 +31,7 @@ def state_of(daemon: Daemon, now: datetime) -> State:
         return "ended"
     if stat and stat[STAT_STATE] in ("T", "t"):
         return "stopped"
-    if _answers(daemon.operations_url):
-        return "answers"
-    return "ended" if _is_another(daemon, now) else "silent"
+    return "answers" if _answers(daemon.operations_url) else "silent"
 
 
 def _stat(pid: int) -> list[str]:
@@ -48,15 +40,6 @@ def _stat(pid: int) -> list[str]:
         return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except (OSError, UnicodeDecodeError):
         return []
-
-
-def _is_another(daemon: Daemon, now: datetime) -> bool:
-    """Whether the process began after the daemon was last seen, so that it only has its number."""
-    stat = _stat(daemon.pid)
-    if len(stat) <= STAT_START:
-        return False
-    age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(stat[STAT_START]) / TICKS
-    return age + STARTED_LATER < (now - daemon.last_seen_at).total_seconds()
 
 
 def _answers(url: str | None) -> bool:

@@ -362,7 +362,7 @@ CAUSES: tuple[Cause, ...] = (
           "A platform that was set up anew behind the same URL.", "mtls-issues", _kind("tls", _tls_fix, _troubled),
           (*_OWN, "clock_skew", "wrong_node")),
     Cause("remote_rejecting_auth", DEGRADED, "peer", "high", 4,
-          "The peer denies this node's calls: it rejects the certificate, or its record of this node does not allow them.",
+          "The peer denies this node's calls: for the certificate, or for the state it has this node in.",
           "A proxy in front of it that drops the certificate.", "unauthorized",
           _kind("rejected", _rejected_fix, _troubled), (*_OWN, "key_missing", "key_cert_mismatch")),
     Cause("remote_rate_limited", DEGRADED, "peer", "medium", 4,

@@ -12,7 +12,9 @@ STUCK = "stuck_accepted"
 
 
 def _no_daemon(case: Case) -> Sense | None:
-    if case.fact("daemons", ["?"]) or case.fact("hung") or case.fact("port_taken"):
+    if case.fact("daemons", ["?"]) or case.fact("port_taken"):
+        return None
+    if case.fact("hung") and not case.fact("unwritable"):
         return None
     start = Fix("Start this node's daemon", "fedtui serve")
     stopped = case.fact("unwritable")
@@ -31,7 +33,7 @@ def _no_daemon(case: Case) -> Sense | None:
 
 def _hung(case: Case) -> Sense | None:
     hung = case.fact("hung", [])
-    if case.fact("daemons", ["?"]) or not hung:
+    if case.fact("daemons", ["?"]) or not hung or case.fact("unwritable"):
         return None
     pid, state, at = hung[0]
     stopped = f" It is stopped: kill -CONT {pid} lets it go on." if state == "stopped" else ""

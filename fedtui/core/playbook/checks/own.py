@@ -20,7 +20,7 @@ from fedtui.core.playbook.checks.limits import CALL_SECONDS, FAR_LIMIT, LATE, SK
 from fedtui.core.playbook.model import Case, Check, Evidence, Outcome, in_words
 from fedtui.core.record import events, verifying
 from fedtui.core.record.seals import Seal
-from fedtui.core.runtime import daemons, jobs, lease, processes, upkeep
+from fedtui.core.runtime import daemons, jobs, lease, presence, processes, upkeep
 from fedtui.core.runtime.jobs import JobRun
 from fedtui.core.trust import certificates
 
@@ -35,14 +35,18 @@ def _daemon(case: Case) -> Outcome:
         known = daemons.known(session)
         held = lease.in_force(session, now=case.now)
     # The process that looks knows of itself no more than what it has recorded.
-    states = {one.id: processes.state_of(one, case.now) if one.id != case.site.holder else "elsewhere"
+    states = {one.id: processes.state_of(one) if one.id != case.site.holder else "elsewhere"
               for one in known}  # fmt: skip
-    alive = sorted((one for one in known if _lives(one, lately, states)), key=lambda one: one.listening_since)
-    hung = [one for one in known if one not in alive and states[one.id] in ("stopped", "silent")]
-    ended = [one for one in known if states[one.id] == "ended" and one.last_seen_at >= case.now - ENDED_LATELY]
-    taken = not alive and not hung and processes.port_is_taken(settings.listen)
-    holder = held.holder if held is not None else None
     unwritable = upkeep.unwritable(case.site.database)
+    alive = sorted((one for one in known if _lives(one, lately, states, writable=unwritable is None)),
+                   key=lambda one: one.listening_since)  # fmt: skip
+    # The kernel says whether a daemon of this home lives: a number on record may be another process's by now.
+    there = presence.daemon_lives(settings.home)
+    hung = [one for one in known if there and one not in alive and states[one.id] in ("stopped", "silent")]
+    ended = [one for one in known if not there and states[one.id] in ("ended", "silent", "stopped")
+             and one.last_seen_at >= case.now - ENDED_LATELY]  # fmt: skip
+    taken = not alive and not hung and unwritable is None and processes.port_is_taken(settings.listen)
+    holder = held.holder if held is not None else None
     evidence = (
         case.seen("daemons alive", [f"{one.id} at {one.url}" for one in alive], "daemons"),
         case.seen("lease holder", holder, "leases"),
@@ -73,12 +77,11 @@ def _daemon(case: Case) -> Outcome:
     return Outcome("ok", f"A daemon listens at {alive[0].url}.", evidence, facts)
 
 
-def _lives(daemon: daemons.Daemon, lately: Collection[str], states: Mapping[str, str]) -> bool:
-    """Whether a daemon runs: it was seen lately and has not ended since, or it answers and cannot record that."""
+def _lives(daemon: daemons.Daemon, lately: Collection[str], states: Mapping[str, str], *, writable: bool) -> bool:
+    """Whether a daemon runs: it was seen lately and has not ended or been stopped since; or it answers, where it is
+    not for a database that it cannot write to that it was not seen."""
     state = states[daemon.id]
-    if state == "elsewhere":
-        return daemon.id in lately
-    return state == "answers" or (daemon.id in lately and state == "silent")
+    return (daemon.id in lately and state in ("elsewhere", "silent", "answers")) or (state == "answers" and writable)
 
 
 WORDS = {
