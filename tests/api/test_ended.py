@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+from sqlalchemy import delete
 
 from fedtui.core.acts import handshake, jobs
 from fedtui.core.errors import Refused, RemoteFailed
+from fedtui.core.node import Node
 from fedtui.core.peering import peers, sending
 from fedtui.core.peering.client import PREFIX
 from fedtui.core.playbook.survey import Wanted
+from fedtui.core.runtime import daemons
 from fedtui.core.trust import certificates, signing
 from tests.api.conftest import ADA, Federated, Serve, act, federate
 from tests.api.test_renewal import lose_key, pair_of, rows
 from tests.conftest import ManualClock
+from tests.core.test_playbook import alive
 
 
 def codes(federated: Federated, side: str, **look: str) -> list[str]:
-    node = getattr(federated, side).node
+    """What the doctor finds at one side about peers and calls, with a daemon that runs."""
+    node: Node = getattr(federated, side).node
+    awake(node)
     found = node.diagnose(Wanted(**look)).findings
     return [one.cause.code for one in found if one.subject.scope != "node"]
+
+
+def awake(node: Node) -> None:
+    """This process counts as the node's daemon, seen just now, with its jobs run."""
+    with node.unit(ADA) as unit:
+        unit.session.execute(delete(daemons.Daemon))
+    alive(node)
 
 
 def test_whose_peering_has_ended_is_told_so(federated: Federated) -> None:
@@ -136,3 +151,36 @@ def test_why_a_delivery_failed_is_kept(federated: Federated) -> None:
     with b.read() as session:
         assert peers.DELIVERY_ERROR not in peers.get(session, federated.at_b).metadata_
     assert sending.send(a, federated.at_a) is None
+
+
+def test_another_node_at_the_peers_address_is_named(serve: Serve, clock: ManualClock) -> None:
+    """A third node answers where the peer should, while the peer's heartbeats go on: that, and no CA to be trusted."""
+    federated, other = federate(serve("alpha"), serve("beta")), serve("gamma")
+    a, b = federated.a.node, federated.b.node
+    assert sending.send(b, federated.at_b) is None
+    with a.unit(ADA) as unit:  # as a name or a forwarded port that leads elsewhere
+        peers.lock(unit, federated.at_a).remote_instance_url = other.node.url
+        unit.session.flush()
+    assert (sending.send(a, federated.at_a) or "").startswith("remote_tls_failed")
+    assert codes(federated, "a") == ["remote_tls_failed"], "nothing proves yet that the peer is elsewhere"
+    clock.advance(seconds=5)
+    assert sending.send(b, federated.at_b) is None
+    awake(a)
+    [finding] = [one for one in a.diagnose(Wanted()).findings if one.subject.scope == "peer"]
+    assert (finding.cause.code, finding.severity) == ("wrong_node", "critical")
+    assert not any("trust" in fix.command for fix in finding.sense.fixes)
+
+
+def test_a_peer_that_takes_heartbeats_and_sends_none_is_named(federated: Federated, clock: ManualClock) -> None:
+    """Accepted for long, reached, and never heard: not that nothing is wrong; degraded: not that it is over."""
+    a = federated.a.node
+    act(a, "federation_peer_suspend", {"peer": federated.at_a, "reason": "test"})
+    act(a, "federation_peer_resume", {"peer": federated.at_a})
+    clock.advance(minutes=10)
+    assert sending.send(a, federated.at_a) is None
+    assert "never_heard" in codes(federated, "a")
+    with a.unit(ADA) as unit:
+        peer = peers.lock(unit, federated.at_a)
+        peer.status, peer.last_heartbeat_at = "degraded", clock.now() - timedelta(minutes=10)
+        unit.session.flush()
+    assert codes(federated, "a") == ["silent_peer"]
