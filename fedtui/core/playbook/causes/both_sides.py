@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from fedtui.core.peering.peers import MAY_HEARTBEAT
-from fedtui.core.playbook.causes.liveness import ask_them, how, silent_lately, their_calls
+from fedtui.core.playbook.causes.seen import how, silent_lately
+from fedtui.core.playbook.causes.ways import ask_them, their_calls
 from fedtui.core.playbook.commands import anew
 from fedtui.core.playbook.model import Case, Cause, Fix, Sense
 from fedtui.core.trust.x509_reading import fingerprint

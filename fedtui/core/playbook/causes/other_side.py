@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from fedtui.core.peering.peers import ENDED_THERE, MAY_HEARTBEAT, TERM_ENDED
-from fedtui.core.playbook.causes import liveness
+from fedtui.core.playbook.causes import seen, ways
+from fedtui.core.playbook.causes.seen import DEGRADED, STUCK
 from fedtui.core.playbook.model import Case, Cause, Fix, Sense, in_words
 from fedtui.core.runtime.durations import show
 from fedtui.core.trust.x509_reading import fingerprint
 
-STUCK, DEGRADED = liveness.STUCK, liveness.DEGRADED
 INTERVALS = 2
 """So many intervals of heartbeats may pass before a peer that sends none is told of."""
 
@@ -16,13 +16,13 @@ INTERVALS = 2
 def _reached(case: Case) -> bool:
     """Whether this node's calls to the peer work, and nothing that it says explains why it sends none."""
     peer, view = case.fact("peer"), case.fact("view") or {}
-    works = not case.fact("error") and not case.fact("broken") and not liveness.failing(case)
+    works = not case.fact("error") and not case.fact("broken") and not seen.failing(case)
     return bool(works and peer.last_outbound_at is not None and not view.get("last_outbound_code"))
 
 
 def _never_heard(case: Case) -> Sense | None:
     waits = case.fact("waiting_for")
-    if not liveness.waits(case) or waits is None or not _reached(case):
+    if not seen.waits(case) or waits is None or not _reached(case):
         return None
     peer = case.fact("peer")
     handshake = peer.enroll_owed or case.fact("pair_state") == "none" or case.fact("request_waits")
@@ -36,7 +36,7 @@ def _never_heard(case: Case) -> Sense | None:
 def _silent(case: Case) -> Sense | None:
     if case.fact("status") != "degraded" or case.fact("in_maintenance") or not _reached(case):
         return None
-    if case.fact("faults") is None or case.fact("view") is None or liveness.just_back(case):
+    if case.fact("faults") is None or case.fact("view") is None or seen.just_back(case):
         return None
     age = case.fact("heartbeat_age")
     last = f"its last one came {show(age)} ago" if age is not None else "none ever came"
@@ -48,12 +48,12 @@ def _send(case: Case) -> tuple[Fix, ...]:
     return (
         Fix("Have its operators send this node a heartbeat, which says what holds it back",
             f"fedtui peers heartbeat {url}", where="there"),
-        *liveness.ask_them(case),
+        *ways.ask_them(case),
     )  # fmt: skip
 
 
 def _ended(case: Case) -> Sense | None:
-    if liveness.failing(case) != ENDED_THERE or case.fact("status") not in MAY_HEARTBEAT:
+    if seen.failing(case) != ENDED_THERE or case.fact("status") not in MAY_HEARTBEAT:
         return None
     peer = case.fact("peer")
     reason = "ended there"
@@ -71,7 +71,7 @@ def _ended(case: Case) -> Sense | None:
 def _term(case: Case) -> Sense | None:
     peer, status = case.fact("peer"), case.fact("status")
     over = peer is not None and peer.expires_at is not None and peer.expires_at <= case.now
-    refused = liveness.failing(case) == TERM_ENDED
+    refused = seen.failing(case) == TERM_ENDED
     if status not in MAY_HEARTBEAT or not (refused or (over and status == "degraded")):
         return None
     when = (
@@ -90,10 +90,10 @@ def _term(case: Case) -> Sense | None:
 def _wrong_node(case: Case) -> Sense | None:
     """Another CA answers than the one that the peer's own heartbeats, which go on arriving, say it is known by."""
     shown, declared = case.fact("shown_ca"), case.fact("declared_ca")
-    if liveness.failing(case) != "tls" or not liveness.NOT_ITS_CA.intersection(case.fact("faults") or ()):
+    if seen.failing(case) != "tls" or not seen.NOT_ITS_CA.intersection(case.fact("faults") or ()):
         return None
     since = case.fact("heard_since_failing")
-    heard = since or (since is None and liveness.still_heard(case))
+    heard = since or (since is None and seen.still_heard(case))
     pin = fingerprint(shown) if shown is not None else "none"
     if not heard or declared is None or declared == pin or declared not in case.fact("known_cas", ()):
         return None
