@@ -187,6 +187,8 @@ class People:
             return f"somebody's accept is refused. 5, last line, and paste their token: {self._look['token']}"
         if "decision" in self._look:
             return f"somebody's call was turned away. Find out why: :playbook {self._fault.symptom}"
+        if "approval" in self._look:
+            return f"a request waits. Find out whom it waits for: fedtui doctor --approval {self._look['approval']}"
         if "peer" in self._look:
             return "something is wrong here. Find it: 1, then d on the peer."
         return "something is wrong here. Find it: :doctor-all"

@@ -255,6 +255,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("certificate-unbound", "beta's certificate stands for no peer that alpha knows", ("peer_missing",),
           _bound_to_nobody, mend=(theirs(_asked_there), yours(_sign_here))),
     Fault("suspended-here", "alpha itself has suspended beta", ("peer_not_reachable",), _suspended_here,
+          symptom="unauthorized_with_grant",
           mend=(yours(_resumed_here),)),
     Fault("certificate-revoked", "alpha has revoked beta's certificate", ("cert_revoked",), _revoked_here,
           mend=(theirs(_asked_there), yours(_sign_here))),

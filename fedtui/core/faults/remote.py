@@ -15,6 +15,7 @@ from fedtui.core.faults.staging import (
     peer_of,
     proving_anew,
     quiet,
+    reached_for_long,
     speaking,
 )
 from fedtui.core.peering import peers
@@ -113,6 +114,7 @@ def _silent_there(stand: Range) -> None:
     quiet(stand)
     long_ago(stand)
     degraded(stand)
+    reached_for_long(stand)
 
 
 def _undelivered(stand: Range) -> None:

@@ -73,6 +73,20 @@ def heard_meanwhile(stand: Range) -> None:
         stand.until("the peer is heard meanwhile", heard)
 
 
+def reached_for_long(stand: Range) -> None:
+    """Wait until alpha's calls to beta have worked for so long that a heartbeat of beta was due."""
+    with stand.opened(HERE) as node:
+        peer_id = peer_of(node).id
+
+        def settled() -> bool | None:
+            with node.read() as session:
+                back = events.recent(session, kind="federation.peer.outbound_recovered", peer_id=peer_id, limit=1)
+            long = 3 * node.settings.heartbeat_interval
+            return not back or node.clock.now() - back[0].emitted_at > long or None
+
+        stand.until("a heartbeat of the peer was due", settled)
+
+
 def degraded(stand: Range) -> None:
     """Wait until alpha's sweep has degraded beta."""
     with stand.opened(HERE) as node:
