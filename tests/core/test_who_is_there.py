@@ -29,7 +29,7 @@ from fedtui.core.node import Node
 from fedtui.core.peering import heartbeats, peers, tokens
 from fedtui.core.peering.heartbeats import Declared
 from fedtui.core.peering.peers import Peer
-from fedtui.core.playbook import causes, commands, engine
+from fedtui.core.playbook import causes, commands, engine, recognise
 from fedtui.core.playbook.causes.access import ESCAPED, MISSING_HEADER
 from fedtui.core.playbook.model import Fix, Sense, Subject
 from fedtui.core.playbook.survey import Wanted
@@ -44,6 +44,7 @@ from fedtui.core.trust.x509_reading import fingerprint, pem_fingerprint, read_ce
 from tests.conftest import MakeNode, ManualClock
 from tests.core.test_peers import new_peer, put_in
 from tests.core.test_playbook import ADA, HOLDS, OTHER_PIN, PIN, alive, case, found, peer, through_a_proxy
+from tests.core.world import make_world
 from tests.homes import until
 
 LOCAL = "0195d3a2-7c1e-7000-8000-0000000000ff"
@@ -415,3 +416,32 @@ def test_a_check_that_failed_is_not_ok(node: Node, monkeypatch: pytest.MonkeyPat
     assert engine.shape(beside, fail_on="high")["ok"] is True
     explained = engine.Diagnosis(diagnosis.checked_at, 0.0, (seen,), (), elsewhere=diagnosis.findings)
     assert engine.shape(explained)["ok"] is True, "what was asked about is not there, and what is has another symptom"
+
+
+def test_another_peers_grant_is_told_by_its_url(node: Node) -> None:
+    """Names in place of ids, where they are on record."""
+    world, other = make_world(node), make_world(node, "https://c.example")
+    alive(node)
+    world.kept(world.asked(other.grant()))
+    [finding] = node.diagnose(Wanted()).findings
+    assert finding.cause.code == "grant_of_other_peer"
+    assert "It belongs to https://c.example." in finding.sense.because
+
+
+@pytest.mark.parametrize(
+    ("text", "symptom"),
+    [
+        ("The peer answered HTTP 503: this node answers no peer at present.", "degraded"),
+        ('{"error": "client certificate revoked", "code": "peering_ended"}', "degraded"),
+        ('{"id": "x", "status": "stale"}', "approval_blocked"),
+        ("What this request depends on has changed since it was filed.", "approval_blocked"),
+        ("CRL is not yet valid", "degraded"),
+        ("[Errno 98] Address already in use", "stuck_accepted"),
+    ],
+)
+def test_what_these_texts_mean_is_known(node: Node, text: str, symptom: str) -> None:
+    """Answers, JSON and lines of the log that lead to the causes above."""
+    with node.read() as session:
+        found_ = recognise.recognise(session, text)
+    assert found_ is not None
+    assert found_.wanted.symptom == symptom

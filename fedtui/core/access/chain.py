@@ -241,9 +241,7 @@ def _granted(seen: Seen) -> Refusal | str | None:
     if seen.peer is None:
         return None
     if seen.grant is None:
-        other = seen.session.execute(_PEER_BY_ID, {"peer_id": named.peer_id}).one_or_none()
-        whose = Calling(*other).remote_instance_url if other is not None else f"peer {named.peer_id}"
-        return Refusal("grant_of_other_peer", f"it belongs to {whose}", 401, UNKNOWN_GRANT)
+        return Refusal("grant_of_other_peer", f"it belongs to peer {named.peer_id}", 401, UNKNOWN_GRANT)
     return f"{named.remote_subject} of this peer"
 
 

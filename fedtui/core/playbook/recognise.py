@@ -60,6 +60,8 @@ PHRASES: tuple[Phrase, ...] = (
     _phrase(r"has only half of what it needs|What this node holds for the peer cannot be used for TLS", "partial_mtls",
             "What this node presents is not whole."),
     # --- calls that were refused ---
+    _phrase(r"peering_ended", "degraded", "The operators of the node that was called have ended the peering."),
+    _phrase(r"term_ended", "degraded", "The agreed term of the peering is over."),
     _phrase(r"grant scope mismatch", "grant_scope_mismatch",
             "Certificate and grant are in order; the grant does not allow this call."),
     _phrase(r"applies_to(_instance|_network|_source_ip)?\?", "grant_scope_mismatch",
@@ -103,8 +105,6 @@ PHRASES: tuple[Phrase, ...] = (
     # --- the way to the other side ---
     _phrase(r"answers no peer at present|node_quarantined", "degraded",
             "The node that was called is in quarantine: its records were restored, and it answers no peer for now."),
-    _phrase(r"peering_ended", "degraded", "The operators of the node that was called have ended the peering."),
-    _phrase(r"term_ended", "degraded", "The agreed term of the peering is over."),
     _phrase(r"CRL (is not yet valid|has expired)", "degraded", "TLS fails over the revocation list of the peer's CA."),
     _phrase(r"address already in use", "stuck_accepted", "Another process holds the port of this node's daemon."),
     _phrase(r"heartbeat.?stale|HEARTBEAT_STALE_AFTER|degraded_reason|federation_heartbeat_sweep|HeartbeatSweepService"

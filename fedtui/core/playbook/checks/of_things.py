@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -92,6 +93,9 @@ def _decision(case: Case) -> Outcome:
         used = _terms(session, row.grant_id)
         trusted = node_settings.value(session, node_settings.PROXIES)
         presented = certificates.by_fingerprint(session, row.context.get("caller", {}).get("fingerprint") or "")
+        if code == "grant_of_other_peer":
+            # The chain says no more than the id: another query there would tell a caller that there is such a grant.
+            detail = _with_urls(session, detail)
         decision = _decided(session, row, code, peer, presented)
         works = _proxy_works(session, row.context.get("caller", {}).get("proxy"))
     if decision is not None:
@@ -114,6 +118,16 @@ def _decision(case: Case) -> Outcome:
     }  # fmt: skip
     state: State = "bad" if code and not expected else "ok"
     return Outcome(state, sentence(detail) or "It would be allowed now.", tuple(evidence), facts)
+
+
+def _with_urls(session: Session, text: str) -> str:
+    """A text with the URL of a peer in place of its id, where it is on record."""
+
+    def url(found: re.Match[str]) -> str:
+        peer = session.get(Peer, found[1])
+        return peer.remote_instance_url if peer is not None else found[0]
+
+    return re.sub(r"peer ([0-9a-f-]{36})", url, text)
 
 
 def _proxy_works(session: Session, proxy: str | None) -> bool:
