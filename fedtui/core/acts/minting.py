@@ -33,7 +33,7 @@ def fetch_request(site: Site, raw: Mapping[str, Any]) -> Mapping[str, Any]:
         if peer.status not in MAY_HEARTBEAT or peer.peer_kind != "platform":
             return raw
         partial = node_settings.value(session, "partial_mtls")
-        connection = client.connection_to(session, site.vault, peer, now=site.clock.now(), partial_mtls=partial)
+        connection = client.connection_to(session, site, peer, now=site.clock.now(), partial_mtls=partial)
     failed = sending.send(site, peer.id, partial_mtls=partial)
     if failed is not None:
         raise RemoteFailed(

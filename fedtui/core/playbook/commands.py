@@ -39,6 +39,8 @@ ACTION_OF: Mapping[tuple[str, str], str] = {
 
 
 HOW: Mapping[str, str] = {
+    "remote_unreachable": "this node is not reached from there, or TLS with it fails",
+    "remote_address_forbidden": "this node's name leads there to an address that may not be dialled",
     "remote_dns": "the name in this node's URL does not resolve there",
     "remote_refused": "nothing listens at this node's URL, as seen from there",
     "remote_timeout": "this node does not answer in time, as seen from there",

@@ -29,6 +29,7 @@ NOT_OUR_API = ("sweep_endpoint_failing", "sweep_endpoint_missing")
 EXPLAINED_HERE = {
     "remote_rejecting_auth": TURNED_AWAY,
     "remote_disconnected": TURNED_AWAY,
+    "remote_unreachable": TURNED_AWAY,
     "remote_tls_failed": TURNED_AWAY,
     "remote_failing": NOT_OUR_API,
     "remote_rejecting": NOT_OUR_API,

@@ -8,11 +8,12 @@ from fedtui.core.peering.peers import ENDED_THERE, TERM_ENDED
 from fedtui.core.playbook.checks.limits import SKEW_LIMIT
 from fedtui.core.playbook.commands import HOW
 from fedtui.core.playbook.model import Case, without_code
+from fedtui.core.trust import looking
 
 STUCK, DEGRADED = "stuck_accepted", "degraded"
-NETWORK_FAULTS = ("dns", "refused", "timeout", "silent", "unreachable", "disconnected")
-TLS_FAULTS = ("not_tls", "protocol_mismatch", "expired", "not_yet_valid", "name_mismatch", "wrong_purpose",
-              "unknown_ca", "self_signed", "revoked", "no_certificate", "unreadable", "handshake_failed")  # fmt: skip
+NETWORK_FAULTS = ("dns", "refused", "timeout", "silent", "unreachable", "disconnected", "forbidden")
+TLS_FAULTS = frozenset((*looking.FIXES, "unreadable", "handshake_failed")) - {"disconnected"}
+"""Every fault of a certificate or a handshake that a probe names."""
 NOT_ITS_CA = {"unknown_ca", "self_signed"}
 SKEW = timedelta(seconds=SKEW_LIMIT)
 WAITS = ("accepted", "enrolled")

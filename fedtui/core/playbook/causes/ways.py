@@ -9,7 +9,14 @@ from fedtui.core.playbook.commands import anew
 from fedtui.core.playbook.model import Case, Fix
 from fedtui.core.trust.x509_reading import fingerprint, is_ca
 
-UNREACHABLE = ("remote_dns", "remote_refused", "remote_timeout", "remote_disconnected")
+UNREACHABLE = (
+    "remote_unreachable",
+    "remote_address_forbidden",
+    "remote_dns",
+    "remote_refused",
+    "remote_timeout",
+    "remote_disconnected",
+)
 
 
 def unreachable(case: Case) -> tuple[Fix, ...]:
@@ -83,7 +90,8 @@ def rejected(case: Case) -> tuple[Fix, ...]:
 def their_calls(case: Case, code: str) -> tuple[Fix, ...]:
     """What helps where the peer's calls to this node fail, by how they fail."""
     url = case.site.url
-    if code == "remote_tls_failed":
+    # A peer tells one code for all calls that did not get through; that it knows another CA says which it is.
+    if code == "remote_tls_failed" or (code == "remote_unreachable" and "own_ca" in case.fact("disagreements", {})):
         pin = case.fact("own_ca", "")
         trust = f"fedtui certs trust {url} --ca-fingerprint {pin}"
         return (
