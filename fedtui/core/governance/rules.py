@@ -65,8 +65,22 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         kind="expired_trust", severity="high", query=queries.expired_trust,
-        said="The peering with {url} was agreed until {until:%F %H:%M} UTC, and goes on.",
-        advice="Agree on a new term and record it, or revoke the peer.",
+        said="The term of the peering with {url} ended on {until:%F %H:%M} UTC: its heartbeats, renewals and resource "
+             "calls are refused.",
+        advice="Agree on a new term and record it on both sides, or revoke the peer.",
+        leads_to="peers/{peer_id}", fix="fedtui peers edit {peer_id} --expires 365d",
+    ),
+    Rule(
+        kind="term_ending", severity="medium",
+        query=queries.term_ends(queries.TERM_END, not_within=queries.TERM_END_SOON),
+        said="The peering with {url} is agreed until {until:%F}. From {end:%F %H:%M} UTC on its calls are refused.",
+        advice="Agree on a new term and record it on both sides.",
+        leads_to="peers/{peer_id}", fix="fedtui peers edit {peer_id} --expires 365d",
+    ),
+    Rule(
+        kind="term_ending_soon", severity="high", query=queries.term_ends(queries.TERM_END_SOON),
+        said="The peering with {url} is agreed until {until:%F}. From {end:%F %H:%M} UTC on its calls are refused.",
+        advice="Agree on a new term today and record it on both sides.",
         leads_to="peers/{peer_id}", fix="fedtui peers edit {peer_id} --expires 365d",
     ),
     Rule(
