@@ -84,6 +84,7 @@ async def _run(
         context=context,
         per_address=settings.connections_per_address,
         most=settings.connections,
+        handshakes=settings.handshakes,
         refused=federation.handshake_refused,
     )
     federation.metrics.connections(lambda: api.open_connections)

@@ -32,7 +32,8 @@ SCHEMES = {
 }
 ABOUT = (
     "What a node of fedtui takes from other platforms. Fields that are not named here are ignored; a blank text "
-    "counts as absent. A body is at most 1 MiB unless the node is set up otherwise."
+    "counts as absent. Unless the node is set up otherwise, a heartbeat is at most 64 KiB, a body of accept, enroll "
+    "and renew 128 KiB, each of at most 32 levels and 10,000 values; a document is at most 1 MiB, of 200 levels."
 )
 
 
@@ -81,7 +82,12 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
 def _success(route: Route) -> dict[str, Any]:
     if route.answer is None:
         return {"description": "The CRL.", "content": {CRL_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
-    data = {"type": "object", "required": ["data"], "properties": {"data": _reference(route.answer)}}
+    succeeded = {"type": "boolean", "const": True}
+    data = {
+        "type": "object",
+        "required": ["success", "data"],
+        "properties": {"success": succeeded, "data": _reference(route.answer)},
+    }
     answer: dict[str, Any] = {"description": "Done.", "content": {JSON: {"schema": data}}}
     if route.caller == GRANT:
         answer["headers"] = {"ETag": {"schema": {"type": "string"}, "description": "The version, where there is one."}}
