@@ -237,19 +237,22 @@ class Listener:
             if isinstance(error, asyncio.CancelledError):
                 raise
             reason = getattr(error, "verify_message", None) or getattr(error, "reason", None) or str(error)
-            log.info("[FederationApi] TLS handshake with %s failed: %s", address, reason or type(error).__name__)
+            # Who says nothing is not worth a line of the log: there may be thousands.
+            level = logging.INFO if isinstance(error, ssl.SSLError) else logging.DEBUG
+            log.log(level, "[FederationApi] TLS handshake with %s failed: %s", address, reason or type(error).__name__)
             if self._refused is not None and isinstance(error, ssl.SSLError):
                 await self._refused(address, str(reason), presented_to_us(error))
 
     def _release(self, held: Connection) -> None:
         self.connections.leave(held)
+        held.close = _nothing  # its task, whose frames know this connection: what would be a cycle
         self._ended_since_trim += 1
         if self._ended_since_trim == TRIM_AFTER:
             asyncio.get_running_loop().call_later(TRIM_SECONDS, self._trim)
 
     def _trim(self) -> None:
         self._ended_since_trim = 0
-        _give_memory_back()
+        asyncio.get_running_loop().run_in_executor(None, _give_memory_back)
 
     @web.middleware
     async def _at_work(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -268,7 +271,7 @@ async def _without_server(_request: web.BaseRequest, response: web.StreamRespons
 
 
 async def _first_byte(loop: asyncio.AbstractEventLoop, connection: socket.socket, seconds: float) -> None:
-    """Wait until the client has sent something. Raises `TimeoutError`."""
+    """Wait until the client has sent something. Raises `TimeoutError`; `ConnectionError` where it has left."""
     ready: asyncio.Future[None] = loop.create_future()
     loop.add_reader(connection, lambda: None if ready.done() else ready.set_result(None))
     try:
@@ -276,6 +279,12 @@ async def _first_byte(loop: asyncio.AbstractEventLoop, connection: socket.socket
             await ready
     finally:
         loop.remove_reader(connection)
+    if not connection.recv(1, socket.MSG_PEEK):
+        raise ConnectionResetError("the client left without a word")
+
+
+def _nothing() -> None:
+    """What closes a connection that is over."""
 
 
 def _give_memory_back() -> None:
