@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 from fedtui.api.bodies import InvalidBody
 from fedtui.core.access import document_text
@@ -69,7 +70,9 @@ class Documents:
         return seconds, Normalized(*found)
 
     def _exchange(self, content: bytes) -> bytes:
-        if self._beside is None or self._beside.poll() is not None:
+        if self._beside is not None and self._beside.poll() is not None:
+            self._end()
+        if self._beside is None:
             self._beside = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={}, cwd="/")
         given, answers = self._beside.stdin, self._beside.stdout
         assert given is not None and answers is not None  # noqa: S101 - both are pipes
@@ -84,7 +87,11 @@ class Documents:
         if beside is None:
             return
         beside.kill()
-        beside.communicate()
+        for pipe in (beside.stdin, beside.stdout):
+            if pipe is not None:
+                with suppress(OSError):  # what was not flushed is for nobody
+                    pipe.close()
+        beside.wait()
 
 
 def _read(handle: int, wanted: int, deadline: float) -> bytes:

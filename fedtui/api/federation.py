@@ -227,7 +227,7 @@ class FederationApi:
     async def _let_worker_in(self, request: web.Request) -> None:
         """Raise `Denied` without the worker token, on record; `TooMany` after some wrong ones from one address."""
         address = address_key(request.remote or "")
-        wait = self._wrong_worker_tokens.owed(address)
+        wait = self._wrong_worker_tokens.owed(address, 1)
         if wait:
             raise TooMany(wait)
         expected, given = self._node.settings.worker_token, request.headers.get("X-Worker-Token", "")

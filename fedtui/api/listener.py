@@ -15,8 +15,9 @@ import socket
 import ssl
 from asyncio import sslproto
 from collections.abc import Awaitable, Callable
+from functools import partial
 
-from aiohttp import web
+from aiohttp import web, web_response
 from aiohttp.http import HttpProcessingError
 from cryptography import x509
 
@@ -41,6 +42,7 @@ SUMMARY_SECONDS = 1
 TRIM_SECONDS, TRIM_AFTER = 5, 200
 """After so many connections have ended, the C library is asked now and then to give back what they held."""
 BACKLOG = 512
+web_response.SERVER_SOFTWARE = "fedtui"  # type: ignore[attr-defined]  # in answers to what is no HTTP, which no hook sees
 sslproto.SSLProtocol.max_size = 32 * 1024  # of two buffers that each connection has: the default is 256 KiB
 Refused = Callable[[str, str, x509.Certificate | None], Awaitable[None]]
 """Told of a handshake that failed: the client's address, the reason, and the certificate where TLS gave it."""
@@ -196,6 +198,8 @@ class Listener:
             held.close = task.cancel
             self._handshakes.add(task)
             task.add_done_callback(self._handshakes.discard)
+            # One that is cancelled before it began closes nothing itself.
+            task.add_done_callback(partial(_close_if_cancelled, connection))
 
     def _turned_away(self, address: str) -> None:
         """Say so, once in a while: a line for each would fill the disk of who is flooded."""
@@ -281,6 +285,11 @@ async def _first_byte(loop: asyncio.AbstractEventLoop, connection: socket.socket
         loop.remove_reader(connection)
     if not connection.recv(1, socket.MSG_PEEK):
         raise ConnectionResetError("the client left without a word")
+
+
+def _close_if_cancelled(connection: socket.socket, task: asyncio.Task[None]) -> None:
+    if task.cancelled():
+        connection.close()
 
 
 def _nothing() -> None:

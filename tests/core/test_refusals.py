@@ -141,6 +141,6 @@ def test_a_bucket_that_is_only_charged_refuses_after_its_filling() -> None:
     """Ten wrong guesses a minute: the eleventh waits."""
     tries = Buckets(10, 10, clock=Time())
     for _ in range(10):
-        assert tries.owed("a") == 0
+        assert tries.owed("a", 1) == 0
         tries.charge("a", 1)
-    assert tries.owed("a") > 0
+    assert tries.owed("a", 1) > 0

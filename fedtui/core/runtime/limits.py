@@ -41,11 +41,11 @@ class Buckets:
         with self._lock:
             self._keep(key, max(-self._burst, self._level(key) - amount))
 
-    def owed(self, key: str) -> float:
-        """The seconds until there is something in the bucket again; 0.0 where there is."""
+    def owed(self, key: str, amount: float = 0.0) -> float:
+        """The seconds until there is so much in the bucket, or anything at all; 0.0 where there is."""
         with self._lock:
             level = self._level(key)
-        return 0.0 if level > 0 else max(-level / self._rate, SHORTEST_WAIT)
+        return 0.0 if level > 0 and level >= amount else max((amount - level) / self._rate, SHORTEST_WAIT)
 
     def _level(self, key: str) -> float:
         level, since = self._levels.get(key, (self._burst, 0.0))
