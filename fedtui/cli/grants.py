@@ -84,7 +84,7 @@ def show_(grant: Grant) -> None:
 
     with viewing() as (node, session):
         row, now = grants.find(session, grant), node.clock.now()
-        shape = grant_acts.shape(row, now)
+        shape = {**grant_acts.shape(row, now), "stored": grant_acts.quota_of(session, node, row.id)}
         used = [shapes.used(one) for one in usage.ways(session, row.id, now)]
         last = [shapes.decision(one) for one in decisions.listing(session, grant_id=row.id, limit=10)]
     full = {**shape, "used": used, "decisions": last}

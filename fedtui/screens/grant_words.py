@@ -127,7 +127,9 @@ def _expires_in_words(line: GrantLine, now: datetime) -> tuple[str, str]:
 
 
 def describe_record(record: GrantRecord, now: datetime) -> Iterator[Paragraph]:
-    """What the table's line does not hold: how it was used, and what was decided."""
+    """What the table's line does not hold: what it has stored, how it was used, and what was decided."""
+    if stored := record.shape.get("stored"):
+        yield Paragraph("Stored", *_stored(stored))
     yield Paragraph("", "")
     yield Paragraph("Used by", "" if record.used else "nobody in the last 30 days")
     for one in record.used[:WAYS_SHOWN]:
@@ -138,6 +140,14 @@ def describe_record(record: GrantRecord, now: datetime) -> Iterator[Paragraph]:
     yield Paragraph("Decisions", "" if record.decisions else "none on record")
     for one in record.decisions[:DECISIONS_SHOWN]:
         yield Paragraph("", *_decision(one, now))
+
+
+def _stored(stored: Mapping[str, Any]) -> tuple[str, str]:
+    text = (
+        f"{stored['documents']:,} of {stored['documents_limit']:,} documents, "
+        f"{stored['bytes'] / 1e6:,.1f} of {stored['bytes_limit'] / 1e6:,.0f} MB"
+    )
+    return (f"{text}: near the limit", "warn") if stored["near"] else (text, "")
 
 
 def way(used_: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     String,
     and_,
@@ -27,7 +28,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, aliased
 
+from fedtui.core.access import quota
 from fedtui.core.access.grants import Grant
+from fedtui.core.access.quota import Quotas
+from fedtui.core.access.resources import Resource, Stored
 from fedtui.core.control import node_settings, operators
 from fedtui.core.control.node_settings import NodeSetting
 from fedtui.core.control.operators import Operator
@@ -332,6 +336,37 @@ def ambiguous_names(scan: Scan) -> Any:
     return select(Operator.name.label("subject"), null().label("peer_id")).where(
         Operator.name.in_(operators.ambiguous(scan.session))
     )
+
+
+def quota_near(owner: Any, most: Callable[[Quotas], Stored]) -> Callable[[Scan], Any]:
+    """Peers, or grants, that have used most of a quota; past it, writes are refused."""
+
+    def query(scan: Scan) -> Any:
+        limit = most(quota.of(scan.site.settings))
+        documents, size = func.count(), cast(func.sum(Resource.size), BigInteger)
+        used = (
+            select(owner.label("owner"), func.min(Resource.peer_id).label("peer"), documents.label("documents"),
+                   size.label("size"))
+            .where(owner.is_not(None))
+            .group_by(owner)
+            .having(or_(documents >= quota.NEAR * limit.documents, size >= quota.NEAR * limit.size))
+            .subquery()
+        )  # fmt: skip
+        return (
+            select(
+                used.c.owner.label("subject"),
+                Peer.id.label("peer_id"),
+                Peer.remote_instance_url.label("url"),
+                used.c.documents,
+                used.c.size,
+                literal(limit.documents).label("documents_limit"),
+                literal(limit.size).label("size_limit"),
+            )
+            .join(Peer, Peer.id == used.c.peer)
+            .where(Peer.status != "revoked")
+        )
+
+    return query
 
 
 def lowered(scan: Scan) -> Any:

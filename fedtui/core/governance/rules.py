@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from fedtui.core.access.resources import Resource
 from fedtui.core.control.operators import CONTROL, MANAGE_GRANTS, MANAGE_OPERATORS, MANAGE_PEERS
 from fedtui.core.governance import queries
 from fedtui.core.governance.queries import Scan
@@ -161,6 +162,23 @@ RULES: tuple[Rule, ...] = (
         kind="grant_review_overdue", severity="low", query=queries.unreviewed,
         said="The grant of {resource} to {holder} at {url} was issued on {issued:%F} and stands since.",
         advice="See whether and how it is used; acknowledge with the reason to keep it, or revoke it.",
+        leads_to="grants/{subject}", fix="fedtui grants show {subject}", permission=MANAGE_GRANTS,
+    ),
+    Rule(
+        kind="peer_quota_near", severity="medium",
+        query=queries.quota_near(Resource.peer_id, lambda quotas: quotas.peer),
+        said="{url} has stored {documents:,} of {documents_limit:,} documents, {size:,} of {size_limit:,} bytes.",
+        advice="Ask its operators to delete what is not needed, or raise resource_documents_per_peer or "
+               "resource_bytes_per_peer.",
+        leads_to="peers/{peer_id}", fix="fedtui resources list", permission=MANAGE_GRANTS,
+    ),
+    Rule(
+        kind="grant_quota_near", severity="medium",
+        query=queries.quota_near(Resource.grant_id, lambda quotas: quotas.grant),
+        said="With a grant, {url} has stored {documents:,} of {documents_limit:,} documents, {size:,} of "
+             "{size_limit:,} bytes.",
+        advice="Ask its operators to delete what is not needed, or raise resource_documents_per_grant or "
+               "resource_bytes_per_grant.",
         leads_to="grants/{subject}", fix="fedtui grants show {subject}", permission=MANAGE_GRANTS,
     ),
     Rule(
