@@ -27,14 +27,22 @@ CONFIG_FILE = "config.toml"
 DATABASE_FILE = "fedtui.db"
 VAULT_KEY_FILE = "vault.key"
 MASK = "(hidden)"
+DECLARED_TEXT = 2048
+"""Characters of a text that this node declares: a peer takes no longer ones, and no heartbeat of more than 64 KiB."""
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,15}")
 
 
 def _setting(
-    default: Any, help_: str, *, secret: bool = False, least: int | None = None, choices: tuple[str, ...] = ()
+    default: Any,
+    help_: str,
+    *,
+    secret: bool = False,
+    least: int | None = None,
+    choices: tuple[str, ...] = (),
+    longest: int | None = None,
 ) -> Any:
     """A row of the table: default, what it is for, whether it is masked, what values it may have."""
-    metadata = {"help": help_, "secret": secret, "least": least, "choices": choices}
+    metadata = {"help": help_, "secret": secret, "least": least, "choices": choices, "longest": longest}
     return field(default=default, repr=not secret, metadata=metadata)
 
 
@@ -92,10 +100,12 @@ class Settings:
     resource_bytes_per_peer: int = _setting(1_000_000_000, "bytes of the documents of one peer", least=1024)
     resource_bytes_per_grant: int = _setting(500_000_000, "bytes of the documents of one grant", least=1024)
 
-    platform_version: str = _setting("", "what this platform says it runs")
-    data_residency: str = _setting("", "where this platform says its data lives")
-    operator_contact: str = _setting("", "whom a peer's operators can reach")
-    extension_slugs: str = _setting("", "extensions this platform declares, separated by commas")
+    platform_version: str = _setting("", "what this platform says it runs", longest=DECLARED_TEXT)
+    data_residency: str = _setting("", "where this platform says its data lives", longest=DECLARED_TEXT)
+    operator_contact: str = _setting("", "whom a peer's operators can reach", longest=DECLARED_TEXT)
+    extension_slugs: str = _setting(
+        "", "extensions this platform declares, separated by commas", longest=8 * DECLARED_TEXT
+    )
 
     notify_command: str = _setting("", "run for each notice, with the event as JSON on its standard input; empty: none")
     notify_timeout: timedelta = _setting(_seconds(10), "for one run of the notify_command", least=1)
@@ -241,6 +251,9 @@ def _convert(row: Field[Any], value: object) -> object:
     choices = row.metadata["choices"]
     if choices and value.lower() not in choices:
         raise ValueError(f"It must be one of {', '.join(choices)}.")
+    longest = row.metadata["longest"]
+    if longest is not None and len(value) > longest:
+        raise ValueError(f"It has {len(value)} characters, and peers take {longest} at most.")
     return value.lower() if choices else value
 
 
