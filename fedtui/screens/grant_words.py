@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from fedtui.core.access import quota
 from fedtui.screens.widgets.columns import Cell, Column
 from fedtui.screens.words import Paragraph, address, ago
 
@@ -129,7 +130,7 @@ def _expires_in_words(line: GrantLine, now: datetime) -> tuple[str, str]:
 def describe_record(record: GrantRecord, now: datetime) -> Iterator[Paragraph]:
     """What the table's line does not hold: what it has stored, how it was used, and what was decided."""
     if stored := record.shape.get("stored"):
-        yield Paragraph("Stored", *_stored(stored))
+        yield Paragraph("Stored", quota.words(stored), "warn" if stored["near"] else "")
     yield Paragraph("", "")
     yield Paragraph("Used by", "" if record.used else "nobody in the last 30 days")
     for one in record.used[:WAYS_SHOWN]:
@@ -140,14 +141,6 @@ def describe_record(record: GrantRecord, now: datetime) -> Iterator[Paragraph]:
     yield Paragraph("Decisions", "" if record.decisions else "none on record")
     for one in record.decisions[:DECISIONS_SHOWN]:
         yield Paragraph("", *_decision(one, now))
-
-
-def _stored(stored: Mapping[str, Any]) -> tuple[str, str]:
-    text = (
-        f"{stored['documents']:,} of {stored['documents_limit']:,} documents, "
-        f"{stored['bytes'] / 1e6:,.1f} of {stored['bytes_limit'] / 1e6:,.0f} MB"
-    )
-    return (f"{text}: near the limit", "warn") if stored["near"] else (text, "")
 
 
 def way(used_: Mapping[str, Any]) -> str:

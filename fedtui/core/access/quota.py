@@ -73,5 +73,14 @@ def shape(used: Stored, most: Stored) -> dict[str, Any]:
     }
 
 
+def words(stored: dict[str, Any]) -> str:
+    """The same on one line."""
+    near = ": near the limit" if stored["near"] else ""
+    return (
+        f"{stored['documents']:,} of {stored['documents_limit']:,} documents, "
+        f"{stored['bytes'] / 1e6:,.1f} of {stored['bytes_limit'] / 1e6:,.0f} MB{near}"
+    )
+
+
 def _pairs(used: Stored, most: Stored) -> Iterator[tuple[int, int]]:
     return zip(used, most, strict=True)
