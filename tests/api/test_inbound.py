@@ -14,11 +14,13 @@ import pytest
 from fedtui.api import documents, intake
 from fedtui.api.bodies import parse
 from fedtui.api.routes import ROUTES
+from fedtui.core.peering import peers, sending
 from fedtui.core.peering.client import PREFIX
+from fedtui.core.playbook.survey import Wanted
 from fedtui.core.record.events import recent
 from fedtui.core.runtime import database
 from fedtui.core.trust import signing, tls
-from tests.api.conftest import Serve, Served, accept_body, joined, proposed_with_token
+from tests.api.conftest import ADA, Serve, Served, accept_body, federate, joined, proposed_with_token
 from tests.api.test_resources import Place, opened
 
 KIB = 1024
@@ -237,3 +239,17 @@ def test_no_answer_names_its_server(served: Served) -> None:
                 continue
             assert b"aiohttp" not in answer
             assert b"python" not in answer
+
+
+def test_doctor_tells_both_sides_that_a_body_was_refused(serve: Serve) -> None:
+    """Where a peer takes no heartbeat for its size, the sender's doctor and the receiver's each say so first."""
+    here, there = serve("alpha"), serve("beta")
+    both = federate(here, there)
+    there.api._most["heartbeat"] = 200
+    assert "remote_body_refused" in str(sending.send(here.node, both.at_a))
+    for served, peer_id, code in ((here, both.at_a, "remote_body_refused"), (there, both.at_b, "body_refused")):
+        with served.node.unit(ADA) as unit:
+            peers.lock(unit, peer_id).status = "degraded"
+            unit.session.flush()
+        found = [one.cause.code for one in served.node.diagnose(Wanted("degraded", peer=peer_id)).findings]
+        assert code in found, (served.node.name, found)

@@ -110,7 +110,7 @@ def test_every_cause_of_the_catalogue_is_there() -> None:
     assert {symptom: codes - wanted[symptom] for symptom, codes in ours.items() if codes - wanted[symptom]} == {
         "grant_scope_mismatch": {"kind_not_served"},
         "stuck_accepted": {"node_quarantined", "status_disagrees"},
-        "degraded": {"ca_disagrees"},
+        "degraded": {"ca_disagrees", "remote_body_refused", "body_refused"},
     }
     assert all(wanted[symptom] <= ours.get(symptom, set()) for symptom in wanted)
     assert set(wanted) == set(causes.BY_SYMPTOM)
@@ -346,6 +346,8 @@ OWED = Peer(id="p", remote_instance_url="https://b.example", status="accepted", 
         ("remote_rejecting_auth", peer("degraded", faults=[], view_code="remote_rejecting_auth")),
         ("remote_rate_limited", peer("degraded", error_code="remote_rate_limited", faults=[])),
         ("remote_failing", peer("degraded", error_code="remote_failing", faults=[])),
+        ("remote_body_refused", peer("degraded", error_code="remote_body_refused", faults=[])),
+        ("body_refused", peer("degraded", body_refused="heartbeat: the body is larger than 65536 bytes", faults=[])),
         ("clock_skew", peer("active", skew=600.0)),
         ("clock_skew", peer("degraded", skew=1.0, skew_now=-300.0)),
         ("one_way_partition", peer("active", error="remote_timeout: x", faults=["timeout"])),

@@ -30,8 +30,9 @@ from fedtui.practice.range import PracticeRange
 from tests.forks import Forked
 
 PATIENCE_SECONDS = 60
-UNSTAGED = {"recovering"}
-"""Causes that no fault stages, as they pass by themselves; `tests/core/test_playbook.py` makes them from records."""
+UNSTAGED = {"recovering", "remote_body_refused", "body_refused"}
+"""Causes that no fault stages: the first passes by itself, and `tests/core/test_playbook.py` makes it from records; the
+others are made by `tests/api/test_inbound.py`, on two nodes that take bodies of different sizes."""
 
 AT_ONCE = (
     (("peer-stopped", "manager-paused"), ("manager_paused", "remote_unreachable")),

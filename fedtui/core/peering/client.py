@@ -351,7 +351,12 @@ BOUNDS = Bounds(levels=32, values=10_000, number=64)
 """What an answer may hold: a peer must not keep this node busy with one, either."""
 _SECONDS = re.compile("[0-9]{1,6}")
 """A `Retry-After` worth repeating; it may also be a date, or anything else."""
-_BY_STATUS = {401: "remote_rejecting_auth", 403: "remote_rejecting_auth", 429: "remote_rate_limited"}
+_BY_STATUS = {
+    401: "remote_rejecting_auth",
+    403: "remote_rejecting_auth",
+    413: "remote_body_refused",
+    429: "remote_rate_limited",
+}
 
 
 def _rejected(status: int, said: str, retry_after: str | None) -> RemoteFailed:

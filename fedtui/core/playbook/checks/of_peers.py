@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from fedtui.core.acts.refusals import BODY_KIND
 from fedtui.core.control import manager_state, node_settings
 from fedtui.core.peering import peers, probing, tokens
 from fedtui.core.peering.peers import MAY_HEARTBEAT
@@ -19,6 +20,9 @@ def _record(case: Case) -> Outcome:
         peer = peers.get(session, case.subject.id)
         open_to_all = peer.drill_mode and peer.status == "proposed" and node_settings.is_on(session, "drill_mode")
         manager = manager_state.status(session) if peer.enroll_owed else ""
+        # What was taken since has answered it.
+        last = max(case.now - REFUSALS_SINCE, peer.last_heartbeat_at or case.now - REFUSALS_SINCE)
+        refused = events.recent(session, kind=BODY_KIND, peer_id=peer.id, since=last, limit=1)
     age = case.now - peer.last_heartbeat_at if peer.last_heartbeat_at else None
     since = peer.signed_at or peer.updated_at
     degraded_at = peer.metadata_.get("degraded_at")
@@ -34,6 +38,7 @@ def _record(case: Case) -> Outcome:
         "skew": peer.clock_skew_seconds,
         "in_maintenance": peer.maintenance_until is not None and peer.maintenance_until > case.now,
         "drill": open_to_all,
+        "body_refused": str(refused[0].payload.get("answered")) if refused else "",
         "delivery_paused": manager == manager_state.PAUSED,
     }
     evidence = (
@@ -41,6 +46,8 @@ def _record(case: Case) -> Outcome:
         case.seen("last heartbeat from it", peer.last_heartbeat_at, "peers"),
         case.seen("last call to it that worked", peer.last_outbound_at, "peers"),
         case.seen("last error of a call to it", peer.last_outbound_error, "peers"),
+        *((Evidence("its call was refused", str(refused[0].payload.get("answered")), "events", refused[0].emitted_at),)
+          if refused else ()),
         *((case.seen("degraded reason", peer.metadata_["degraded_reason"], "peers"),)
           if "degraded_reason" in peer.metadata_ else ()),
         *((case.seen("whom it takes in", "ANY caller: drill mode", "peers, node_settings"),) if open_to_all else ()),
