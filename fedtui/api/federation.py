@@ -40,6 +40,8 @@ from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust import certificates, signing
 
 GREETERS = 8
+STRANGER_SECONDS = 0.002
+"""What a request without a certificate is taken to cost, TLS and refusal, besides its body."""
 INBOX = Actor("peer", "inbox", origin="api")
 
 
@@ -67,7 +69,7 @@ class FederationApi:
     def application(self) -> web.Application:
         """The aiohttp application of the main listener."""
         app = web.Application(
-            middlewares=[self.metrics.timed, render_problems, self.metrics.counted],
+            middlewares=[self.metrics.timed, render_problems, self.metrics.counted, self._stranger_pays],
             client_max_size=max(self._most.values()),
         )
         for route in ROUTES:
@@ -76,6 +78,15 @@ class FederationApi:
         app.on_cleanup.append(self._gate.stop)
         app.on_cleanup.append(self._close)
         return app
+
+    @web.middleware
+    async def _stranger_pays(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Who shows no certificate pays for each request, whatever comes of it."""
+        if presented_by(request) is None:
+            address = address_key(request.remote or "")
+            self._intake.require_budget(address)
+            self._intake.budget.charge(address, seconds=STRANGER_SECONDS)
+        return await handler(request)
 
     async def accept(self, request: web.Request) -> web.Response:
         """Bootstrap: a token instead of a certificate."""

@@ -149,6 +149,18 @@ def test_who_costs_too_much_waits(serve: Serve) -> None:
     assert served.post("heartbeat", {}, pair=other).status_code == 200
 
 
+def test_strangers_pay_for_each_request(serve: Serve) -> None:
+    """Whatever an address without a certificate asks for, so many times a minute; a peer from there is served on."""
+    served = serve("alpha", processor_ms_per_minute=100)
+    _, pair = joined(served)
+    with served.client() as client:
+        answers = [client.request("POST", f"{PREFIX}/heartbeat") for _ in range(60)]
+        answers += [client.get("/crl") for _ in range(60)]
+    assert answers[0].status_code == 401
+    assert {(answer.status_code, answer.json()["code"]) for answer in answers[-5:]} == {(429, "rate_limited")}
+    assert served.post("heartbeat", {}, pair=pair).status_code == 200
+
+
 def test_processor_time_is_charged(serve: Serve) -> None:
     """What a peer's bodies take to parse is counted against it."""
     served = serve("alpha", processor_ms_per_minute=100, heartbeats_burst=10_000)
