@@ -19,6 +19,7 @@ from fedtui.api.bodies import InvalidBody
 from fedtui.core.access import document_text
 from fedtui.core.access.document_text import HEAD, Normalized
 from fedtui.core.errors import Unusable
+from fedtui.core.runtime import children
 from fedtui.core.runtime.database import require_no_transaction
 
 SMALL = 32 * 1024
@@ -73,7 +74,10 @@ class Documents:
         if self._beside is not None and self._beside.poll() is not None:
             self._end()
         if self._beside is None:
-            self._beside = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={}, cwd="/")
+            environment = children.environment(os.environ, {})
+            self._beside = subprocess.Popen(
+                COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, cwd="/"
+            )
         given, answers = self._beside.stdin, self._beside.stdout
         assert given is not None and answers is not None  # noqa: S101 - both are pipes
         given.write(HEAD.pack(len(content)) + content)

@@ -60,8 +60,8 @@ def called(port: int) -> float:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 def test_two_thousand_idle_connections(make_home: MakeHome) -> None:
-    """Those of one address are kept to its share, those of many cost little each, and others are served; the log says how
-    many silent ones were closed."""
+    """Those of one address are kept to its share, those of many cost little each, and others are served; the log says
+    how many silent ones were closed."""
     home = make_home()
     daemon = home.serve()
     port = int(home.listen.rpartition(":")[2])
