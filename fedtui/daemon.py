@@ -84,9 +84,10 @@ async def _run(
         context=context,
         per_address=settings.connections_per_address,
         most=settings.connections,
+        handshakes=settings.handshakes,
         refused=federation.handshake_refused,
     )
-    federation.metrics.connections(lambda: api.open_connections)
+    federation.metrics.connections(api.connections)
     health_listener = Listener(health(node, federation.metrics), context=None)
     await api.start(main)
     await health_listener.start(operations)

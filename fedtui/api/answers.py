@@ -159,6 +159,7 @@ class Error(Answer):
     """Every refusal. `decision_id` is what it is recorded under, where the authorization chain had a part in
     it; `fields` is there where a body does not validate."""
 
+    success: Literal[False]
     error: str
     code: str
     decision_id: str | None

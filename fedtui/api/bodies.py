@@ -9,30 +9,34 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
-from pydantic_core import from_json
 
 from fedtui.core.acts.admitting import AcceptRequest
 from fedtui.core.errors import WrongUsage
 from fedtui.core.peering.heartbeats import Declared
+from fedtui.core.runtime import bounded_json
+from fedtui.core.runtime.bounded_json import Bounds, TooComplex
 from fedtui.core.runtime.foreign import storable
 from fedtui.core.trust.x509_reading import PEM_LIMIT, pem_fingerprint
 
 LONGEST_TEXT = 2048
 MOST_ENDPOINTS = 100
 MOST_SLUGS = 1000
+BOUNDS = Bounds(levels=32, values=10_000, text=PEM_LIMIT, number=64)
+"""What a body may hold (contract, HTTP). A resource's document is bounded by its bytes and levels alone."""
 DOCUMENT_SCHEMA = {"description": "Any JSON but null.", "type": ["object", "array", "string", "number", "boolean"]}
 """What `PUT resources` takes."""
 
 
 class InvalidBody(WrongUsage):
-    """A body that does not validate; `fields` names each."""
+    """A body that does not validate; `fields` names each. `beyond_bounds`: it is deeper or longer than is taken."""
 
     code = "invalid_body"
 
-    def __init__(self, fields: list[dict[str, str]]) -> None:
-        named = "; ".join(f"{one['field']}: {one['message']}" for one in fields)
+    def __init__(self, fields: list[dict[str, str]], *, beyond_bounds: bool = False) -> None:
+        named = "; ".join(f"{field['field']}: {field['message']}" for field in fields)
         super().__init__(f"The request does not validate. {named}", public=f"invalid request: {named}")
         self.fields = fields
+        self.beyond_bounds = beyond_bounds
 
 
 def _blank_is_absent(value: Any) -> Any:
@@ -70,7 +74,7 @@ class AcceptBody(DeclaredBody):
     """`POST accept`."""
 
     contract_version: Annotated[int, Field(ge=-(2**31), lt=2**31), BeforeValidator(_blank_is_absent)]
-    remote_instance_url: Annotated[Text, BeforeValidator(_blank_is_absent)]
+    remote_instance_url: OptionalText = None
     acceptance_token: OptionalText = Field(default=None, repr=False)
     csr_pem: Pem = None
 
@@ -131,9 +135,11 @@ Body = TypeVar("Body", bound=_Body)
 
 
 def parse(model: type[Body], content: bytes) -> Body:
-    """Read a JSON body. Raises `InvalidBody` naming each field that does not validate."""
+    """Read a JSON body within `BOUNDS`. Raises `InvalidBody` naming each field that does not validate."""
     try:
-        return model.model_validate_json(content or b"{}")
+        return bounded_json.parse(content or b"{}", BOUNDS, model.model_validate_json)
+    except TooComplex as error:
+        raise InvalidBody([{"field": "body", "message": str(error)}], beyond_bounds=True) from None
     except ValidationError as error:
         # The input is left out of the message: it may hold a token.
         fields = [
@@ -141,14 +147,3 @@ def parse(model: type[Body], content: bytes) -> Body:
             for one in error.errors(include_url=False, include_input=False, include_context=False)
         ]
         raise InvalidBody(fields) from None
-
-
-def document(content: bytes) -> Any:
-    """A bare JSON document. Raises `InvalidBody` for none, null, and what no database keeps."""
-    try:
-        found = storable(from_json(content))
-    except ValueError as error:
-        raise InvalidBody([{"field": "body", "message": str(error)}]) from None
-    if found is None:
-        raise InvalidBody([{"field": "body", "message": "a document must not be null; DELETE removes it"}])
-    return found

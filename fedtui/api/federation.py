@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from cryptography import x509
 
 from fedtui.api import openapi
-from fedtui.api.bodies import AcceptBody, EnrollBody, HeartbeatBody, RenewBody, declared, document, parse
-from fedtui.api.gatekeeper import Gatekeeper
+from fedtui.api.bodies import AcceptBody, Body, EnrollBody, HeartbeatBody, RenewBody, declared
+from fedtui.api.connections import admitted
+from fedtui.api.gatekeeper import Gatekeeper, presented_by
+from fedtui.api.intake import Intake
 from fedtui.api.metrics import Metrics
-from fedtui.api.rendering import TooMany, data, read_body, render_problems
+from fedtui.api.rendering import Handler, TooLarge, TooMany, data, document, failure, render_problems
 from fedtui.api.routes import CRL_TYPE, ROUTES
-from fedtui.core.access.chain import RESOURCES
+from fedtui.core.access import quota
+from fedtui.core.access.chain import RESOURCES, Judgement
 from fedtui.core.access.resources import Expected
 from fedtui.core.acts import admitting, diagnosing, handshake, jobs, renewing, serving
-from fedtui.core.acts.admitting import Refusal
+from fedtui.core.acts.refusals import WORKER_KIND, Refusal
 from fedtui.core.acts.serving import Answer
 from fedtui.core.errors import Denied
 from fedtui.core.node import Node
+from fedtui.core.runtime import urls
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.batch import GroupCommit
 from fedtui.core.runtime.correlation import carried
 from fedtui.core.runtime.limits import Buckets, address_key
+from fedtui.core.runtime.settings import Settings
 from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust import certificates, signing
 
 GREETERS = 8
+STRANGER_SECONDS = 0.002
+"""What a request without a certificate is taken to cost, TLS and refusal, besides its body."""
 INBOX = Actor("peer", "inbox", origin="api")
 
 
@@ -48,6 +57,11 @@ class FederationApi:
         self._accepts = Buckets(settings.accepts_per_minute, settings.accepts_burst)
         self._heartbeats = Buckets(settings.heartbeats_per_minute, settings.heartbeats_burst)
         self._enrolls = Buckets(settings.heartbeats_per_minute, settings.heartbeats_burst)
+        self._resources_of_peer = _each_minute(settings.resource_requests_per_peer)
+        self._resources_of_grant = _each_minute(settings.resource_requests_per_grant)
+        self._wrong_worker_tokens = _each_minute(settings.wrong_worker_tokens_per_minute)
+        self._intake = Intake(settings)
+        self._most = {route.name: getattr(settings, route.body_bytes) for route in ROUTES if route.body_bytes}
         self._crl: tuple[tuple[int, int], bytes] | None = None
         # A pool of its own: a peer that answers slowly must not take threads from those who call us.
         self._greeter = ThreadPoolExecutor(GREETERS, thread_name_prefix="greeting")
@@ -55,8 +69,8 @@ class FederationApi:
     def application(self) -> web.Application:
         """The aiohttp application of the main listener."""
         app = web.Application(
-            middlewares=[self.metrics.timed, render_problems, self.metrics.counted],
-            client_max_size=self._node.settings.body_bytes,
+            middlewares=[self.metrics.timed, render_problems, self.metrics.counted, self._stranger_pays],
+            client_max_size=max(self._most.values()),
         )
         for route in ROUTES:
             app.router.add_route(route.method, route.path, getattr(self, route.name))
@@ -65,72 +79,85 @@ class FederationApi:
         app.on_cleanup.append(self._close)
         return app
 
+    @web.middleware
+    async def _stranger_pays(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Who shows no certificate pays for each request, whatever comes of it."""
+        if presented_by(request) is None:
+            address = address_key(request.remote or "")
+            self._intake.require_budget(address)
+            self._intake.budget.charge(address, seconds=STRANGER_SECONDS)
+        return await handler(request)
+
     async def accept(self, request: web.Request) -> web.Response:
         """Bootstrap: a token instead of a certificate."""
-        wait = self._accepts.wait_for(address_key(request.remote or ""))
-        if wait:
-            raise TooMany(wait)
-        body = parse(AcceptBody, await read_body(request))
-        caller = _caller(request, "accept")
         address = address_key(request.remote or "")
+        _limit(self._accepts, address)
+        body = await self._intake.body(request, AcceptBody, self._most["accept"], address)
+        caller = _caller(request, "accept")
 
-        def again(refused: Refusal) -> bool:
-            return self._gate.refusals.again((address, refused))
+        def in_full(refusal: Refusal) -> bool:
+            return self._gate.refusals.admits(refusal, request.remote or "")
 
-        return data(await _off(admitting.answer_accept, self._node, body.request(), caller, again))
+        return data(
+            await self._intake.charged(
+                None, address, admitting.answer_accept, self._node, body.request(), caller, in_full
+            )
+        )
 
     async def enroll(self, request: web.Request) -> web.Response:
         """The remote delivers the certificate it signed for us; we greet it at once."""
-        content = await read_body(request)
-        peer_id = await self._gate.admit(request, "enroll")
-        wait = self._enrolls.wait_for(peer_id)
-        if wait:
-            raise TooMany(wait)
-        signed = parse(EnrollBody, content).certificate
-        caller = _caller(request, peer_id)
-        answer = await _off(
-            admitting.receive_certificate, self._node, peer_id, signed.cert_pem, signed.ca_chain_pem, caller
-        )
+        peer_id, body = await self._from_peer(request, "enroll", EnrollBody, self._enrolls)
+        signed, caller = body.certificate, _caller(request, peer_id)
+        answer = await self._intake.charged(
+            None,
+            peer_id,
+            admitting.receive_certificate,
+            self._node, peer_id, signed.cert_pem, signed.ca_chain_pem, caller,
+        )  # fmt: skip
         if answer["newly_complete"]:
             self._greeter.submit(carried(handshake.greet), self._node, peer_id)
         return data({key: answer[key] for key in ("status", "serial")})
 
     async def renew(self, request: web.Request) -> web.Response:
         """The next certificate for a peer that proves itself with the present one."""
-        content = await read_body(request)
-        peer_id = await self._gate.admit(request, "renew")
-        wait = self._enrolls.wait_for(peer_id)
-        if wait:
-            raise TooMany(wait)
-        csr_pem = parse(RenewBody, content).csr_pem
-        return data(await _off(renewing.answer_renew, self._node, peer_id, csr_pem, _caller(request, peer_id)))
+        peer_id, body = await self._from_peer(request, "renew", RenewBody, self._enrolls)
+        caller = _caller(request, peer_id)
+        return data(
+            await self._intake.charged(None, peer_id, renewing.answer_renew, self._node, peer_id, body.csr_pem, caller)
+        )
 
     async def diagnosis(self, request: web.Request) -> web.Response:
         """What this node sees of the caller; nothing about others."""
         peer_id = await self._gate.admit(request, "diagnosis")
-        wait = self._enrolls.wait_for(peer_id)
-        if wait:
-            raise TooMany(wait)
+        _limit(self._enrolls, peer_id)
         return data(await _off(lambda: diagnosing.view_of(self._node, peer_id, self._gate.presented(request))))
 
     async def heartbeat(self, request: web.Request) -> web.Response:
         """An authenticated sign of life, written with whatever else has queued."""
-        content = await read_body(request)
+        peer_id, body = await self._from_peer(request, "heartbeat", HeartbeatBody, self._heartbeats)
+        caller, content = _caller(request, peer_id), declared(body)
 
         def work(unit: Unit) -> Mapping[str, Any]:
-            asked = self._gate.asked(unit.session, request, "heartbeat", unit.now)
-            peer_id, first_used = serving.admit(unit.session, asked, unit.now)
-            wait = self._heartbeats.wait_for(peer_id)
-            if wait:
-                raise TooMany(wait)
-            said = declared(parse(HeartbeatBody, content))
-            unit.actor = _caller(request, peer_id)
-            self._gate.let_in(unit, asked, peer_id)
-            if first_used is not None:
-                certificates.first_use(unit, first_used)
-            return admitting.receive_heartbeat(unit, self._node, peer_id, said)
+            unit.actor = caller
+            return admitting.receive_heartbeat(unit, self._node, peer_id, content)
 
-        return data(await self._gate.recording(asyncio.wrap_future(self._inbox.submit(work))))
+        return data(await asyncio.wrap_future(self._inbox.submit(work)))
+
+    async def _from_peer(self, request: web.Request, call: str, model: type[Body], rate: Buckets) -> tuple[str, Body]:
+        """The peer that makes a call, and its body: read once the certificate is judged and the rate is kept."""
+        self._require_size_of_stranger(request, call)
+        peer_id = await self._gate.admit(request, call)
+        _limit(rate, peer_id)
+        reading = self._intake.body(request, model, self._most[call], peer_id)
+        return peer_id, await self._gate.refusing(request, call, peer_id, reading)
+
+    def _require_size_of_stranger(self, request: web.Request, call: str) -> None:
+        """Refuse a body that says that it is too large, before anything is done for who shows no certificate.
+
+        One who does is judged first: a peer's operator is to find on record what its node was refused for.
+        """
+        if (request.content_length or 0) > self._most[call] and presented_by(request) is None:
+            raise TooLarge(self._most[call])
 
     async def get_resource(self, request: web.Request) -> web.Response:
         """Read a resource, with a grant."""
@@ -138,33 +165,53 @@ class FederationApi:
         def work() -> Answer:
             now = self._node.clock.now()
             with self._node.read() as session:
-                return serving.get(session, self._gate.asked(session, request, RESOURCES, now), now)
+                judgement = serving.authorize(session, self._gate.asked(session, request, RESOURCES, now), now)
+                self._limit_resources(judgement)
+                return serving.get(session, judgement, now)
 
-        return await self._serve(asyncio.to_thread(work))
+        return await self._serve(request, asyncio.to_thread(work))
 
     async def put_resource(self, request: web.Request) -> web.Response:
         """Write a resource, with a grant; `If-Match` names the version it replaces."""
-        content, expected = await read_body(request), _expected(request)
+        self._require_size_of_stranger(request, "put_resource")
+        judgement = await self._gate.authorize(request)
+        self._limit_resources(judgement)
+        keys = _payers(judgement)
+        reading = self._intake.document(request, self._most["put_resource"], *keys)
+        content = await self._gate.refusing(request, "put_resource", keys[0], reading)
+        expected, quotas = _expected(request), quota.of(self._node.settings)
 
         def work(unit: Unit) -> Answer:
+            # Judged anew: what was allowed may have ended while the document came in.
             asked = self._gate.asked(unit.session, request, RESOURCES, unit.now)
-            return serving.put(unit, asked, lambda: document(content), expected)
+            return serving.put(unit, asked, content, expected, quotas)
 
-        return await self._serve(asyncio.wrap_future(self._inbox.submit(work)))
+        return await self._serve(request, asyncio.wrap_future(self._inbox.submit(work)))
 
     async def delete_resource(self, request: web.Request) -> web.Response:
         """Remove a resource, with a grant."""
+        self._limit_resources(await self._gate.authorize(request))
         expected = _expected(request)
 
         def work(unit: Unit) -> Answer:
             return serving.delete(unit, self._gate.asked(unit.session, request, RESOURCES, unit.now), expected)
 
-        return await self._serve(asyncio.wrap_future(self._inbox.submit(work)))
+        return await self._serve(request, asyncio.wrap_future(self._inbox.submit(work)))
 
-    async def _serve(self, work: Any) -> web.Response:
+    def _limit_resources(self, judgement: Judgement) -> None:
+        """Raise `TooMany` for a peer, or a grant, that calls or costs too much."""
+        peer, grant = _payers(judgement)
+        _limit(self._resources_of_peer, peer)
+        _limit(self._resources_of_grant, grant)
+        self._intake.require_budget(peer, grant)
+
+    async def _serve(self, request: web.Request, work: Any) -> web.Response:
         answer: Answer = await self._gate.recording(work)
+        admitted(request)
         await self._gate.used(answer)
-        return data(answer.shape, headers={"ETag": answer.etag} if answer.etag else None)
+        for key in _payers(answer.judgement):
+            self._intake.budget.charge(key, size=len(answer.document or ""))
+        return document(answer.shape, answer.document, headers={"ETag": answer.etag} if answer.etag else None)
 
     async def handshake_refused(self, address: str, reason: str, presented: x509.Certificate | None) -> None:
         """The listener turned a client away in the TLS handshake."""
@@ -179,19 +226,29 @@ class FederationApi:
 
     async def sweep(self, request: web.Request) -> web.Response:
         """The worker's call: one sweep, for whoever holds the worker token."""
-        self._let_worker_in(request)
+        await self._let_worker_in(request)
         swept = await _off(jobs.sweep, self._node)
         return data({key: swept[key] for key in ("swept", "degraded_ids", "ran_at")})
 
     async def sweep_check(self, request: web.Request) -> web.Response:
         """Says that the worker token is right, and sweeps nothing."""
-        self._let_worker_in(request)
+        await self._let_worker_in(request)
         return data({"authorized": True})
 
-    def _let_worker_in(self, request: web.Request) -> None:
+    async def _let_worker_in(self, request: web.Request) -> None:
+        """Raise `Denied` without the worker token, on record; `TooMany` after some wrong ones from one address."""
+        address = address_key(request.remote or "")
+        wait = self._wrong_worker_tokens.owed(address, 1)
+        if wait:
+            raise TooMany(wait)
         expected, given = self._node.settings.worker_token, request.headers.get("X-Worker-Token", "")
-        if not expected or not secrets.compare_digest(expected.encode(), given.encode("utf-8", "surrogateescape")):
-            raise Denied(401, "worker token required", code="worker_unauthorized")
+        if expected and secrets.compare_digest(expected.encode(), given.encode("utf-8", "surrogateescape")):
+            return
+        if given:
+            self._wrong_worker_tokens.charge(address, 1)
+        cause = "worker_token_wrong" if given else "worker_token_not_sent"
+        await self._gate.refused(request, Refusal(None, None, cause, "worker token required", kind=WORKER_KIND))
+        raise Denied(401, "worker token required", code="worker_unauthorized")
 
     def _current_crl(self) -> bytes:
         now: datetime = self._node.clock.now()
@@ -203,7 +260,24 @@ class FederationApi:
 
     async def _close(self, _app: web.Application) -> None:
         self._greeter.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self._intake.close)
         await asyncio.to_thread(self._inbox.close)
+
+
+def _each_minute(count: int) -> Buckets:
+    return Buckets(count, count)
+
+
+def _limit(rate: Buckets, key: str) -> None:
+    """Raise `TooMany` where the rate is used up."""
+    wait = rate.wait_for(key)
+    if wait:
+        raise TooMany(wait)
+
+
+def _payers(judgement: Judgement) -> tuple[str, str]:
+    """Who pays for a resource call: the peer, and the grant."""
+    return str(judgement.peer_id), f"grant {judgement.grant_id}"
 
 
 def _expected(request: web.Request) -> Expected:
@@ -221,9 +295,40 @@ async def _off(function: Callable[..., Any], *args: Any) -> Any:
     return await asyncio.to_thread(function, *args)
 
 
+def _hosts_of(settings: Settings) -> Any:
+    """A middleware that answers only requests meant for this listener.
+
+    A page in somebody's browser can have its own name resolve to this address (DNS rebinding); its requests say that
+    name. Addresses cannot be rebound, and the names that are meant are in the settings.
+    """
+    names = {"localhost", urls.split_listen(settings.operations_listen)[0].lower()}
+    names |= {name.strip().lower() for name in settings.operations_hosts.split(",") if name.strip()}
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if _is_meant(request.headers.getall("Host", []), names):
+            return await handler(request)
+        return failure(421, "this listener does not answer for that host (setting operations_hosts)", "misdirected")
+
+    return check
+
+
+def _is_meant(given: Sequence[str], names: Collection[str]) -> bool:
+    try:
+        [host] = given
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name in names
+    return True
+
+
 def health(node: Node, metrics: Metrics) -> web.Application:
     """The operations listener: alive, ready, the metrics, and what the federation API takes and answers."""
-    app = web.Application(middlewares=[render_problems])
+    app = web.Application(middlewares=[render_problems, _hosts_of(node.settings)])
 
     async def healthz(_request: web.Request) -> web.Response:
         return data({"status": "ok"})

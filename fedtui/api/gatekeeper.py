@@ -10,32 +10,36 @@ import asyncio
 import logging
 import ssl
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 from cryptography import x509
 
+from fedtui.api.bodies import InvalidBody
+from fedtui.api.connections import admitted
+from fedtui.api.rendering import TooLarge
 from fedtui.core.access import allowlists, decisions, usage
 from fedtui.core.access.callers import FORWARDED, Caller, Headers
 from fedtui.core.access.chain import RESOURCES, Asked, Judgement
-from fedtui.core.acts import admitting, serving
-from fedtui.core.acts.admitting import Refusal
+from fedtui.core.acts import refusals, serving
+from fedtui.core.acts.refusals import BODY_KIND, Refusal, Refusals
 from fedtui.core.acts.serving import Answer, Turned
 from fedtui.core.node import Node
+from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.batch import GroupCommit
 from fedtui.core.runtime.complaint import tell
 from fedtui.core.runtime.limits import address_key
-from fedtui.core.runtime.repeats import Repeats
 from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust import certificates
 from fedtui.core.trust.x509_reading import Described, described, read_der
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 WRITE_SECONDS = 2.0
 """How long counts stay in memory."""
 MOST_REFUSED_AT = 1_000
@@ -70,7 +74,7 @@ class Gatekeeper:
         self._inbox = inbox
         self._recorder = decisions.Recorder()
         self._counts = usage.Counts()
-        self.refusals: Repeats[tuple[str, Refusal]] = Repeats()
+        self.refusals = Refusals()
         network = node.settings.sdwan_network
         self._network = allowlists.network_id(network) if network else None
         self._refused_at: OrderedDict[str, object] = OrderedDict()
@@ -106,19 +110,61 @@ class Gatekeeper:
     async def admit(self, request: web.Request, call: str) -> str:
         """The peer that makes a call which needs no grant. Raises `Turned`, recorded."""
 
-        def judge() -> tuple[str, str | None]:
+        def judge() -> tuple[str, str | None, Asked]:
             now = self._node.clock.now()
             with self._node.read() as session:
-                return serving.admit(session, self.asked(session, request, call, now), now)
+                asked = self.asked(session, request, call, now)
+                return (*serving.admit(session, asked, now), asked)
 
-        peer_id, first_used = await self.recording(asyncio.to_thread(judge))
+        peer_id, first_used, asked = await self.recording(asyncio.to_thread(judge))
+        admitted(request)
         await self._used_first(first_used)
+        await self._let_in(asked, str(peer_id))
         return str(peer_id)
 
-    def let_in(self, unit: Unit, asked: Asked, peer_id: str) -> None:
+    async def _let_in(self, asked: Asked, peer_id: str) -> None:
         """Keep that a caller is let in, where TLS refused one at its address before: then that is mended."""
-        if self._refused_at.pop(asked.caller.source_ip or "", LET_IN) is not LET_IN:
-            decisions.store_let_in(unit, asked, peer_id)
+        if self._refused_at.pop(asked.caller.source_ip or "", LET_IN) is LET_IN:
+            return
+        with suppress(Exception):  # the call is answered all the same
+            write = self._inbox.submit(lambda unit: decisions.store_let_in(unit, asked, peer_id))
+            await asyncio.wrap_future(write)
+
+    async def authorize(self, request: web.Request) -> Judgement:
+        """A resource call, judged in a transaction that only reads. Raises `Turned`, recorded."""
+
+        def judge() -> Judgement:
+            now = self._node.clock.now()
+            with self._node.read() as session:
+                return serving.authorize(session, self.asked(session, request, RESOURCES, now), now)
+
+        judgement: Judgement = await self.recording(asyncio.to_thread(judge))
+        admitted(request)
+        return judgement
+
+    async def refused(self, request: web.Request, refusal: Refusal) -> None:
+        """Put a refusal that no decision stands for on record: in full, or counted."""
+        if not self.refusals.admits(refusal, request.remote or ""):
+            return
+
+        def write(unit: Unit) -> None:
+            unit.actor = Actor("peer", refusal.peer_id or "caller", origin=f"api {request.remote}")
+            refusals.record(unit, refusal)
+
+        try:
+            await asyncio.wrap_future(self._inbox.submit(write))
+        except Exception as error:
+            tell(log, "[FederationApi] a refusal could not be recorded", error)
+
+    async def refusing(self, request: web.Request, call: str, peer_id: str, work: Awaitable[Result]) -> Result:
+        """Await `work`; where it refuses a peer's body as too large or too deep, that goes on record."""
+        try:
+            return await work
+        except (TooLarge, InvalidBody) as error:
+            if isinstance(error, TooLarge) or error.beyond_bounds:
+                cause = "body_too_large" if isinstance(error, TooLarge) else "body_too_complex"
+                await self.refused(request, Refusal(peer_id, None, cause, f"{call}: {error.public}", kind=BODY_KIND))
+            raise
 
     def presented(self, request: web.Request) -> str | None:
         """The fingerprint of the certificate that the caller presented, to us or to a proxy that we trust."""
@@ -154,9 +200,11 @@ class Gatekeeper:
         self._refused_at[address] = None
         while len(self._refused_at) > MOST_REFUSED_AT:
             self._refused_at.popitem(last=False)
+        peer_id = await asyncio.to_thread(self._peer_of, presented) if presented is not None else None
         await self._store(
             (decisions.HANDSHAKE, code, address, presented),
-            address_key(address),
+            peer_id or address_key(address),
+            None if peer_id else address,
             lambda unit: decisions.store_handshake(
                 unit,
                 code=code,
@@ -170,16 +218,25 @@ class Gatekeeper:
 
     async def _keep(self, judgement: Judgement) -> str | None:
         return await self._store(
-            decisions.same(judgement), decisions.caller_key(judgement), lambda unit: decisions.store(unit, judgement)
+            decisions.same(judgement),
+            decisions.caller_key(judgement),
+            None if judgement.peer_id else judgement.asked.caller.source_ip or "",
+            lambda unit: decisions.store(unit, judgement),
         )
 
-    async def _store(self, what: object, caller: str, write: Callable[[Unit], str]) -> str | None:
-        """Keep something once, within the bounds; the id it stands under, if any."""
+    def _peer_of(self, presented: x509.Certificate) -> str | None:
+        """The peer whose certificate is on record."""
+        with self._node.read() as session:
+            row = certificates.by_fingerprint(session, described(presented).fingerprint)
+            return row.peer_id if row is not None else None
+
+    async def _store(self, what: object, caller: str, address: str | None, write: Callable[[Unit], str]) -> str | None:
+        """Keep something once, within the bounds; the id it stands under, if any. `address`: of who is no peer."""
         while (writing := self._writing.get(what)) is not None:
             # The same came a moment ago and is just being written: this is one more of it.
             await asyncio.shield(writing)
         known = self._recorder.repeated(what)
-        if known is not None or not self._recorder.admits(caller):
+        if known is not None or not self._recorder.admits(caller, address=address):
             return known
         done = self._writing[what] = asyncio.get_running_loop().create_future()
         try:
@@ -205,22 +262,22 @@ class Gatekeeper:
 
     async def _write(self, *, last: bool = False) -> None:
         again, counts = self._recorder.take(), self._counts.take()
-        refusals, beyond = self.refusals.over(all_=last)
+        refused = self.refusals.over(all_=last)
         if dropped := self._recorder.take_dropped():
             log.warning("[FederationApi] %d decisions came faster than they are kept", dropped)
-        if not again and not counts and not refusals and not beyond:
+        if not again and not counts and not refused:
             return
 
         def write(unit: Unit) -> None:
             decisions.count(unit, again)
             usage.write(unit, counts)
-            admitting.tell_repeated(unit, refusals, beyond)
+            refusals.record_counted(unit, refused)
 
         try:
             await asyncio.wrap_future(self._inbox.submit(write))
         except Exception as error:
-            uses, refused = sum(counts.values()), sum(refusals.values()) + beyond
-            tell(log, f"[FederationApi] {uses} uses and {refused} refusals could not be counted", error)
+            uses, times = sum(counts.values()), sum(times for times, _ in refused.values())
+            tell(log, f"[FederationApi] {uses} uses and {times} refusals could not be counted", error)
 
 
 def presented_by(request: web.Request) -> Described | None:

@@ -2,30 +2,35 @@
 
 Measured against the servers at hand (design, section 2): this is what gives the handler the
 verified client certificate, bounds every phase of a connection, and takes a new TLS context
-by one assignment.
+by one assignment. A client that has sent nothing yet costs a socket: TLS begins with its first byte.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import logging
 import socket
 import ssl
 from asyncio import sslproto
-from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 
-from aiohttp import web
+from aiohttp import web, web_response
 from aiohttp.http import HttpProcessingError
 from cryptography import x509
 
+from fedtui.api import connections
+from fedtui.api.connections import Connection, Connections
+from fedtui.api.rendering import Handler
 from fedtui.core.errors import Unusable
 from fedtui.core.runtime.limits import address_key
 from fedtui.core.trust.tls import presented_to_us
 
 log = logging.getLogger(__name__)
-HANDSHAKE_SECONDS = 10
+HANDSHAKE_SECONDS = 5
+"""From the connection to the end of TLS."""
 IDLE_SECONDS = 15
 LINGER_SECONDS = 5
 """How long a connection that we end waits for its client to notice; asyncio's own is 30."""
@@ -34,7 +39,10 @@ WRITE_SECONDS = 20
 UNSENT_BYTES = 64 * 1024
 """So much of it waits in memory at most, before nothing more is answered."""
 SUMMARY_SECONDS = 1
+TRIM_SECONDS, TRIM_AFTER = 5, 200
+"""After so many connections have ended, the C library is asked now and then to give back what they held."""
 BACKLOG = 512
+web_response.SERVER_SOFTWARE = "fedtui"  # type: ignore[attr-defined]  # in answers to what is no HTTP, which no hook sees
 sslproto.SSLProtocol.max_size = 32 * 1024  # of two buffers that each connection has: the default is 256 KiB
 Refused = Callable[[str, str, x509.Certificate | None], Awaitable[None]]
 """Told of a handshake that failed: the client's address, the reason, and the certificate where TLS gave it."""
@@ -61,9 +69,14 @@ class _Counted(asyncio.Protocol):
     Ends it where the client does not read what it is sent: aiohttp would wait for ever.
     """
 
-    def __init__(self, inner: asyncio.Protocol, ended: Callable[[], None]) -> None:
-        self._inner = inner
-        self._ended = ended
+    def __init__(
+        self,
+        make: Callable[[], asyncio.Protocol],
+        began: Callable[[asyncio.Protocol, asyncio.Transport], None],
+        ended: Callable[[asyncio.Protocol], None],
+    ) -> None:
+        self._make, self._began, self._ended = make, began, ended
+        self._inner: asyncio.Protocol
         self._transport: asyncio.Transport | None = None
         self._unread: asyncio.TimerHandle | None = None
 
@@ -71,6 +84,8 @@ class _Counted(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a socket, what else
         self._transport = transport
         transport.set_write_buffer_limits(high=UNSENT_BYTES)
+        self._inner = self._make()  # with TLS, after the handshake
+        self._began(self._inner, transport)
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -99,7 +114,7 @@ class _Counted(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._read_on()
-        self._ended()
+        self._ended(self._inner)
         self._inner.connection_lost(exc)
 
 
@@ -113,10 +128,13 @@ class Listener:
         context: ssl.SSLContext | None,
         per_address: int = 256,
         most: int = 4096,
+        handshakes: int = 512,
         refused: Refused | None = None,
     ) -> None:
         self.context = context
         self._refused = refused
+        app.middlewares.insert(0, self._at_work)
+        app.on_response_prepare.append(_without_server)
         self._runner = web.AppRunner(
             app,
             keepalive_timeout=IDLE_SECONDS,
@@ -125,10 +143,10 @@ class Listener:
             logger=http_log,
             handle_signals=False,
         )
-        self._per_address = per_address
-        self._most = most
-        self._open: Counter[str] = Counter()
+        self.connections = Connections(most=most, per_address=per_address, handshakes=handshakes)
+        self._by_protocol: dict[object, Connection] = {}
         self._surplus = 0
+        self._ended_since_trim = 0
         self._handshakes: set[asyncio.Task[None]] = set()
         self._loop_task: asyncio.Task[None] | None = None
         self._socket: socket.socket | None = None
@@ -136,7 +154,7 @@ class Listener:
     @property
     def open_connections(self) -> int:
         """How many connections there are, handshakes included."""
-        return self._open.total()
+        return len(self.connections)
 
     async def start(self, bound: socket.socket) -> None:
         """Accept connections on a bound socket."""
@@ -169,15 +187,19 @@ class Listener:
                 log.warning("[FederationApi] a connection could not be taken: %s", error)
                 await asyncio.sleep(0.2)
                 continue
-            key = address_key(address[0])
-            if self._open[key] >= self._per_address or self._open.total() >= self._most:
-                connection.close()
+            evicted = self.connections.evicted
+            held = self.connections.enter(address_key(address[0]))
+            if held is None or self.connections.evicted > evicted:
                 self._turned_away(address[0])
+            if held is None:
+                connection.close()
                 continue
-            self._open[key] += 1
-            task = asyncio.create_task(self._admit(connection, address[0], key))
+            task = asyncio.create_task(self._admit(connection, address[0], held))
+            held.close = task.cancel
             self._handshakes.add(task)
             task.add_done_callback(self._handshakes.discard)
+            # One that is cancelled before it began closes nothing itself.
+            task.add_done_callback(partial(_close_if_cancelled, connection))
 
     def _turned_away(self, address: str) -> None:
         """Say so, once in a while: a line for each would fill the disk of who is flooded."""
@@ -189,32 +211,96 @@ class Listener:
         log.warning("[FederationApi] too many connections: %d were closed, the first from %s", self._surplus, address)
         self._surplus = 0
 
-    async def _admit(self, connection: socket.socket, address: str, key: str) -> None:
+    async def _admit(self, connection: socket.socket, address: str, held: Connection) -> None:
         loop = asyncio.get_running_loop()
-        counted = _Counted(self._runner.server(), lambda: self._release(key))  # type: ignore[misc]
+        deadline = loop.time() + HANDSHAKE_SECONDS
+
+        def began(inner: asyncio.Protocol, transport: asyncio.Transport) -> None:
+            self._by_protocol[inner] = held
+            self.connections.opened(held)
+            held.close = transport.abort
+
+        def ended(inner: asyncio.Protocol) -> None:
+            self._by_protocol.pop(inner, None)
+            self._release(held)
+
         try:
+            if self.context:
+                await _first_byte(loop, connection, HANDSHAKE_SECONDS)
             await loop.connect_accepted_socket(
-                lambda: counted,
+                lambda: _Counted(self._runner.server, began, ended),  # type: ignore[arg-type]
                 connection,
                 ssl=self.context,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS if self.context else None,
+                ssl_handshake_timeout=max(0.1, deadline - loop.time()) if self.context else None,
                 ssl_shutdown_timeout=LINGER_SECONDS if self.context else None,
             )
         except (OSError, asyncio.CancelledError) as error:
             # asyncio sends no TLS alert: the remote sees a disconnect, and this line is the reason.
-            self._release(key)
+            self._release(held)
             connection.close()
             if isinstance(error, asyncio.CancelledError):
                 raise
             reason = getattr(error, "verify_message", None) or getattr(error, "reason", None) or str(error)
-            log.info("[FederationApi] TLS handshake with %s failed: %s", address, reason or type(error).__name__)
+            # Who says nothing is not worth a line of the log: there may be thousands.
+            level = logging.INFO if isinstance(error, ssl.SSLError) else logging.DEBUG
+            log.log(level, "[FederationApi] TLS handshake with %s failed: %s", address, reason or type(error).__name__)
             if self._refused is not None and isinstance(error, ssl.SSLError):
                 await self._refused(address, str(reason), presented_to_us(error))
 
-    def _release(self, key: str) -> None:
-        self._open[key] -= 1
-        if self._open[key] <= 0:
-            del self._open[key]
+    def _release(self, held: Connection) -> None:
+        self.connections.leave(held)
+        held.close = _nothing  # its task, whose frames know this connection: what would be a cycle
+        self._ended_since_trim += 1
+        if self._ended_since_trim == TRIM_AFTER:
+            asyncio.get_running_loop().call_later(TRIM_SECONDS, self._trim)
+
+    def _trim(self) -> None:
+        self._ended_since_trim = 0
+        asyncio.get_running_loop().run_in_executor(None, _give_memory_back)
+
+    @web.middleware
+    async def _at_work(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """While a request is answered, its connection is not silent."""
+        held = self._by_protocol.get(request.protocol)
+        if held is None:
+            return await handler(request)
+        request[connections.KEY] = held
+        with held.at_work():
+            return await handler(request)
+
+
+async def _without_server(_request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Which server this is, and of which version, is nobody's business."""
+    response.headers.popall("Server", None)
+
+
+async def _first_byte(loop: asyncio.AbstractEventLoop, connection: socket.socket, seconds: float) -> None:
+    """Wait until the client has sent something. Raises `TimeoutError`; `ConnectionError` where it has left."""
+    ready: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(connection, lambda: None if ready.done() else ready.set_result(None))
+    try:
+        async with asyncio.timeout(seconds):
+            await ready
+    finally:
+        loop.remove_reader(connection)
+    if not connection.recv(1, socket.MSG_PEEK):
+        raise ConnectionResetError("the client left without a word")
+
+
+def _close_if_cancelled(connection: socket.socket, task: asyncio.Task[None]) -> None:
+    if task.cancelled():
+        connection.close()
+
+
+def _nothing() -> None:
+    """What closes a connection that is over."""
+
+
+def _give_memory_back() -> None:
+    """Ask the C library for it: glibc keeps what was freed, and after a flood that is all it took."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def bind(host: str, port: int) -> socket.socket:

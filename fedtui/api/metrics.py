@@ -16,6 +16,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from fedtui.api.connections import Connections
 from fedtui.api.rendering import Handler
 from fedtui.core.acts.measures import Measure
 from fedtui.core.errors import Denied, Problem
@@ -51,6 +52,13 @@ class Metrics:
             "fedtui_api_connections", "Connections open to the federation API.", registry=self.registry
         )
         self._connections.set(0)
+        self._unfinished = Gauge(
+            "fedtui_api_handshakes", "Connections that have not finished TLS.", registry=self.registry
+        )
+        self._evicted = Gauge(
+            "fedtui_api_connections_evicted", "Silent connections ended to make room, since the start.",
+            registry=self.registry,
+        )  # fmt: skip
         self._of_the_node = _OfTheNode(node, clock)
         self.registry.register(self._of_the_node)
         ProcessCollector(registry=self.registry)
@@ -59,9 +67,11 @@ class Metrics:
         """A call was turned away, by its internal code."""
         self._denials.labels(code).inc()
 
-    def connections(self, count: Callable[[], float]) -> None:
-        """Where the number of open connections comes from."""
-        self._connections.set_function(count)
+    def connections(self, table: Connections) -> None:
+        """Where the numbers of connections come from."""
+        self._connections.set_function(lambda: len(table))
+        self._unfinished.set_function(lambda: table.unfinished)
+        self._evicted.set_function(lambda: table.evicted)
 
     def text(self, accept: str) -> tuple[bytes, str]:
         """The exposition in the format that `accept` asks for, and its content type. Reads the database."""

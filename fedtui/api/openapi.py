@@ -16,8 +16,9 @@ from fedtui.api.routes import ANYONE, CRL_TYPE, GRANT, PEER, ROUTES, TOKEN, WORK
 
 JSON = "application/json"
 REFERENCE = "#/components/schemas/{model}"
-ALWAYS = (500, 503)
-"""What any call may be answered: our own bug, and a node that cannot answer now (quarantine, database)."""
+ALWAYS = (429, 500, 503)
+"""What any call may be answered: a budget that is used up, our own bug, and a node that cannot answer now (quarantine,
+database)."""
 SECURITY: Mapping[str, list[dict[str, list[str]]]] = {
     ANYONE: [],
     TOKEN: [],
@@ -32,7 +33,8 @@ SCHEMES = {
 }
 ABOUT = (
     "What a node of fedtui takes from other platforms. Fields that are not named here are ignored; a blank text "
-    "counts as absent. A body is at most 1 MiB unless the node is set up otherwise."
+    "counts as absent. Unless the node is set up otherwise, a heartbeat is at most 64 KiB, a body of accept, enroll "
+    "and renew 128 KiB, each of at most 32 levels and 10,000 values; a document is at most 1 MiB, of 200 levels."
 )
 
 
@@ -81,7 +83,12 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
 def _success(route: Route) -> dict[str, Any]:
     if route.answer is None:
         return {"description": "The CRL.", "content": {CRL_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
-    data = {"type": "object", "required": ["data"], "properties": {"data": _reference(route.answer)}}
+    succeeded = {"type": "boolean", "const": True}
+    data = {
+        "type": "object",
+        "required": ["success", "data"],
+        "properties": {"success": succeeded, "data": _reference(route.answer)},
+    }
     answer: dict[str, Any] = {"description": "Done.", "content": {JSON: {"schema": data}}}
     if route.caller == GRANT:
         answer["headers"] = {"ETag": {"schema": {"type": "string"}, "description": "The version, where there is one."}}

@@ -1,4 +1,4 @@
-"""Answers as JSON: `{"data": ...}` or `{"error", "code", "decision_id"}`, whatever went wrong."""
+"""Answers as JSON: `{"success", "data"}` or `{"success", "error", "code", "decision_id"}`, whatever went wrong."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from fedtui.api.bodies import InvalidBody
+from fedtui.api.connections import waiting
 from fedtui.core.errors import Denied, Problem, Refused, Unusable, WrongUsage
 from fedtui.core.runtime.correlation import correlated
 
@@ -29,14 +30,29 @@ class TooMany(Denied):
         self.retry_after = max(1, round(retry_after + 0.5))
 
 
+class TooLarge(Denied):
+    """A body of more bytes than the call takes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413, f"the body is larger than {limit} bytes", code="too_large")
+
+
 def data(content: Mapping[str, Any], *, headers: Mapping[str, str] | None = None) -> web.Response:
     """A success."""
-    return web.json_response({"data": content}, headers=headers, dumps=_dumps)
+    return web.json_response({"success": True, "data": content}, headers=headers, dumps=_dumps)
+
+
+def document(content: Mapping[str, Any], text: str | None, *, headers: Mapping[str, str] | None = None) -> web.Response:
+    """A success with a document as it is stored: JSON already, which nothing parses or writes anew."""
+    head = _dumps({"success": True, "data": content})
+    body = f'{head.removesuffix("}}")}, "document": {"null" if text is None else text}}}}}'
+    return web.Response(body=body.encode(), headers=headers, content_type="application/json", charset="utf-8")
 
 
 def failure(status: int, error: str, code: str, **more: Any) -> web.Response:
     """A refusal. `decision_id` is null where the authorization chain had no part in it."""
-    return web.json_response({"error": error, "code": code, "decision_id": None, **more}, status=status)
+    answer = {"success": False, "error": error, "code": code, "decision_id": None, **more}
+    return web.json_response(answer, status=status)
 
 
 @web.middleware
@@ -55,6 +71,10 @@ async def _rendered(request: web.Request, handler: Handler) -> web.StreamRespons
     except TooMany as many:
         response = failure(many.http_status, many.public or "", many.public_code)
         response.headers["Retry-After"] = str(many.retry_after)
+        return response
+    except TooLarge as large:
+        response = failure(large.http_status, large.public or "", large.public_code)
+        response.force_close()  # after the answer: what is left of the body is not waited for
         return response
     except Denied as denied:
         log.info("[FederationApi] %s %s from %s: %s (%s)", denied.http_status, request.path, request.remote,
@@ -75,7 +95,7 @@ async def _rendered(request: web.Request, handler: Handler) -> web.StreamRespons
         return _unavailable(request, problem)
     except web.HTTPException as known:
         response = failure(known.status, known.reason.lower(), known.reason.lower().replace(" ", "_"))
-        if known.status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
+        if known.status == HTTPStatus.REQUEST_TIMEOUT:
             response.force_close()  # after the answer: what is left of the body is not waited for
         return response
     except (ConnectionError, asyncio.CancelledError):
@@ -91,17 +111,23 @@ def _unavailable(request: web.Request, problem: Problem) -> web.Response:
     return failure(503, "temporarily unavailable", "unavailable")
 
 
-async def read_body(request: web.Request) -> bytes:
+async def read_body(request: web.Request, limit: int) -> bytes:
     """The whole body, bounded in size (413) and time (408); 400 for one that is not packed or cut as it says."""
-    if (request.content_length or 0) > request.client_max_size:
-        raise web.HTTPRequestEntityTooLarge(request.client_max_size, request.content_length or 0)
+    if (request.content_length or 0) > limit:
+        raise TooLarge(limit)
+    content = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await request.read()
+            with waiting(request):
+                while more := await request.content.readany():
+                    content += more
+                    if len(content) > limit:
+                        raise TooLarge(limit)
     except web.RequestPayloadError as error:
         raise web.HTTPBadRequest from error
     except TimeoutError as error:
         raise web.HTTPRequestTimeout from error
+    return bytes(content)
 
 
 def _dumps(value: Any) -> str:

@@ -36,30 +36,34 @@ class Route:
     refusals: tuple[int, ...]
     body: type[BaseModel] | Mapping[str, Any] | None = None
     body_required: bool = True
+    body_bytes: str = ""
+    """The setting that bounds the body."""
 
 
+HANDSHAKE_BYTES = "handshake_body_bytes"
 _TIMES = (400, 408, 413, 429)
 """What any call with a body may meet before it is looked at."""
 ROUTES: tuple[Route, ...] = (
     Route(
         "accept", "POST", f"{PREFIX}/accept", TOKEN,
         "Bootstrap: a peer proves itself by its acceptance token, has its CSR signed, and gets ours.",
-        answers.Accepted, (401, 409, 422, *_TIMES), bodies.AcceptBody,
+        answers.Accepted, (401, 409, 422, *_TIMES), bodies.AcceptBody, body_bytes=HANDSHAKE_BYTES,
     ),
     Route(
         "enroll", "POST", f"{PREFIX}/enroll", PEER,
         "The caller delivers the certificate that it signed for this node's CSR.",
-        answers.Enrolled, (401, 409, 422, *_TIMES), bodies.EnrollBody,
+        answers.Enrolled, (401, 409, 422, *_TIMES), bodies.EnrollBody, body_bytes=HANDSHAKE_BYTES,
     ),
     Route(
         "heartbeat", "POST", f"{PREFIX}/heartbeat", PEER,
         "An authenticated sign of life, with what the caller declares of itself.",
         answers.Heard, (401, 409, 422, *_TIMES), bodies.HeartbeatBody, body_required=False,
+        body_bytes="message_body_bytes",
     ),
     Route(
         "renew", "POST", f"{PREFIX}/renew", PEER,
         "The next certificate for a peer that proves itself with the present one.",
-        answers.Renewed, (401, 409, 422, *_TIMES), bodies.RenewBody,
+        answers.Renewed, (401, 409, 422, *_TIMES), bodies.RenewBody, body_bytes=HANDSHAKE_BYTES,
     ),
     Route(
         "diagnosis", "GET", f"{PREFIX}/diagnosis", PEER,
@@ -69,27 +73,27 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "get_resource", "GET", RESOURCE_PATH, GRANT,
         "Read a resource; `ETag` names its version.",
-        answers.Resource, (401, 403, 422),
+        answers.Resource, (401, 403, 422, 429),
     ),
     Route(
         "put_resource", "PUT", RESOURCE_PATH, GRANT,
         "Write a resource; the body is the bare document, `If-Match` names the version it replaces.",
-        answers.Resource, (400, 401, 403, 408, 412, 413, 422), bodies.DOCUMENT_SCHEMA,
+        answers.Resource, (401, 403, 412, 422, 507, *_TIMES), bodies.DOCUMENT_SCHEMA, body_bytes="body_bytes",
     ),
     Route(
         "delete_resource", "DELETE", RESOURCE_PATH, GRANT,
         "Remove a resource; there need not be one.",
-        answers.Resource, (401, 403, 412, 422),
+        answers.Resource, (401, 403, 412, 422, 429),
     ),
     Route("crl", "GET", CRL_PATH, ANYONE, "The CRL of this node's CA, in DER.", None, ()),
     Route(
         "sweep", "POST", SWEEP_PATH, WORKER,
         "One heartbeat sweep.",
-        answers.Swept, (401,),
+        answers.Swept, (401, 429),
     ),
     Route(
         "sweep_check", "GET", SWEEP_PATH, WORKER,
         "Whether the worker token is right; sweeps nothing.",
-        answers.Authorized, (401,),
+        answers.Authorized, (401, 429),
     ),
 )  # fmt: skip

@@ -79,16 +79,17 @@ def _in_short(grant: Mapping[str, Any]) -> Mapping[str, str]:
 @app.command("show")
 def show_(grant: Grant) -> None:
     """One grant, how it was used in the last 30 days, and its last decisions."""
-    from fedtui.core.access import decisions, grants, usage
+    from fedtui.core.access import decisions, grants, quota, usage
     from fedtui.core.acts import grant_acts, shapes
 
     with viewing() as (node, session):
         row, now = grants.find(session, grant), node.clock.now()
-        shape = grant_acts.shape(row, now)
+        shape = {**grant_acts.shape(row, now), "stored": grant_acts.quota_of(session, node, row.id)}
         used = [shapes.used(one) for one in usage.ways(session, row.id, now)]
         last = [shapes.decision(one) for one in decisions.listing(session, grant_id=row.id, limit=10)]
     full = {**shape, "used": used, "decisions": last}
-    show(full, lambda: "\n\n".join((fields(shape), _used(used), _decisions(last))))
+    plain = {**shape, "stored": quota.words(shape["stored"])}
+    show(full, lambda: "\n\n".join((fields(plain), _used(used), _decisions(last))))
 
 
 @app.command()

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from fedtui.core.access import quota
 from fedtui.screens.widgets.columns import Cell, Column
 from fedtui.screens.words import Paragraph, address, ago
 
@@ -127,7 +128,9 @@ def _expires_in_words(line: GrantLine, now: datetime) -> tuple[str, str]:
 
 
 def describe_record(record: GrantRecord, now: datetime) -> Iterator[Paragraph]:
-    """What the table's line does not hold: how it was used, and what was decided."""
+    """What the table's line does not hold: what it has stored, how it was used, and what was decided."""
+    if stored := record.shape.get("stored"):
+        yield Paragraph("Stored", quota.words(stored), "warn" if stored["near"] else "")
     yield Paragraph("", "")
     yield Paragraph("Used by", "" if record.used else "nobody in the last 30 days")
     for one in record.used[:WAYS_SHOWN]:

@@ -107,6 +107,11 @@ def _times(shape: dict[str, Any], now: datetime) -> Iterator[Paragraph]:
     skew = shape["clock_skew_seconds"]
     if skew is not None and abs(skew) >= 2:
         yield Paragraph("Clock", f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} ours", "warn")
+    if shape["term_ends_at"]:
+        left = shape["term_ends_at"] - now
+        over = left.total_seconds() <= 0
+        when = f"ended {shape['term_ends_at']:%F}: its calls are refused" if over else f"ends in {left.days} d"
+        yield Paragraph("Term", f"agreed until {shape['expires_at']:%F}; {when}", "bad" if over else "")
     if shape["maintenance_until"]:
         yield Paragraph("Maintenance", f"planned until {shape['maintenance_until']:%F %H:%M} UTC")
 

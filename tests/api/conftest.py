@@ -85,6 +85,8 @@ def serve(make_node: MakeNode) -> Iterator[Serve]:
             api.application(),
             context=context,
             per_address=node.settings.connections_per_address,
+            most=node.settings.connections,
+            handshakes=node.settings.handshakes,
             refused=api.handshake_refused,
         )
         asyncio.run_coroutine_threadsafe(listener.start(bound), loop).result(10)

@@ -30,13 +30,15 @@ def hasty(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Served:
     return serve()
 
 
-def connect(served: Served, *, receive_buffer: int | None = None) -> ssl.SSLSocket:
+def connect(
+    served: Served, *, receive_buffer: int | None = None, pair: tuple[str, bytes] | None = None
+) -> ssl.SSLSocket:
     raw = socket.socket()
     raw.settimeout(PATIENCE_SECONDS)
     if receive_buffer:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     raw.connect(("127.0.0.1", int(served.node.url.rpartition(":")[2])))
-    return tls.client_context([served.ca_pem]).wrap_socket(raw, server_hostname="127.0.0.1")
+    return tls.client_context([served.ca_pem], pair).wrap_socket(raw, server_hostname="127.0.0.1")
 
 
 def send_little_at_a_time(served: Served) -> None:
@@ -78,19 +80,21 @@ def post(path: str, headers: str = "Content-Length: 100000\r\n") -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("sent", "answered"),
+    ("sent", "answered", "as_peer"),
     [
-        (b"", b""),
-        (b"GET /crl HTTP/1.1\r\nHost: x\r\nX: ", b""),
-        (post(f"{PREFIX}/accept"), b"408"),
-        (post(f"{PREFIX}/heartbeat"), b"408"),
-        (post(f"{PREFIX}/accept", "Transfer-Encoding: chunked\r\n"), b"400"),
+        (b"", b"", False),
+        (b"GET /crl HTTP/1.1\r\nHost: x\r\nX: ", b"", False),
+        (post(f"{PREFIX}/accept"), b"408", False),
+        (post(f"{PREFIX}/heartbeat"), b"413", False),
+        (post(f"{PREFIX}/heartbeat", "Content-Length: 50000\r\n"), b"401", False),
+        (post(f"{PREFIX}/heartbeat", "Content-Length: 50000\r\n"), b"408", True),
+        (post(f"{PREFIX}/accept", "Transfer-Encoding: chunked\r\n"), b"400", False),
     ],
-    ids=["nothing", "headers", "body of anybody", "body of a peer", "chunks"],
+    ids=["nothing", "headers", "body of anybody", "too large", "no certificate", "body of a peer", "chunks"],
 )
-def test_a_byte_now_and_then_ends(hasty: Served, sent: bytes, answered: bytes) -> None:
+def test_a_byte_now_and_then_ends(hasty: Served, sent: bytes, answered: bytes, as_peer: bool) -> None:
     """Whatever it is that comes one byte at a time, the connection is over when its time is."""
-    with connect(hasty) as connection:
+    with connect(hasty, pair=joined(hasty)[1] if as_peer else None) as connection:
         connection.sendall(sent)
         said = dribble(connection, time.monotonic()) if sent else connection.recv(1)
         assert answered in said.partition(b"\r\n")[0]

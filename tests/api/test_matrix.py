@@ -81,7 +81,7 @@ who claims all of these     | ok     ok     ok        ok    ok        instance i
 of a kind not served        | ok     ok     ok        ok    ok        unserved unserved unserved ok  worker worker
 without a token             | unsent no     no        no    no        no       no       no       ok  worker worker
 with a wrong token          | no     no     no        no    no        no       no       no       ok  worker worker
-with another peer's token   | no     no     no        no    no        no       no       no       ok  worker worker
+with another peer's token   | ok     no     no        no    no        no       no       no       ok  worker worker
 with a token that was used  | no     no     no        no    no        no       no       no       ok  worker worker
 with one superseded         | no     no     no        no    no        no       no       no       ok  worker worker
 with one cancelled          | no     no     no        no    no        no       no       no       ok  worker worker

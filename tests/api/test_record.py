@@ -27,7 +27,6 @@ from fedtui.core.record.events import Event
 from fedtui.core.record.logs import JsonFormatter
 from fedtui.core.record.redaction import HIDDEN
 from fedtui.core.runtime import correlation
-from fedtui.core.runtime.repeats import MOST, Repeats
 from fedtui.core.trust import certificates, signing
 from tests.api.conftest import ADA, Federated, Serve, Served, accept_body, act, federate, proposed_with_token
 from tests.conftest import START, ManualClock
@@ -277,19 +276,6 @@ def test_the_same_refusal_is_told_once_and_counted(serve: Serve) -> None:
     assert [(one.payload["cause"], one.payload["times"], one.peer_id) for one in rest] == [
         ("token_mistyped", 5, peer_id)
     ]
-
-
-def test_repeats_are_told_apart_and_bounded() -> None:
-    """Once a minute the same is told again; beyond a thousand different things they are only counted."""
-    now = [0.0]
-    repeats: Repeats[str] = Repeats(within=60, clock=lambda: now[0])
-    assert [repeats.again("x") for _ in range(3)] == [False, True, True]
-    assert repeats.over() == ({}, 0)
-    now[0] = 61
-    assert repeats.over() == ({"x": 2}, 0)
-    assert repeats.again("x") is False
-    assert sum(not repeats.again(str(number)) for number in range(MOST + 10)) == MOST - 1
-    assert repeats.over(all_=True)[1] == 11
 
 
 # --- no secrets --------------------------------------------------------------------------

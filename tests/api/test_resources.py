@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedtui.core.access import decisions, usage
+from fedtui.core.access import decisions, document_text, usage
 from fedtui.core.access.decisions import Decision
 from fedtui.core.access.grants import Grant
 from fedtui.core.acts import gate
@@ -24,6 +24,7 @@ from fedtui.core.acts.gate import Done
 from fedtui.core.node import Node
 from fedtui.core.peering import peers
 from fedtui.core.peering.client import PREFIX
+from fedtui.core.runtime import database
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.trust import signing
 from fedtui.core.trust.certificates import Certificate
@@ -442,3 +443,97 @@ def test_a_listener_can_stand_in_a_network(serve: Serve) -> None:
     assert place.decision(place.call("GET", grant_id)).code == "network_bridge_inactive"
     act(place.node, "system.federation_bridge_activate", {"bridge": bridge["id"]})
     assert place.call("GET", grant_id).status_code == 200
+
+
+# --- limits ------------------------------------------------------------------------------
+
+
+def limited(serve: Serve, **limits: int) -> Place:
+    return opened(serve("alpha", accepts_burst=1000, **limits))
+
+
+def at(place: Place, name: str) -> dict[str, Any]:
+    return {"path": f"{PREFIX}/resources/doc/{name}"}
+
+
+@pytest.mark.parametrize("whose", ["peer", "grant"])
+def test_calls_have_a_rate(serve: Serve, whose: str) -> None:
+    """A peer, and a grant, that call too often get 429 with `Retry-After`; another peer or grant does not."""
+    place = limited(serve, **{f"resource_requests_per_{whose}": 3})
+    grant, other = place.grant(), place.grant()
+    answers = [place.call("GET", grant) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert (answers[-1].json()["code"], int(answers[-1].headers["Retry-After"]) > 0) == ("rate_limited", True)
+    for method in ("PUT", "DELETE"):
+        assert place.call(method, grant, json=1).status_code == 429
+    assert place.call("GET", other).status_code == (429 if whose == "peer" else 200)
+
+
+def test_bytes_in_and_out_have_a_budget(serve: Serve) -> None:
+    """What a peer writes and reads is counted together, and beyond it is 429."""
+    place = limited(serve, bytes_per_minute=200_000)
+    grant = place.grant()
+    assert place.call("PUT", grant, json="x" * 90_000).status_code == 200
+    assert [place.call("GET", grant).status_code for _ in range(2)] == [200, 429]
+
+
+@pytest.mark.parametrize("whose", ["peer", "grant"])
+def test_documents_have_a_quota(serve: Serve, whose: str) -> None:
+    """Beyond the number of documents a new one is 507 `quota_exceeded`; one that is there can be replaced, and after a
+    deletion there is room again."""
+    place = limited(serve, **{f"resource_documents_per_{whose}": 2})
+    grant = place.grant()
+    codes = [place.call("PUT", grant, json=1, **at(place, f"d{number}")).status_code for number in range(3)]
+    assert codes == [200, 200, 507]
+    refused = place.call("PUT", grant, json=1, **at(place, "d3"))
+    assert (refused.json()["code"], refused.json()["success"]) == ("quota_exceeded", False)
+    assert place.call("PUT", grant, json=2, **at(place, "d0")).status_code == 200
+    assert place.call("DELETE", grant, **at(place, "d0")).status_code == 200
+    assert place.call("PUT", grant, json=1, **at(place, "d3")).status_code == 200
+    again = place.grant()
+    assert place.call("PUT", again, json=1, **at(place, "d4")).status_code == (507 if whose == "peer" else 200)
+
+
+@pytest.mark.parametrize("whose", ["peer", "grant"])
+def test_bytes_have_a_quota(serve: Serve, whose: str) -> None:
+    """Beyond the bytes in all a document is 507; one that gets smaller is taken always."""
+    place = limited(serve, **{f"resource_bytes_per_{whose}": 10_000})
+    grant = place.grant()
+    assert place.call("PUT", grant, json="x" * 6_000, **at(place, "a")).status_code == 200
+    assert place.call("PUT", grant, json="x" * 6_000, **at(place, "b")).json()["code"] == "quota_exceeded"
+    assert place.call("PUT", grant, json="x" * 9_000, **at(place, "a")).status_code == 200
+    assert place.call("PUT", grant, json="x" * 10_001, **at(place, "a")).status_code == 507
+    object.__setattr__(place.node.settings, f"resource_bytes_per_{whose}", 1024)
+    assert place.call("PUT", grant, json="x" * 8_000, **at(place, "a")).status_code == 200
+
+
+def test_a_document_goes_on_the_account_of_its_last_writer(serve: Serve) -> None:
+    """An operator's writing frees a peer's quota, and a peer that overwrites an operator's document pays for it."""
+    place = limited(serve, resource_documents_per_grant=1)
+    grant = place.grant()
+    assert place.call("PUT", grant, json=1).status_code == 200  # doc/one was an operator's
+    assert place.call("PUT", grant, json=1, **at(place, "two")).status_code == 507
+    act(place.node, "system.federation_resource_put", {"kind": "doc", "id": "one", "document": DOCUMENT})
+    assert place.call("PUT", grant, json=1, **at(place, "two")).status_code == 200
+    record = place.node.grant_record(grant)
+    assert record is not None
+    assert record.shape["stored"] == {
+        "documents": 1, "documents_limit": 1, "bytes": 1, "bytes_limit": 500_000_000, "near": True,
+    }  # fmt: skip
+
+
+def test_no_document_is_parsed_under_the_lock(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PUT, a GET and a DELETE of a document that is there neither read nor write JSON while a transaction is open."""
+    grant, open_then = place.grant(), []
+    for name in ("loads", "dumps"):
+        original = getattr(document_text.json, name)
+
+        def noted(*arguments: Any, original: Any = original, **options: Any) -> Any:
+            if database._open.count and "records" in str(arguments[0]):
+                open_then.append(arguments)
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(document_text.json, name, noted)
+    for method in ("PUT", "GET", "PUT", "DELETE"):
+        assert place.call(method, grant, json=DOCUMENT).status_code == 200
+    assert open_then == []

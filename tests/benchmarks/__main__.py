@@ -13,6 +13,7 @@ from tests.benchmarks import reporting
 ALL = {
     "sweep": "The sweep",
     "heartbeats": "Heartbeats over mTLS",
+    "inbound": "Attacks from the network",
     "decisions": "Decisions of the authorization chain",
     "programs": "Starts, the doctor, the daemon's memory",
     "console": "The console",

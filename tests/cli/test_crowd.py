@@ -19,7 +19,7 @@ from tests.homes import MakeHome, until
 MANY, PER_ADDRESS, SECURED = 2000, 256, 250
 MEMORY_KIB = 120
 """Of the daemon's, for each connection that it holds; measured: 80, and 290 with the buffers asyncio would take."""
-SURPLUS = re.compile(r"too many connections: (\d+) were closed, the first from 127\.0\.1\.1")
+SURPLUS = re.compile(r"too many connections: (\d+) were closed, the first from 127\.0\.[12]\.\d+")
 LATE_SECONDS = 2.0
 """A call that takes longer would have been delayed by the crowd; on a busy machine one takes tenths."""
 
@@ -60,7 +60,8 @@ def called(port: int) -> float:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 def test_two_thousand_idle_connections(make_home: MakeHome) -> None:
-    """Those of one address are kept to its share, those of many cost little each, and others are served."""
+    """Those of one address are kept to its share, those of many cost little each, and others are served; the log says
+    how many silent ones were closed."""
     home = make_home()
     daemon = home.serve()
     port = int(home.listen.rpartition(":")[2])
@@ -81,6 +82,6 @@ def test_two_thousand_idle_connections(make_home: MakeHome) -> None:
         grown = peak(daemon.pid) - before
         assert grown < (PER_ADDRESS + MANY // 2) * MEMORY_KIB, f"{grown} KiB"
     until(
-        lambda: sum(map(int, SURPLUS.findall(home.logs[-1].read_text()))) == MANY // 2 - PER_ADDRESS,
+        lambda: sum(map(int, SURPLUS.findall(home.logs[-1].read_text()))) >= MANY // 2 - PER_ADDRESS,
         "the daemon has said how many it turned away",
     )

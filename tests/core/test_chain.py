@@ -17,6 +17,7 @@ from fedtui.core.acts import grant_acts, what_if
 from fedtui.core.acts.what_if import Described
 from fedtui.core.errors import NotFound, WrongUsage
 from fedtui.core.node import Node
+from fedtui.core.peering import peers
 from fedtui.core.trust.certificates import Certificate
 from tests.conftest import ManualClock
 from tests.core.test_peers import put_in
@@ -49,6 +50,11 @@ def revoke(world: World, grant_id: str) -> None:
     world.act(REVOKE, {"grant": grant_id, "reason": "test"})
 
 
+def end_term(world: World) -> None:
+    with world.node.unit(world.node.actor("test")) as unit:
+        peers.get(unit.session, world.peer_id).expires_at = unit.now
+
+
 def forget_peer(world: World) -> None:
     set_certificate(world, peer_id="0195d3a2-0000-7000-8000-000000000000")
 
@@ -72,6 +78,7 @@ CASES: list[tuple[str, str, int, Mapping[str, Any], Mapping[str, Any], Arrange |
     ("peer_missing", "peer", 401, {}, {}, lambda world, _: forget_peer(world)),
     ("peer_not_reachable", "peer", 401, {}, {}, lambda world, _: put_in(world.node, world.peer_id, "suspended")),
     ("peer_not_reachable", "peer", 401, {}, {}, lambda world, _: put_in(world.node, world.peer_id, "accepted")),
+    ("term_ended", "peer", 403, {}, {}, lambda world, _: end_term(world)),
     ("grant_token_malformed", "grant", 401, {}, {"bearer": None}, None),
     ("grant_token_malformed", "grant", 401, {}, {"bearer": "fg-x"}, None),
     ("grant_token_malformed", "grant", 401, {}, {"bearer": ELSEWHERE}, None),
@@ -113,7 +120,7 @@ def test_each_check_refuses_with_its_code(
     assert judged.refusal is not None
     assert (judged.code, judged.refusal.status) == (code, status)
     assert next(one.check for one in judged.results if one.passed is False) == check
-    assert judged.refusal.public.startswith(MISMATCH) == (status == 403)
+    assert judged.refusal.public.startswith(MISMATCH) == (status == 403 and code != "term_ended")
     assert not judged.allowed
 
 

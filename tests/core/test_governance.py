@@ -11,11 +11,12 @@ from typing import Any
 import click
 import pytest
 import typer
-from sqlalchemy import event, select, update
+from sqlalchemy import event, insert, select, update
 
 from fedtui.app import Console
 from fedtui.cli.program import app
 from fedtui.core.access.grants import Grant
+from fedtui.core.access.resources import Resource
 from fedtui.core.control import lowering, operators, policies
 from fedtui.core.control.operators import Operator
 from fedtui.core.errors import NotFound, Problem, Refused, WrongUsage
@@ -187,12 +188,27 @@ def _old_grant(stage: Stage) -> None:
     change_grant(stage.node, grant(stage.node, stage.peer_id, ttl=timedelta(days=365)), issued_at=stage.at(days=-91))
 
 
+def _document(stage: Stage, size: int, grant_id: str | None = None) -> None:
+    """A document of the peer's, said to be so large."""
+    with stage.node.unit(JOB) as unit:
+        unit.session.execute(
+            insert(Resource).values(
+                kind="doc", id="one", document={}, version=1, updated_at=unit.now, updated_by="x", digest="", size=size,
+                peer_id=stage.peer_id, grant_id=grant_id,
+            )
+        )  # fmt: skip
+
+
 CASES: Mapping[str, tuple[str, str, Callable[[Stage], object]]] = {
     "our own prefix": ("overlapping_prefix_advertisement", "critical", _overlap_with_us),
     "prefix of another peer": ("overlapping_prefix_advertisement", "high", _overlap),
     "accepted, not signed": ("stale_accepted_without_handshake", "medium",
                              lambda s: s.set(status="accepted", signed_at=None)),
     "term over": ("expired_trust", "high", lambda s: s.set(expires_at=s.at(seconds=-1))),
+    "term ends": ("term_ending", "medium", lambda s: s.set(expires_at=s.at(days=29))),
+    "term ends soon": ("term_ending_soon", "high", lambda s: s.set(expires_at=s.at(days=7))),
+    "term over, in grace": ("term_ending", "medium",
+                            lambda s: s.set(expires_at=s.at(days=-9), term_grace_until=s.at(days=20))),
     "stale": ("peer_heartbeat_stale", "medium", _go_stale),
     "stale and swept": ("peer_heartbeat_stale", "medium", lambda s: (_go_stale(s), s.set(status="degraded"))),
     "extensions only": ("peer_capability_drift", "medium", lambda s: s.set(extension_slugs=["sdwan"])),
@@ -220,6 +236,9 @@ CASES: Mapping[str, tuple[str, str, Callable[[Stage], object]]] = {
     "unrestricted migrate": ("grant_unrestricted_scope", "medium",
                              lambda s: grant(s.node, s.peer_id, scopes=["migrate"])),
     "grant ends": ("grant_expiring", "medium", lambda s: grant(s.node, s.peer_id, ttl=timedelta(days=7))),
+    "documents of a peer": ("peer_quota_near", "medium", lambda s: _document(s, 900_000_000)),
+    "documents of a grant": ("grant_quota_near", "medium",
+                             lambda s: _document(s, 450_000_000, grant(s.node, s.peer_id))),
     "old grant": ("grant_review_overdue", "low", _old_grant),
     "lowered": ("policy_lowered", "high", _lower),
     "lowered and outlived": ("policy_lowered", "high",

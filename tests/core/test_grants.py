@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fedtui.core.access import bridges, grants, listing
+from fedtui.core.access.document_text import of
 from fedtui.core.access.resources import EmbeddedStore, VersionMismatch
 from fedtui.core.acts import gate, jobs
 from fedtui.core.errors import NotFound, Refused, WrongUsage
@@ -326,19 +327,19 @@ def test_a_resource_counts_its_versions_and_honours_the_expected_one(world: Worl
     """Writes count up; a tag that is not the present one writes and removes nothing; a new life has a new tag."""
     store = EmbeddedStore()
     with world.node.unit(ADA) as unit:
-        first = store.put(unit, "doc", "one", {"a": 1})
-        second = store.put(unit, "doc", "one", {"a": 2}, expected=[first.etag])
+        first = store.put(unit, "doc", "one", of({"a": 1}))
+        second = store.put(unit, "doc", "one", of({"a": 2}), expected=[first.etag])
         assert (first.version, second.version) == (1, 2)
         for expected in ([first.etag], [f"W/{second.etag}"], []):
             with pytest.raises(VersionMismatch):
-                store.put(unit, "doc", "one", {"a": 3}, expected=expected)
+                store.put(unit, "doc", "one", of({"a": 3}), expected=expected)
             with pytest.raises(VersionMismatch):
                 store.delete(unit, "doc", "one", expected=expected)
         assert store.delete(unit, "doc", "one", expected=["*"])
         with pytest.raises(VersionMismatch):
-            store.put(unit, "doc", "one", {"a": 1}, expected=["*"])
+            store.put(unit, "doc", "one", of({"a": 1}), expected=["*"])
         assert not store.delete(unit, "doc", "one")
-        assert store.put(unit, "doc", "one", {"a": 9}).etag != first.etag
+        assert store.put(unit, "doc", "one", of({"a": 9})).etag != first.etag
 
 
 def test_the_event_of_a_written_document_does_not_hold_it(world: World) -> None:

@@ -175,13 +175,61 @@ def test_a_token_admits_its_peer_under_another_name(node: Node) -> None:
         assert peers.get(session, peer_id).remote_instance_url == URL
 
 
-def test_a_token_of_another_peer_does_not_match(node: Node) -> None:
-    """A caller known by its URL must present its own token."""
+def test_the_token_counts_where_the_url_is_another_peers(node: Node) -> None:
+    """A caller that names one peer with the token of another is the other, and the answer says so."""
     new_peer(node)
-    other = issue(node, new_peer(node, url="https://c.example"))
-    assert denied(node, other).http_status == 401
+    other = new_peer(node, url="https://c.example")
+    answer = accept(node, issue(node, other))
+    assert answer["peer_id"] == other
+    assert any("https://c.example" in warning and URL in warning for warning in answer["warnings"])
     with node.read() as session:
         assert {peer.status for peer in (peers.by_url(session, URL),) if peer} == {"proposed"}
+
+
+def test_a_token_alone_finds_its_peer(node: Node) -> None:
+    """Without a URL the token says which peer it is, and nothing is warned of; without either there is the one
+    answer."""
+    peer_id = new_peer(node)
+    key = signing.signing_request(signing.new_key(), "b")
+    answer = accept(node, issue(node, peer_id), remote_instance_url=None, csr_pem=key)
+    assert (answer["peer_id"], len(answer["warnings"])) == (peer_id, 1)
+    for presented, public in ((None, REQUIRED), ("nope", UNKNOWN)):
+        assert denied(node, presented, remote_instance_url=None).public == public
+
+
+def test_without_a_token_a_caller_learns_nothing(make_node: MakeNode) -> None:
+    """Known and unknown URLs, live, used, cancelled and missing tokens, drill rows elsewhere: one status, one text,
+    one code; only a drill-mode row on a drill-mode node lets a caller in, and never without its URL."""
+    node = make_node()
+    new_peer(node)
+    issue(node, new_peer(node, url="https://live.example"))
+    used = new_peer(node, url="https://used.example")
+    accept(node, issue(node, used), remote_instance_url="https://used.example")
+    new_peer(node, url="https://drill.example", drill_mode=True)
+    names = [URL, "https://never.example", None]
+    names += [f"https://{name}.example" for name in ("live", "used", "drill")]
+    answers = {
+        (found.http_status, found.public, found.public_code)
+        for found in (denied(node, None, remote_instance_url=name) for name in names)
+    }
+    assert answers == {(422, REQUIRED, "token_not_sent")}
+    drilling = make_node("beta", drill_mode=True)
+    new_peer(drilling, drill_mode=True)
+    assert denied(drilling, None, remote_instance_url=None).public == REQUIRED
+    assert accept(drilling, None)["status"] == "accepted"
+
+
+def test_what_a_stranger_sends_is_not_read(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request and a bundle of certificates are read for the holder of a token alone."""
+
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("it was read")
+
+    new_peer(node)
+    monkeypatch.setattr(admitting.credentials, "request_key_fingerprint", read)
+    monkeypatch.setattr(admitting, "read_certificates", read)
+    for presented in (None, "nope"):
+        assert denied(node, presented, csr_pem="x", ca_bundle_pem="x").http_status in (401, 422)
 
 
 @pytest.mark.parametrize("drill", [True, False])
@@ -195,10 +243,10 @@ def test_drill_mode_takes_anyone_only_where_it_is_set_up(make_node: MakeNode, dr
 
     jobs.manager_tick(node, node.acts)
     if not drill:
-        assert denied(node, None).public == UNKNOWN
+        assert denied(node, None).public == REQUIRED
         return
     assert accept(node, None)["status"] == "accepted"
-    assert denied(node, None).http_status == 401
+    assert denied(node, None).public == REQUIRED
 
 
 def test_a_token_ends_drill_mode_for_its_peer(make_node: MakeNode) -> None:
@@ -208,7 +256,7 @@ def test_a_token_ends_drill_mode_for_its_peer(make_node: MakeNode) -> None:
     issue(node, peer_id)
     assert denied(node, None).public == REQUIRED
     node.request(node.actor("test"), "system.federation_peer_token", {"peer": peer_id, "cancel": True})
-    assert denied(node, None).public == UNKNOWN
+    assert denied(node, None).public == REQUIRED
 
 
 def test_a_managed_child_gets_its_operator_grant_once(node: Node) -> None:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from fedtui.api import bodies
-from fedtui.core.access import callers, chain
+from fedtui.core.access import callers, chain, document_text
 from fedtui.core.access.callers import CLIENT_CERT, ESCAPED_CERT, FORWARDED, Caller
 from fedtui.core.acts import accepting, renewing
 from fedtui.core.acts.table import Call
@@ -103,10 +103,10 @@ def test_depth_is_bounded(levels: int) -> None:
     """A document that nests without end is refused before anything recurses into it."""
     content = b"[" * levels + b"]" * levels
     if levels > DEEPEST:
-        with pytest.raises(bodies.InvalidBody):
-            bodies.document(content)
+        with pytest.raises(ValueError, match="levels"):
+            document_text.normalize(content)
     else:
-        assert bodies.document(content)
+        assert document_text.normalize(content).text
 
 
 @given(ANY_TEXT | st.text("0123456789abcdef-{}").map("fg-{}".format))

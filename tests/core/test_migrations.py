@@ -23,6 +23,7 @@ from fedtui.core.control import operators
 from fedtui.core.errors import Refused, Unusable, WrongUsage
 from fedtui.core.node import Node
 from fedtui.core.opening import init_node, open_node, upgrade
+from fedtui.core.peering import peers
 from fedtui.core.runtime import daemons, migrate, settings
 from fedtui.core.runtime.database import Base, Database
 from fedtui.core.runtime.settings import Settings
@@ -106,6 +107,38 @@ def test_a_grant_of_the_first_schema_lives_on(fresh: Fresh, monkeypatch: pytest.
         assert (grant.renew_at, grant.archived_at, grant.issued_by) == (None, None, None)
     with database.engine.begin() as connection, pytest.raises(IntegrityError):
         connection.execute(text("INSERT INTO grants SELECT * FROM grants"))
+
+
+def test_terms_of_before_are_enforced_a_month_after_the_upgrade(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passed or to come, a term of before ends nothing within thirty days; a peer without one has none."""
+    database = fresh()
+    with monkeypatch.context() as patch:
+        patch.setattr(migrate, "HEAD", "0017")
+        migrate.upgrade(database)
+    columns = (
+        "id, remote_instance_url, node_instance_id, peer_kind, status, endpoints, confirmed_endpoints, public_ca, "
+        "resolves_anywhere, capabilities, extension_slugs, sync_cursor, drill_mode, enroll_owed, metadata, created_at, "
+        "updated_at, expires_at"
+    )
+    values = (
+        ":id, :url, :id, 'platform', 'proposed', '[]', '[]', false, false, '{}', '[]', '{}', false, "
+        "false, '{}', :past, :past, :expires"
+    )
+    past, long = "2020-01-01 00:00:00.000000", "2099-01-01 00:00:00.000000"
+    with database.engine.begin() as connection:
+        for id, expires in (("1", past), ("2", long), ("3", None)):
+            connection.execute(
+                text(f"INSERT INTO peers ({columns}) VALUES ({values})"),  # noqa: S608 - of constants
+                {"id": id, "url": f"https://{id}", "expires": expires, "past": past},
+            )
+    began = datetime.now(UTC)
+    migrate.upgrade(database)
+    with database.reading() as session:
+        ends = [peers.term_end(row.expires_at, row.term_grace_until)
+                for row in (session.get_one(peers.Peer, id) for id in "123")]  # fmt: skip
+    assert ends[0] is not None
+    assert timedelta(days=30) <= ends[0] - began < timedelta(days=30, minutes=10)
+    assert ends[1:] == [datetime(2099, 1, 1, tzinfo=UTC), None]
 
 
 def test_certificates_of_an_older_schema_live_on(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,7 +110,7 @@ def test_every_cause_of_the_catalogue_is_there() -> None:
     assert {symptom: codes - wanted[symptom] for symptom, codes in ours.items() if codes - wanted[symptom]} == {
         "grant_scope_mismatch": {"kind_not_served"},
         "stuck_accepted": {"node_quarantined", "status_disagrees"},
-        "degraded": {"ca_disagrees"},
+        "degraded": {"ca_disagrees", "remote_body_refused", "body_refused"},
     }
     assert all(wanted[symptom] <= ours.get(symptom, set()) for symptom in wanted)
     assert set(wanted) == set(causes.BY_SYMPTOM)
@@ -393,6 +393,8 @@ HOLDS = rows(
     ("daemon_not_responding", {"daemons": [], "hung": [(4711, "silent", THEN)]}),
     ("port_taken", {"daemons": [], "port_taken": "127.0.0.1:8443"}),
     ("record_tampered", {"tampered": "Event x was changed after it was sealed."}),
+    ("remote_body_refused", peer("degraded", error_code="remote_body_refused", faults=[])),
+    ("body_refused", peer("degraded", body_refused="heartbeat: the body is larger than 65536 bytes", faults=[])),
     ("clock_stepped", {"clock_stepped_by": timedelta(hours=2), "clock_until": THEN}),
     ("sweep_overdue", {"jobs_late": {heartbeats.JOB: timedelta(hours=1)}, "holder": "vm:4711:ab"}),
     ("job_not_registered", {"jobs_missing": [heartbeats.JOB]}),

@@ -82,6 +82,8 @@ def test_unknown_key_names_the_nearest(home: Path, config: str, near: str | None
         ("outbound_concurrency", "0"),
         ("outbound_concurrency", "1" * 40),
         ("body_bytes", "1.5"),
+        ("platform_version", "1" * 2049),
+        ("extension_slugs", "a," * 9000),
         ("log_level", "loud"),
         ("log_format", "xml"),
     ],

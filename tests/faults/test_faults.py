@@ -31,7 +31,7 @@ from tests.forks import Forked
 
 PATIENCE_SECONDS = 60
 UNSTAGED = {"recovering", "approval_failed", "approval_stale", "term_ended", "wrong_node", "proxy_misconfigured",
-            "record_tampered"}  # fmt: skip
+            "record_tampered", "remote_body_refused", "body_refused"}  # fmt: skip
 """Causes that no fault of the practice range stages: they pass by themselves, end with the request that they are about,
 or take a third machine; `test_playbook.py`, `test_as_decided.py` and `test_who_is_there.py` in `tests/core` make them
 from records."""

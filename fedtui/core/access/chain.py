@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from fedtui.core.access import allowlists, bridges, grants, inventory
 from fedtui.core.access.callers import Caller
 from fedtui.core.access.grants import BEARER, Grant
-from fedtui.core.peering.peers import ENDED_THERE, MAY_HEARTBEAT, Peer
+from fedtui.core.peering.peers import ENDED_THERE, MAY_HEARTBEAT, TERM_ENDED, Peer, term_end
 from fedtui.core.trust.certificates import Certificate
 from fedtui.core.trust.x509_reading import instance_of
 
@@ -33,9 +33,11 @@ MAY_CALL: Mapping[str, tuple[str, ...]] = {
     RESOURCES: ("enrolled", "active", "degraded"),
 }
 """The statuses in which a peer may make each call (domain, section 1)."""
+ENDED_BY_TERM = ("heartbeat", "renew", RESOURCES)
+"""The calls that are refused once the agreed term of the peering is over (domain, section 10)."""
 SCOPE_FOR: Mapping[str, str] = {"GET": "read", "PUT": "write", "DELETE": "admin"}
 MISMATCH = "grant scope mismatch: "
-"""What every 403 begins with: operators search for it."""
+"""What every 403 over a grant begins with: operators search for it."""
 UNKNOWN_GRANT = "grant not recognized"
 TOLD_AS: Mapping[str, str] = {"grant_of_other_peer": "grant_token_unknown"}
 """Codes that the caller may not tell apart, also where it may know more than the public one."""
@@ -107,6 +109,8 @@ class Calling(NamedTuple):
     id: str
     remote_instance_url: str
     status: str
+    expires_at: datetime | None
+    term_grace_until: datetime | None
 
 
 _CERTIFICATES, _PEERS = Certificate.__table__, Peer.__table__
@@ -227,6 +231,10 @@ def _peer_may_call(seen: Seen) -> Refusal | str | None:
     if peer.status not in allowed:
         detail = f"{peer.remote_instance_url} is {peer.status}; this call needs {', '.join(allowed)}"
         return Refusal("peer_not_reachable", detail, 401, "peer is not in a state that may make this call")
+    ended = term_end(peer.expires_at, peer.term_grace_until)
+    if ended is not None and seen.now >= ended and seen.asked.call in ENDED_BY_TERM:
+        told = f"the agreed term of this peering ended on {ended:%F %H:%M} UTC"
+        return Refusal(TERM_ENDED, told, 403, told)
     return f"{peer.remote_instance_url} is {peer.status}"
 
 

@@ -24,7 +24,7 @@ from fedtui.core.errors import NotFound
 from fedtui.core.peering.peers import Peer
 from fedtui.core.runtime.database import Base
 from fedtui.core.runtime.foreign import words
-from fedtui.core.runtime.limits import Buckets, address_key
+from fedtui.core.runtime.limits import Buckets, address_key, block_key
 from fedtui.core.runtime.lookup import by_beginning
 from fedtui.core.runtime.types import Id, Json, JsonObject, Text_, Time, new_id
 from fedtui.core.runtime.unit import Unit
@@ -32,11 +32,13 @@ from fedtui.core.trust import certificates
 from fedtui.core.trust.x509_reading import described
 
 KEPT_REFUSED, KEPT_ALLOWED = timedelta(days=90), timedelta(days=7)
-MOST_KEPT = 100_000
+MOST_KEPT, MOST_OF_STRANGERS, MOST_OF_PEER = 100_000, 20_000, 10_000
+"""Decisions in all; of these at most without a peer, and of one peer where there are too many: no caller pushes out
+what is on record about another."""
 SAME_WITHIN = 60.0
 """Seconds in which the same outcome for the same call is counted, not kept again."""
-PER_CALLER, PER_NODE = 60, 600
-"""New decisions a minute, of one caller and of all of them."""
+PER_CALLER, PER_BLOCK, OF_STRANGERS, PER_NODE = 60, 30, 120, 600
+"""New decisions a minute: of one caller; without a peer of one block of addresses, and of all; of all peers."""
 MOST_REMEMBERED = 10_000
 LONGEST_TEXT, LONGEST_CALL = 200, 80
 PIECE_DIGITS, PIECE_SECONDS = 8, 65.536
@@ -231,9 +233,24 @@ def prune(session: Session, now: datetime) -> None:
     """Forget what is old, and the oldest of too many."""
     for allowed, kept in ((False, KEPT_REFUSED), (True, KEPT_ALLOWED)):
         session.execute(delete(Decision).where(Decision.allowed.is_(allowed), Decision.id < id_at(now - kept)))
-    oldest = session.scalar(select(Decision.id).order_by(Decision.id.desc()).offset(MOST_KEPT).limit(1))
+    _keep_newest(session, MOST_OF_STRANGERS, Decision.peer_id.is_(None))
+    if _oldest_beyond(session, MOST_KEPT) is None:
+        return
+    counted = select(Decision.peer_id).where(Decision.peer_id.is_not(None)).group_by(Decision.peer_id)
+    for peer_id in list(session.scalars(counted.having(func.count() > MOST_OF_PEER))):
+        _keep_newest(session, MOST_OF_PEER, Decision.peer_id == peer_id)
+    _keep_newest(session, MOST_KEPT)
+
+
+def _keep_newest(session: Session, most: int, *those: Any) -> None:
+    oldest = _oldest_beyond(session, most, *those)
     if oldest is not None:
-        session.execute(delete(Decision).where(Decision.id <= oldest))
+        session.execute(delete(Decision).where(Decision.id <= oldest, *those))
+
+
+def _oldest_beyond(session: Session, most: int, *those: Any) -> str | None:
+    """The newest of those beyond the number; None where there are no more than that."""
+    return session.scalar(select(Decision.id).where(*those).order_by(Decision.id.desc()).offset(most).limit(1))
 
 
 def id_at(moment: datetime) -> str:
@@ -250,6 +267,8 @@ class Recorder:
         self._recent: OrderedDict[object, tuple[str, float]] = OrderedDict()
         self._again: Counter[str] = Counter()
         self._callers = Buckets(PER_CALLER, PER_CALLER, clock=clock)
+        self._blocks = Buckets(PER_BLOCK, PER_BLOCK, clock=clock)
+        self._strangers = Buckets(OF_STRANGERS, OF_STRANGERS, clock=clock)
         self._node = Buckets(PER_NODE, PER_NODE, clock=clock)
         self._lock = threading.Lock()
         self._dropped = 0
@@ -263,13 +282,18 @@ class Recorder:
             self._again[id] += 1
             return id
 
-    def admits(self, caller: str) -> bool:
-        """Whether one more of this caller may be kept."""
-        if self._callers.wait_for(caller) or self._node.wait_for(""):
+    def admits(self, caller: str, *, address: str | None = None) -> bool:
+        """Whether one more of this caller may be kept. `address`: it is no peer, and calls from there."""
+        if self._callers.wait_for(caller) or not self._has_room(address):
             with self._lock:
                 self._dropped += 1
             return False
         return True
+
+    def _has_room(self, address: str | None) -> bool:
+        if address is None:
+            return not self._node.wait_for("")
+        return not self._blocks.wait_for(block_key(address)) and not self._strangers.wait_for("")
 
     def kept(self, what: object, id: str) -> None:
         """`what` was kept as `id`."""

@@ -20,6 +20,7 @@ from fedtui.core.access import allowlists, bridges, chain, inventory, resources
 from fedtui.core.access.chain import CHAIN, SCOPE_FOR, Asked, Judgement, Seen, Supposed
 from fedtui.core.access.grants import SCOPES, SHORTEST_TTL, Grant, bearer
 from fedtui.core.errors import WrongUsage
+from fedtui.core.peering.peers import TERM_ENDED
 from fedtui.core.runtime import durations
 
 NOT_GIVEN = "-"
@@ -176,6 +177,14 @@ def _resume(seen: Seen, plan: _Plan) -> None:
     plan.words.append(Change(title, f"fedtui peers resume {peer.id}", action, {"peer": peer.id}))
 
 
+def _extend(seen: Seen, plan: _Plan) -> None:
+    if seen.peer is not None:
+        title = "Agree on a new term with the peer's operators, and record it on both sides"
+        new = {"peer": seen.peer.id, "expires": "365d"}
+        command = f"fedtui peers edit {seen.peer.id} --expires 365d"
+        plan.words.append(Change(title, command, "system.federation_peer_edit", new))
+
+
 def _renew(_seen: Seen, plan: _Plan) -> None:
     plan.renew = True
 
@@ -270,6 +279,7 @@ ANSWERS: Mapping[str, Answer] = {
     "cert_expired": _caller("Have the caller renew its certificate, or peer anew"),
     "peer_missing": _here("Peer anew: propose the caller, and have it accept"),
     "peer_not_reachable": _resume,
+    TERM_ENDED: _extend,
     "grant_token_malformed": _own_grant("the bearer of its grant"),
     "grant_token_unknown": _own_grant("a grant of its own"),
     "grant_of_other_peer": _own_grant("a grant of its own"),

@@ -8,16 +8,17 @@ it holds, honours the expected version, and never calls out.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
-from sqlalchemy import select
+from sqlalchemy import BigInteger, ColumnElement, Index, Table, Text, delete, func, insert, literal, select, update
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from fedtui.core.access.document_text import Normalized
 from fedtui.core.errors import WrongUsage
 from fedtui.core.runtime.database import Base
 from fedtui.core.runtime.types import Json, Text_, Time
@@ -27,31 +28,63 @@ LONGEST_ID = 200
 
 
 class Resource(Base):
-    """One document of the embedded store. `version` counts from 1 with every write."""
+    """One document of the embedded store. `version` counts from 1 with every write.
+
+    `digest` and `size` (bytes of its text) are of the document; `peer_id` and `grant_id` say by whose call it was
+    last written, None by an operator's: on their account it goes.
+    """
 
     __tablename__ = "resources"
+    __table_args__ = (
+        # They answer what is counted before each write, without a look at the documents.
+        Index("ix_resources_peer_id_size", "peer_id", "size"),
+        Index("ix_resources_grant_id_size", "grant_id", "size"),
+    )
 
     kind: Mapped[str] = mapped_column(Text_, primary_key=True)
     id: Mapped[str] = mapped_column(Text_, primary_key=True)
-    document: Mapped[Any] = mapped_column(Json)
+    document: Mapped[Any] = mapped_column(Json, deferred=True)
     version: Mapped[int]
     updated_at: Mapped[Time]
     updated_by: Mapped[str]
+    digest: Mapped[str]
+    size: Mapped[int] = mapped_column(BigInteger)
+    peer_id: Mapped[str | None] = mapped_column(Text_)
+    grant_id: Mapped[str | None] = mapped_column(Text_)
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document as a provider holds it."""
+    """A document as a provider holds it: its JSON as text, which a call that passes it on need not parse."""
 
-    content: Any
+    text: str
     version: int
     updated_at: datetime
+    digest: str
+
+    @property
+    def content(self) -> Any:
+        """The document as a value."""
+        return json.loads(self.text)
 
     @property
     def etag(self) -> str:
         """The entity tag (RFC 9110): version and content, so that a deleted one made anew is another."""
-        digest = hashlib.sha256(json.dumps(self.content, sort_keys=True).encode()).hexdigest()
-        return f'"{self.version}-{digest[:16]}"'
+        return f'"{self.version}-{self.digest}"'
+
+
+class Owner(NamedTuple):
+    """On whose account a document goes."""
+
+    peer_id: str
+    grant_id: str
+
+
+class Stored(NamedTuple):
+    """What a peer or a grant has stored."""
+
+    documents: int
+    size: int
 
 
 class VersionMismatch(Exception):
@@ -72,7 +105,16 @@ class Provider(Protocol):
     def get(self, session: Session, kind: str, id: str) -> Document | None:
         """The document, or None."""
 
-    def put(self, unit: Unit, kind: str, id: str, content: Any, *, expected: Expected = None) -> Document:
+    def put(
+        self,
+        unit: Unit,
+        kind: str,
+        id: str,
+        document: Normalized,
+        *,
+        expected: Expected = None,
+        owner: Owner | None = None,
+    ) -> Document:
         """Write it. Raises `VersionMismatch`."""
 
     def delete(self, unit: Unit, kind: str, id: str, *, expected: Expected = None) -> bool:
@@ -80,38 +122,95 @@ class Provider(Protocol):
 
 
 class EmbeddedStore:
-    """Documents in the node's own database."""
+    """Documents in the node's own database, passed on as text: nothing is parsed while a lock is held."""
 
     def get(self, session: Session, kind: str, id: str) -> Document | None:
         """The document, or None."""
-        row = session.get(Resource, (kind, id))
-        return None if row is None else Document(row.document, row.version, row.updated_at)
+        found = session.execute(_of(kind, id, _AS_TEXT, *_FACTS)).one_or_none()
+        return None if found is None else Document(*found)
 
-    def put(self, unit: Unit, kind: str, id: str, content: Any, *, expected: Expected = None) -> Document:
+    def put(
+        self,
+        unit: Unit,
+        kind: str,
+        id: str,
+        document: Normalized,
+        *,
+        expected: Expected = None,
+        owner: Owner | None = None,
+    ) -> Document:
         """Write it, as the next version. Raises `VersionMismatch`."""
-        row = self._checked(unit, kind, id, expected)
-        if row is None:
-            row = Resource(kind=kind, id=id, version=0)
-            unit.session.add(row)
-        row.document, row.version = content, row.version + 1
-        row.updated_at, row.updated_by = unit.now, str(unit.actor)
-        unit.session.flush()
-        return Document(row.document, row.version, row.updated_at)
+        before = _checked(unit, kind, id, expected)
+        peer_id, grant_id = owner if owner is not None else (None, None)
+        values = {
+            "document": _as_json(unit.session, document.text),
+            "version": 1 if before is None else before + 1,
+            "updated_at": unit.now,
+            "updated_by": str(unit.actor),
+            "digest": document.digest,
+            "size": len(document.text.encode()),
+            "peer_id": peer_id,
+            "grant_id": grant_id,
+        }
+        if before is None:
+            unit.session.execute(insert(_TABLE).values(kind=kind, id=id, **values))
+        else:
+            unit.session.execute(update(_TABLE).where(*_named(kind, id)).values(**values))
+        return Document(document.text, int(values["version"]), unit.now, document.digest)
 
     def delete(self, unit: Unit, kind: str, id: str, *, expected: Expected = None) -> bool:
         """Remove it; whether there was one. Raises `VersionMismatch`."""
-        row = self._checked(unit, kind, id, expected)
-        if row is not None:
-            unit.session.delete(row)
-            unit.session.flush()
-        return row is not None
+        before = _checked(unit, kind, id, expected)
+        if before is not None:
+            unit.session.execute(delete(_TABLE).where(*_named(kind, id)))
+        return before is not None
 
-    def _checked(self, unit: Unit, kind: str, id: str, expected: Expected) -> Resource | None:
-        row = unit.session.get(Resource, (kind, id), with_for_update=True, populate_existing=True)
-        found = None if row is None else Document(row.document, row.version, row.updated_at).etag
-        if expected is not None and (found is None or ("*" not in expected and found not in expected)):
-            raise VersionMismatch(found)
-        return row
+
+_TABLE = cast(Table, Resource.__table__)
+_AS_TEXT = sql_cast(Resource.document, Text)
+_FACTS = (Resource.version, Resource.updated_at, Resource.digest)
+
+
+def _named(kind: str, id: str) -> tuple[ColumnElement[bool], ...]:
+    return (_TABLE.c.kind == kind, _TABLE.c.id == id)
+
+
+def _of(kind: str, id: str, *columns: Any) -> Any:
+    return select(*columns).where(Resource.kind == kind, Resource.id == id)
+
+
+def _as_json(session: Session, text: str) -> Any:
+    """Text that is JSON already, as a value of the column."""
+    given = literal(text, Text())
+    if session.get_bind().dialect.name == "sqlite":
+        return given
+    from sqlalchemy.dialects.postgresql import JSONB
+
+    return sql_cast(given, JSONB)
+
+
+def _checked(unit: Unit, kind: str, id: str, expected: Expected) -> int | None:
+    """The version that is there, locked; None where there is none. Raises `VersionMismatch`."""
+    found = unit.session.execute(_of(kind, id, *_FACTS).with_for_update()).one_or_none()
+    tag = None if found is None else Document("", *found).etag
+    if expected is not None and (tag is None or ("*" not in expected and tag not in expected)):
+        raise VersionMismatch(tag)
+    return None if found is None else int(found.version)
+
+
+def stored(session: Session, *, peer_id: str | None = None, grant_id: str | None = None) -> Stored:
+    """How many documents a peer or a grant has, and of how many bytes together."""
+    owner = Resource.peer_id == peer_id if grant_id is None else Resource.grant_id == grant_id
+    count, size = session.execute(select(func.count(), func.coalesce(func.sum(Resource.size), 0)).where(owner)).one()
+    return Stored(int(count), int(size))
+
+
+def held_by(session: Session, kind: str, id: str) -> tuple[Owner | None, int]:
+    """On whose account a document goes, and its size; (None, 0) where there is none."""
+    found = session.execute(_of(kind, id, Resource.peer_id, Resource.grant_id, Resource.size)).one_or_none()
+    if found is None or found.peer_id is None:
+        return None, 0
+    return Owner(found.peer_id, found.grant_id), int(found.size)
 
 
 def check_id(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from fedtui.core.access import allowlists, bridges, inventory, resources
+from fedtui.core.access import allowlists, bridges, document_text, inventory, resources
 from fedtui.core.access.bridges import Bridge
 from fedtui.core.access.resources import Document, EmbeddedStore, Provider
 from fedtui.core.acts.peer_acts import named_peer, peer_target
@@ -118,7 +118,7 @@ def _word(served: bool) -> str:
 def _read_put(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
     kind, id = inventory.check_kind(str(raw.get("kind") or "")), resources.check_id(str(raw.get("id") or ""))
     document = raw.get("document")
-    size = len(json.dumps(document))
+    size = len(document_text.of(document).text.encode())
     if document is None or size > LARGEST_DOCUMENT:
         raise WrongUsage(
             "document: null is no document." if document is None else f"document: {size} bytes are too many.",
@@ -155,7 +155,7 @@ def _document_target(session: Session, params: Params) -> Mapping[str, Any]:
 
 def _put(unit: Unit, _site: Site, params: Params) -> Result:
     kind, id = params["kind"], params["id"]
-    written = PROVIDER.put(unit, kind, id, params["document"])
+    written = PROVIDER.put(unit, kind, id, document_text.of(params["document"]))
     emit(unit, "federation.resource.written", source="operator", resource_kind=kind, id=id, version=written.version)
     return {"kind": kind, "id": id, "version": written.version, "updated_at": written.updated_at}
 

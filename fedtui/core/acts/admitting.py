@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy.orm import Session
 
-from fedtui.core.acts import handshake
+from fedtui.core.acts import handshake, refusals
 from fedtui.core.acts.handshake import SOURCE
+from fedtui.core.acts.refusals import Refusal
 from fedtui.core.control import node_settings, quarantine
 from fedtui.core.errors import Denied
 from fedtui.core.peering import heartbeats, peers, sending, tokens
@@ -42,36 +43,27 @@ class AcceptRequest:
     """The body of `accept`, checked for shape. Absent optional fields are None."""
 
     contract_version: int
-    remote_instance_url: str
+    remote_instance_url: str | None
     acceptance_token: str | None = field(default=None, repr=False)
     csr_pem: str | None = None
     ca_bundle_pem: str | None = None
     declared: Declared = Declared()
 
 
-class Refusal(NamedTuple):
-    """What makes two refusals of `accept` the same, for the record."""
-
-    peer_id: str | None
-    token_id: str | None
-    cause: str
-    answered: str | None
-
-
-def never_again(_refused: Refusal) -> bool:
-    """Every refusal is told."""
-    return False
+def _each(_refusal: Refusal) -> bool:
+    return True
 
 
 def answer_accept(
-    site: Site, asked: AcceptRequest, caller: Actor, again: Callable[[Refusal], bool] = never_again
+    site: Site, asked: AcceptRequest, caller: Actor, in_full: Callable[[Refusal], bool] = _each
 ) -> Mapping[str, Any]:
     """Admit a remote platform by its token, sign its request, and ask for the same in return.
 
-    `again` says whether such a refusal was told just now, and counts it (`tell_repeated`).
+    The token is looked up first: a request and a bundle of certificates are read for its holder alone.
 
     Raises `Denied` with the words that operators search for; why it was really refused goes
-    into our own record. Raises `WrongUsage` for a request or bundle that cannot be read.
+    into our own record, where `in_full` says so (`Refusals.admits`). Raises
+    `WrongUsage` for a request or bundle that cannot be read.
     """
     if asked.contract_version not in SUPPORTED_CONTRACTS:
         supported = list(SUPPORTED_CONTRACTS)
@@ -80,72 +72,81 @@ def answer_accept(
             f"Unsupported contract_version {asked.contract_version}; supported: {supported}",
             code="contract_version_unsupported",
         )
-    with site.read() as session:
-        quarantine.turn_away(session)
-    csr = credentials.request_key_fingerprint(asked.csr_pem) if asked.csr_pem else None
-    bundle = read_certificates(asked.ca_bundle_pem, field="ca_bundle_pem") if asked.ca_bundle_pem else []
-    url = urls.secure(asked.remote_instance_url, field="remote_instance_url")
+    url = urls.secure(asked.remote_instance_url, field="remote_instance_url") if asked.remote_instance_url else None
+    presented = asked.acceptance_token
     try:
+        with site.read() as session:
+            quarantine.turn_away(session)
+            _known(session, url, presented)
+        csr = credentials.request_key_fingerprint(asked.csr_pem) if asked.csr_pem else None
+        bundle = read_certificates(asked.ca_bundle_pem, field="ca_bundle_pem") if asked.ca_bundle_pem else []
         with site.unit(caller) as unit:
-            peer, token, repeated = _admit(unit, url, asked.acceptance_token, csr[1] if csr else None)
+            peer, token, repeated = _admit(unit, url, presented, csr[1] if csr else None)
             if repeated is not None:
                 return repeated
             answer = _accepted(unit, site, peer, asked, csr[0].public_key() if csr else None, bundle)
-            if url != peer.remote_instance_url:
-                answer["warnings"].append(f"this node knows you as {peer.remote_instance_url}")
+            if url is not None and url != peer.remote_instance_url:
+                answer["warnings"].append(
+                    f"the token is for {peer.remote_instance_url}, and this node knows you by that URL, not as {url}"
+                )
             if token is not None and csr is not None:
                 token.answer = answer
             return answer
     except Denied as denied:
-        with site.unit(caller) as unit:
-            known, stranger = peers.by_url(unit.session, url), {}
-            shown = tokens.by_digest(unit.session, asked.acceptance_token) if asked.acceptance_token else None
-            if shown is not None and (known is None or known.id != shown.peer_id):
-                # Whoever has the token is not whom it was made for: that one's operators are to know.
-                known = unit.session.get(Peer, shown.peer_id)
-                stranger = {"stranger": caller.origin.removeprefix("api ") or "an unknown address", "severity": "high"}
-            # A refusal that came before the newest token was made says nothing of that one.
-            token = tokens.newest(unit.session, known.id) if known else None
-            refused = Refusal(known.id if known else None, token.id if token else None, denied.code, denied.public)
-            if not again(refused):
-                _tell_refused(unit, refused, remote_instance_url=url, **stranger)
+        with site.read() as session:
+            refusal = _refusal(session, url, presented, denied)
+        if in_full(refusal):  # else it takes no lock
+            with site.unit(caller) as unit:
+                refusals.record(unit, refusal)
         raise
 
 
-def tell_repeated(unit: Unit, counted: Mapping[tuple[str, Refusal], int], beyond: int) -> None:
-    """Record how often refusals were repeated, by address and refusal; `beyond`: those that were not told apart."""
-    for (address, refused), times in counted.items():
-        _tell_refused(unit, refused, times=times, address=address)
-    if beyond:
-        emit(unit, "federation.peer.accept_refused", source=SOURCE, cause="too_many_kinds", times=beyond)
+def _refusal(session: Session, url: str | None, presented: str | None, denied: Denied) -> Refusal:
+    """A refusal as it goes on record: under the peer that the URL names, else the one of the token."""
+    row = tokens.by_digest(session, presented) if presented else None
+    known = peers.by_url(session, url) if url else None
+    # Whoever has a token that was not made for them: the operators of whom it was made for are to know.
+    stranger = row is not None and (known is None or known.id != row.peer_id)
+    peer_id = row.peer_id if row is not None else known.id if known is not None else None
+    # A refusal that came before the newest token was made says nothing of that one.
+    token = tokens.newest(session, peer_id) if peer_id else None
+    return Refusal(peer_id, token.id if token else None, denied.code, denied.public or "", url, stranger=stranger)
 
 
-def _tell_refused(unit: Unit, refused: Refusal, **more: Any) -> None:
-    emit(unit, "federation.peer.accept_refused", source=SOURCE, peer_id=refused.peer_id, cause=refused.cause,
-         answered=refused.answered, **more)  # fmt: skip
+def _known(session: Session, url: str | None, presented: str | None) -> tuple[Peer, AcceptanceToken | None]:
+    """The peer that a caller may become, and its token where that is how it is known. Raises `Denied`.
+
+    Without a token all callers get one answer, whether there is such a peer or not; only a drill-mode peer is found
+    by its URL.
+    """
+    row = tokens.by_digest(session, presented) if presented else None
+    if row is not None:
+        peer = session.get(Peer, row.peer_id)
+        if peer is None or peer.status == "revoked":
+            raise _turned_away(UNKNOWN, "token_unknown")
+        return peer, row
+    named = peers.by_url(session, url) if url else None
+    if named is not None and named.status == "revoked":
+        named = None
+    if named is not None and _takes_anyone(session, named):
+        return named, None
+    if not presented:
+        raise Denied(422, REQUIRED, code="token_not_sent")
+    if named is None:
+        raise _turned_away(UNKNOWN, "token_unknown")
+    raise _turned_away(NO_MATCH if tokens.any_issued(session, named.id) else UNKNOWN, "token_mistyped")
 
 
 def _admit(
-    unit: Unit, url: str, presented: str | None, csr_key: str | None
+    unit: Unit, url: str | None, presented: str | None, csr_key: str | None
 ) -> tuple[Peer, AcceptanceToken | None, Mapping[str, Any] | None]:
     """Which peer this caller may become: the peer, its spent token, and the answer if it is a repeat."""
-    row = tokens.by_digest(unit.session, presented) if presented else None
-    peer = peers.by_url(unit.session, url)
-    if peer is None and row is not None:
-        peer = unit.session.get(Peer, row.peer_id)
-    if peer is None or peer.status == "revoked":
-        raise _turned_away(UNKNOWN, "token_unknown")
-    peer = peers.lock(unit, peer.id)
-    if _takes_anyone(unit.session, peer):
+    known, row = _known(unit.session, url, presented)
+    peer = peers.lock(unit, known.id)
+    if row is None:
+        if not _takes_anyone(unit.session, peer):
+            raise _turned_away(UNKNOWN, "token_unknown")
         return peer, None, None
-    if not presented:
-        if tokens.live(unit.session, peer.id) is not None:
-            raise Denied(422, REQUIRED, code="token_not_sent")
-        raise _turned_away(UNKNOWN, "token_not_sent")
-    if row is None or row.peer_id != peer.id:
-        known = tokens.any_issued(unit.session, peer.id)
-        cause = CAUSES.get(row.state, "token_of_other_peer") if row is not None else "token_mistyped"
-        raise _turned_away(NO_MATCH if known else UNKNOWN, cause)
     if row.state == "issued" and tokens.use(unit, row, csr_key):
         unit.session.refresh(row)
         return peer, row, None

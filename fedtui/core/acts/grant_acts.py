@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from fedtui.core.access import allowlists, grants, usage
+from fedtui.core.access import allowlists, grants, quota, resources, usage
 from fedtui.core.access.chain import Supposed
 from fedtui.core.access.grants import Grant
 from fedtui.core.access.usage import Used
@@ -283,6 +283,11 @@ _LABELS = {
 
 def _entries(entries: Sequence[str]) -> str:
     return allowlists.shown(entries) or "any"
+
+
+def quota_of(session: Session, site: Site, grant_id: str) -> dict[str, Any]:
+    """What a grant has stored, and may store."""
+    return quota.shape(resources.stored(session, grant_id=grant_id), quota.of(site.settings).grant)
 
 
 def shape(grant: Grant, now: datetime) -> dict[str, Any]:

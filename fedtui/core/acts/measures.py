@@ -12,10 +12,12 @@ from datetime import datetime, timedelta
 from itertools import accumulate, pairwise
 from typing import Any
 
-from sqlalchemy import Integer, case, func, literal_column, select, text
+from sqlalchemy import Integer, case, func, literal_column, or_, select, text
 from sqlalchemy.orm import Session
 
+from fedtui.core.access import quota
 from fedtui.core.access.decisions import id_at
+from fedtui.core.access.resources import Resource
 from fedtui.core.acts.jobs import FEDERATION_JOB
 from fedtui.core.control import manager_state, policies
 from fedtui.core.control.approvals import OPEN, Approval
@@ -157,6 +159,32 @@ def _oldest_request(look: Look) -> Samples:
     return {(): _seconds(look.now - oldest) if oldest else 0}
 
 
+def _documents(look: Look) -> Samples:
+    return {key: count for key, (count, _) in _stored(look).items()}
+
+
+def _document_bytes(look: Look) -> Samples:
+    return {key: size for key, (_, size) in _stored(look).items()}
+
+
+def _stored(look: Look) -> Mapping[tuple[str, ...], tuple[int, int]]:
+    of_peers = Resource.peer_id.is_not(None)
+    sums = (func.count(), func.coalesce(func.sum(Resource.size), 0))
+    found: dict[tuple[str, ...], tuple[int, int]] = {("peers" if peers else "operators",): (count, size)
+             for peers, count, size in look.session.execute(select(of_peers, *sums).group_by(of_peers))}  # fmt: skip
+    return {("peers",): (0, 0), ("operators",): (0, 0), **found}
+
+
+def _quotas_near(look: Look) -> Samples:
+    quotas, found = quota.of(look.site.settings), dict[tuple[str, ...], float]()
+    for name, owner, most in (("peer", Resource.peer_id, quotas.peer), ("grant", Resource.grant_id, quotas.grant)):
+        many = func.count() >= quota.NEAR * most.documents
+        large = func.sum(Resource.size) >= quota.NEAR * most.size
+        near = select(owner).where(owner.is_not(None)).group_by(owner).having(or_(many, large)).subquery()
+        found[name,] = look.session.scalar(select(func.count()).select_from(near)) or 0
+    return found
+
+
 def _durations(look: Look) -> Samples:
     return {
         (job.name,): _seconds(run.finished_at - run.started_at)
@@ -244,6 +272,11 @@ QUESTIONS: tuple[Question, ...] = (
     Question("fedtui_lease_held", "1 where this process does the jobs, else 0.", (), _holds_lease),
     Question("fedtui_lease_epoch", "How often the lease has changed hands.", (), _epoch),
     Question("fedtui_daemons", "Daemons alive on this node's database.", (), _daemons),
+    Question("fedtui_resource_documents", "Documents of resources, by who wrote them last.", ("by",), _documents),
+    Question("fedtui_resource_bytes", "Bytes of the documents of resources, by who wrote them last.", ("by",),
+             _document_bytes),
+    Question("fedtui_quotas_near", "Peers and grants that have used most of a quota for documents.", ("of",),
+             _quotas_near),
     Question("fedtui_notices_failing", "Notices that wait after a failure.", (),
              lambda look: {(): notices.failing(look.session)[0]}),
     Question("fedtui_policies_lowered", "Policies lowered for an emergency.", (),

@@ -179,7 +179,7 @@ def grant_record(session: Session, site: Site, grant_id: str) -> GrantRecord | N
     if row is None:
         return None
     return GrantRecord(
-        shape=grant_acts.shape(row, now),
+        shape={**grant_acts.shape(row, now), "stored": grant_acts.quota_of(session, site, grant_id)},
         used=[shapes.used(one) for one in usage.ways(session, grant_id, now)],
         decisions=[shapes.decision(one) for one in decisions.listing(session, grant_id=grant_id, limit=RECENT_EVENTS)],
     )

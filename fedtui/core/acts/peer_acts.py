@@ -298,6 +298,7 @@ def _edit(unit: Unit, _site: Site, params: Params) -> Result:
         peer.remote_prefix_advertisement = None if params["prefix"] == NO_PREFIX else params["prefix"]
     if "expires" in params:
         peer.expires_at = None if params["expires"] == NEVER else unit.now + durations.parse(params["expires"])
+        peer.term_grace_until = None
     peer.updated_at = unit.now
     unit.session.flush()
     changed = {key: value for key, value in params.items() if key != "peer_id"}

@@ -9,10 +9,12 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from fedtui.core.access import callers, chain, resources
+from fedtui.core.access import callers, chain, quota, resources
 from fedtui.core.access.callers import Caller, Headers
 from fedtui.core.access.chain import Asked, Judgement, Seen
-from fedtui.core.access.resources import Document, Expected, VersionMismatch
+from fedtui.core.access.document_text import Normalized
+from fedtui.core.access.quota import Quotas
+from fedtui.core.access.resources import Document, Expected, Owner, VersionMismatch
 from fedtui.core.acts.access_acts import PROVIDER
 from fedtui.core.control import standing
 from fedtui.core.errors import Denied
@@ -42,11 +44,13 @@ class Turned(Denied):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a resource call came to. `instance` is the calling one, for the count of uses."""
+    """What a resource call came to. `instance` is the calling one, for the count of uses; `document` is JSON, None
+    where there is none."""
 
     judgement: Judgement
     instance: str | None
     shape: Mapping[str, Any]
+    document: str | None
     etag: str | None
 
 
@@ -71,40 +75,41 @@ def admit(session: Session, asked: Asked, now: datetime) -> tuple[str, str | Non
     return judgement.peer_id, judgement.first_used
 
 
-def get(session: Session, asked: Asked, now: datetime) -> Answer:
-    """Read a resource. Raises `Turned`; `WrongUsage` for an id that no resource can have, as the others do."""
-    judgement, instance = _judged(session, asked, now)
-    return _answer(judgement, instance, PROVIDER.get(session, asked.kind, asked.resource_id), now)
-
-
-def put(unit: Unit, asked: Asked, read: Callable[[], Any], expected: Expected) -> Answer:
-    """Write a resource. Raises `Turned`; `Denied` (412) where it is not the version expected.
-
-    `read` gives the document, and is not called for who may not write it.
-    """
-    judgement, instance = _judged(unit.session, asked, unit.now)
-    content = read()
-    unit.actor = Actor("peer", str(judgement.peer_id), origin=f"api {asked.caller.source_ip}")
-    written = _expecting(lambda: PROVIDER.put(unit, asked.kind, asked.resource_id, content, expected=expected))
-    _emit(unit, "written", judgement, version=written.version)
-    return _answer(judgement, instance, written, unit.now)
-
-
-def delete(unit: Unit, asked: Asked, expected: Expected) -> Answer:
-    """Remove a resource; there need not be one. Raises as `put`."""
-    judgement, instance = _judged(unit.session, asked, unit.now)
-    unit.actor = Actor("peer", str(judgement.peer_id), origin=f"api {asked.caller.source_ip}")
-    if _expecting(lambda: PROVIDER.delete(unit, asked.kind, asked.resource_id, expected=expected)):
-        _emit(unit, "deleted", judgement)
-    return _answer(judgement, instance, None, unit.now)
-
-
-def _judged(session: Session, asked: Asked, now: datetime) -> tuple[Judgement, str | None]:
+def authorize(session: Session, asked: Asked, now: datetime) -> Judgement:
+    """A resource call, judged. Raises `Turned`; `WrongUsage` for an id that no resource can have."""
     judgement = chain.judge(session, asked, now=now)
     if not judgement.allowed:
         raise Turned(judgement)
     resources.check_id(asked.resource_id)  # before a database is asked for it: not each takes any text
-    return judgement, Seen(session, asked, now).instance
+    return judgement
+
+
+def get(session: Session, judgement: Judgement, now: datetime) -> Answer:
+    """Read a resource that its call may have."""
+    asked = judgement.asked
+    return _answer(session, judgement, PROVIDER.get(session, asked.kind, asked.resource_id), now)
+
+
+def put(unit: Unit, asked: Asked, document: Normalized, expected: Expected, quotas: Quotas) -> Answer:
+    """Write a resource. Raises `Turned`; `Denied`: 412 where it is not the version expected, 507 beyond a quota."""
+    judgement = authorize(unit.session, asked, unit.now)
+    owner = Owner(str(judgement.peer_id), str(judgement.grant_id))
+    quota.require_room(unit.session, owner, asked.kind, asked.resource_id, len(document.text.encode()), quotas)
+    unit.actor = Actor("peer", owner.peer_id, origin=f"api {asked.caller.source_ip}")
+    written = _expecting(
+        lambda: PROVIDER.put(unit, asked.kind, asked.resource_id, document, expected=expected, owner=owner)
+    )
+    _emit(unit, "written", judgement, version=written.version)
+    return _answer(unit.session, judgement, written, unit.now)
+
+
+def delete(unit: Unit, asked: Asked, expected: Expected) -> Answer:
+    """Remove a resource; there need not be one. Raises as `put`."""
+    judgement = authorize(unit.session, asked, unit.now)
+    unit.actor = Actor("peer", str(judgement.peer_id), origin=f"api {asked.caller.source_ip}")
+    if _expecting(lambda: PROVIDER.delete(unit, asked.kind, asked.resource_id, expected=expected)):
+        _emit(unit, "deleted", judgement)
+    return _answer(unit.session, judgement, None, unit.now)
 
 
 def _expecting(write: Callable[[], Any]) -> Any:
@@ -129,13 +134,13 @@ def _emit(unit: Unit, what: str, judgement: Judgement, **payload: Any) -> None:
     )
 
 
-def _answer(judgement: Judgement, instance: str | None, found: Document | None, now: datetime) -> Answer:
+def _answer(session: Session, judgement: Judgement, found: Document | None, now: datetime) -> Answer:
     shape = {
         "kind": judgement.asked.kind,
         "id": judgement.asked.resource_id,
         "exists": found is not None,
         "grant_id": judgement.grant_id,
         "fetched_at": now,
-        "document": found.content if found else None,
     }
-    return Answer(judgement, instance, shape, found.etag if found else None)
+    instance = Seen(session, judgement.asked, now).instance
+    return Answer(judgement, instance, shape, found.text if found else None, found.etag if found else None)

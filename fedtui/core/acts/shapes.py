@@ -23,7 +23,7 @@ from fedtui.core.control.operators import Operator
 from fedtui.core.peering import certificate_listing
 from fedtui.core.peering.certificate_listing import CertificateLine
 from fedtui.core.peering.listing import certificate_expiry
-from fedtui.core.peering.peers import TRANSITIONS, Peer
+from fedtui.core.peering.peers import TRANSITIONS, Peer, term_end
 from fedtui.core.record import notices
 from fedtui.core.record.events import Event
 from fedtui.core.runtime import daemons, jobs, lease
@@ -88,6 +88,7 @@ def _peer(session: Session, row: Peer) -> Shape:
         "operator_contact": row.operator_contact,
         "maintenance_until": row.maintenance_until,
         "expires_at": row.expires_at,
+        "term_ends_at": term_end(row.expires_at, row.term_grace_until),
         "metadata": row.metadata_,
         "created_at": row.created_at,
         "updated_at": row.updated_at,

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     String,
     and_,
@@ -27,12 +28,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, aliased
 
+from fedtui.core.access import quota
 from fedtui.core.access.grants import Grant
+from fedtui.core.access.quota import Quotas
+from fedtui.core.access.resources import Resource, Stored
 from fedtui.core.control import node_settings, operators
 from fedtui.core.control.node_settings import NodeSetting
 from fedtui.core.control.operators import Operator
 from fedtui.core.control.policies import Lowering
-from fedtui.core.peering import heartbeats, prefixes
+from fedtui.core.peering import heartbeats, peers, prefixes
 from fedtui.core.peering.peers import MAY_HEARTBEAT, Peer
 from fedtui.core.runtime import daemons
 from fedtui.core.runtime.types import UtcTime
@@ -41,6 +45,7 @@ from fedtui.core.trust.site import Site
 
 PEER_CERTIFICATE, SERVER_CERTIFICATE, OWN_CA = timedelta(days=30), timedelta(days=14), timedelta(days=365)
 """How long before its end a certificate is a finding."""
+TERM_END, TERM_END_SOON = timedelta(days=30), timedelta(days=7)
 GRANT_END, GRANT_REVIEW = timedelta(days=7), timedelta(days=90)
 RENEWAL_LATE = timedelta(hours=2)
 """What renews itself is a finding only when its renewal is so late."""
@@ -116,7 +121,19 @@ def no_handshake(_scan: Scan) -> Any:
 
 def expired_trust(scan: Scan) -> Any:
     """Past the end of its term, and not revoked."""
-    return _peers(Peer.expires_at.label("until")).where(Peer.status != "revoked", Peer.expires_at <= scan.now)
+    end = peers.term_end_sql()
+    return _peers(end.label("until")).where(Peer.status != "revoked", end <= scan.now)
+
+
+def term_ends(within: timedelta, *, not_within: timedelta = timedelta(0)) -> Callable[[Scan], Any]:
+    """Peers whose term ends within a time from now, and not within a shorter one."""
+
+    def query(scan: Scan) -> Any:
+        end = peers.term_end_sql()
+        near = and_(end > scan.now + not_within, end <= scan.now + within)
+        return _peers(Peer.expires_at.label("until"), end.label("end")).where(Peer.status != "revoked", near)
+
+    return query
 
 
 def stale(scan: Scan) -> Any:
@@ -319,6 +336,37 @@ def ambiguous_names(scan: Scan) -> Any:
     return select(Operator.name.label("subject"), null().label("peer_id")).where(
         Operator.name.in_(operators.ambiguous(scan.session))
     )
+
+
+def quota_near(owner: Any, most: Callable[[Quotas], Stored]) -> Callable[[Scan], Any]:
+    """Peers, or grants, that have used most of a quota; past it, writes are refused."""
+
+    def query(scan: Scan) -> Any:
+        limit = most(quota.of(scan.site.settings))
+        documents, size = func.count(), cast(func.sum(Resource.size), BigInteger)
+        used = (
+            select(owner.label("owner"), func.min(Resource.peer_id).label("peer"), documents.label("documents"),
+                   size.label("size"))
+            .where(owner.is_not(None))
+            .group_by(owner)
+            .having(or_(documents >= quota.NEAR * limit.documents, size >= quota.NEAR * limit.size))
+            .subquery()
+        )  # fmt: skip
+        return (
+            select(
+                used.c.owner.label("subject"),
+                Peer.id.label("peer_id"),
+                Peer.remote_instance_url.label("url"),
+                used.c.documents,
+                used.c.size,
+                literal(limit.documents).label("documents_limit"),
+                literal(limit.size).label("size_limit"),
+            )
+            .join(Peer, Peer.id == used.c.peer)
+            .where(Peer.status != "revoked")
+        )
+
+    return query
 
 
 def lowered(scan: Scan) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from fedtui.core.access.resources import Resource
 from fedtui.core.control.operators import CONTROL, MANAGE_GRANTS, MANAGE_OPERATORS, MANAGE_PEERS
 from fedtui.core.governance import queries
 from fedtui.core.governance.queries import Scan
@@ -65,8 +66,22 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         kind="expired_trust", severity="high", query=queries.expired_trust,
-        said="The peering with {url} was agreed until {until:%F %H:%M} UTC, and goes on.",
-        advice="Agree on a new term and record it, or revoke the peer.",
+        said="The term of the peering with {url} ended on {until:%F %H:%M} UTC: its heartbeats, renewals and resource "
+             "calls are refused.",
+        advice="Agree on a new term and record it on both sides, or revoke the peer.",
+        leads_to="peers/{peer_id}", fix="fedtui peers edit {peer_id} --expires 365d",
+    ),
+    Rule(
+        kind="term_ending", severity="medium",
+        query=queries.term_ends(queries.TERM_END, not_within=queries.TERM_END_SOON),
+        said="The peering with {url} is agreed until {until:%F}. From {end:%F %H:%M} UTC on its calls are refused.",
+        advice="Agree on a new term and record it on both sides.",
+        leads_to="peers/{peer_id}", fix="fedtui peers edit {peer_id} --expires 365d",
+    ),
+    Rule(
+        kind="term_ending_soon", severity="high", query=queries.term_ends(queries.TERM_END_SOON),
+        said="The peering with {url} is agreed until {until:%F}. From {end:%F %H:%M} UTC on its calls are refused.",
+        advice="Agree on a new term today and record it on both sides.",
         leads_to="peers/{peer_id}", fix="fedtui peers edit {peer_id} --expires 365d",
     ),
     Rule(
@@ -147,6 +162,23 @@ RULES: tuple[Rule, ...] = (
         kind="grant_review_overdue", severity="low", query=queries.unreviewed,
         said="The grant of {resource} to {holder} at {url} was issued on {issued:%F} and stands since.",
         advice="See whether and how it is used; acknowledge with the reason to keep it, or revoke it.",
+        leads_to="grants/{subject}", fix="fedtui grants show {subject}", permission=MANAGE_GRANTS,
+    ),
+    Rule(
+        kind="peer_quota_near", severity="medium",
+        query=queries.quota_near(Resource.peer_id, lambda quotas: quotas.peer),
+        said="{url} has stored {documents:,} of {documents_limit:,} documents, {size:,} of {size_limit:,} bytes.",
+        advice="Ask its operators to delete what is not needed, or raise resource_documents_per_peer or "
+               "resource_bytes_per_peer.",
+        leads_to="peers/{peer_id}", fix="fedtui resources list", permission=MANAGE_GRANTS,
+    ),
+    Rule(
+        kind="grant_quota_near", severity="medium",
+        query=queries.quota_near(Resource.grant_id, lambda quotas: quotas.grant),
+        said="With a grant, {url} has stored {documents:,} of {documents_limit:,} documents, {size:,} of "
+             "{size_limit:,} bytes.",
+        advice="Ask its operators to delete what is not needed, or raise resource_documents_per_grant or "
+               "resource_bytes_per_grant.",
         leads_to="grants/{subject}", fix="fedtui grants show {subject}", permission=MANAGE_GRANTS,
     ),
     Rule(

@@ -22,7 +22,8 @@ from sqlalchemy.orm import Session
 
 from fedtui.core.errors import RemoteFailed, WrongUsage
 from fedtui.core.peering.peers import ENDED_THERE, TERM_ENDED, Peer
-from fedtui.core.runtime import dialling, resolving, urls
+from fedtui.core.runtime import bounded_json, dialling, resolving, urls
+from fedtui.core.runtime.bounded_json import Bounds
 from fedtui.core.runtime.deadline import within
 from fedtui.core.runtime.foreign import storable, words
 from fedtui.core.runtime.resolving import AddressForbidden, Forbids
@@ -333,7 +334,7 @@ def _own_pair_unusable(error: ssl.SSLError) -> RemoteFailed:
 
 def _answer(answer: Answer) -> Mapping[str, Any]:
     try:
-        document = storable(json.loads(answer.content)) if answer.content else {}
+        document = storable(bounded_json.parse(answer.content, BOUNDS, json.loads)) if answer.content else {}
     except (ValueError, RecursionError):
         document = {}
     if not isinstance(document, dict):
@@ -347,11 +348,18 @@ def _answer(answer: Answer) -> Mapping[str, Any]:
     raise _rejected(answer.status, said, answer.retry_after, str(document.get("code") or ""))
 
 
+BOUNDS = Bounds(levels=32, values=10_000, number=64)
+"""What an answer may hold: a peer must not keep this node busy with one, either."""
 _SECONDS = re.compile("[0-9]{1,6}")
 """A `Retry-After` worth repeating; it may also be a date, or anything else."""
 _BY_CODE = {(401, ENDED_THERE): ENDED_THERE, (403, TERM_ENDED): TERM_ENDED}
 """Answers whose code says more than their status: operators there have ended the peering, or its term is over."""
-_BY_STATUS = {401: "remote_rejecting_auth", 403: "remote_rejecting_auth", 429: "remote_rate_limited"}
+_BY_STATUS = {
+    401: "remote_rejecting_auth",
+    403: "remote_rejecting_auth",
+    413: "remote_body_refused",
+    429: "remote_rate_limited",
+}
 
 
 def _rejected(status: int, said: str, retry_after: str | None, why: str = "") -> RemoteFailed:

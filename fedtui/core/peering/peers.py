@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Index, func, literal, literal_column, select, text, update
+from sqlalchemy import CheckConstraint, ColumnElement, Index, case, func, literal, literal_column, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -41,8 +41,6 @@ ENDED_THERE = "peering_ended"
 """What a platform answers whose operators have ended the peering, and the code of the call that failed for it."""
 DELIVERY_ERROR = "delivery_error"
 """The key of a peer's metadata under which stands why what was signed for it could not be delivered."""
-TERM_ENDED = "term_ended"
-"""What a platform answers past the agreed term, and the code of the call that failed for it."""
 
 
 URGENCY_SQL = (
@@ -123,10 +121,26 @@ class Peer(Base):
     last_outbound_attempt_at: Mapped[Time | None]
     last_outbound_error: Mapped[str | None]
     expires_at: Mapped[Time | None]
+    term_grace_until: Mapped[Time | None]
+    """A term that was agreed before terms ended anything ends the peering then at the earliest."""
     maintenance_until: Mapped[Time | None]
     metadata_: Mapped[JsonObject] = mapped_column("metadata")
     created_at: Mapped[Time]
     updated_at: Mapped[Time]
+
+
+TERM_ENDED = "term_ended"
+"""Our code, and the remote's, for a call that is refused because the agreed term is over."""
+
+
+def term_end(expires_at: datetime | None, grace_until: datetime | None) -> datetime | None:
+    """Return from when on the agreed term ends the peering (domain, section 10); None where no term is agreed."""
+    return expires_at if expires_at is None or grace_until is None else max(expires_at, grace_until)
+
+
+def term_end_sql() -> ColumnElement[datetime]:
+    """The same as an expression; NULL where no term is agreed."""
+    return case((Peer.term_grace_until > Peer.expires_at, Peer.term_grace_until), else_=Peer.expires_at)
 
 
 def sources_of(status: str) -> tuple[str, ...]:

@@ -263,7 +263,7 @@ def _judged(
         words = f"TLS takes our certificate, the API does not: {failure.problem}"
         rejected = Fault("own_certificate_rejected", words, f"Ask for a new one: fedtui certs rotate {report.peer_id}")
         return _failed(replace(report, accepts_ours=False), name, rejected, seconds)
-    if failure.code in ("remote_rejecting", "remote_rate_limited", "remote_failing"):
+    if failure.code in ("remote_rejecting", "remote_rate_limited", "remote_body_refused", "remote_failing"):
         # Whatever it says, it says so to a caller whose certificate it has taken.
         return _passed(replace(report, accepts_ours=True), name, failure.problem, seconds)
     if failure.code == "remote_timeout":

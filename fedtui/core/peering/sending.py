@@ -42,6 +42,8 @@ GATHERED = 0.5
 SKEW_NOTED = 30.0
 """Seconds by which a peer's clock differs, by the `Date` of its answers, that are written down at once."""
 SILENT_AFTER = timedelta(minutes=5)
+MOST_SLUGS = 1_000
+"""Extensions that a peer takes."""
 LONGEST_GAP = 0.02
 """Seconds between the beginnings of two calls at most, so that a few peers are called at once."""
 
@@ -49,7 +51,7 @@ LONGEST_GAP = 0.02
 def own_declaration(site: Site, session: Session, now: datetime) -> dict[str, Any]:
     """What this node says of itself in every heartbeat (contract, HTTP)."""
     settings = site.settings
-    slugs = [slug.strip() for slug in settings.extension_slugs.split(",") if slug.strip()]
+    slugs = [slug.strip() for slug in settings.extension_slugs.split(",") if slug.strip()][:MOST_SLUGS]
     return {
         "capabilities": {"contract_versions": list(SUPPORTED_CONTRACTS)},
         "endpoints": own_endpoints(site),

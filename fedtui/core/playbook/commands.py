@@ -49,6 +49,7 @@ HOW: Mapping[str, str] = {
     "remote_rejecting_auth": "this node answers 401 or 403",
     "remote_rejecting": "what answers at this node's URL does not know the call",
     "remote_rate_limited": "this node answers 429, as more calls come than it takes",
+    "remote_body_refused": "this node answers 413, as what it sends is larger than this node takes",
     "remote_failing": "this node, or what answers in its place, answers with an error",
     "partial_mtls": "the key pair that it presents to this node is not whole",
     "peering_ended": "this node answers that the peering has ended",

@@ -110,6 +110,8 @@ PHRASES: tuple[Phrase, ...] = (
     _phrase(r"heartbeat.?stale|HEARTBEAT_STALE_AFTER|degraded_reason|federation_heartbeat_sweep|HeartbeatSweepService"
             r"|federation health", "degraded", "No heartbeat came from a peer for too long."),
     _phrase(r"remote platform offline|peer\.suspend!", "degraded", "A peer's platform has been gone for long."),
+    _phrase(r"remote_body_refused|body is larger than|\b413\b|too_large|Request Entity Too Large", "degraded",
+            "A call's body is larger than the other side takes."),
     _phrase(r"too many requests|\b429\b|Retry-After|remote_rate_limited", "degraded",
             "The other side takes fewer calls than it got."),
     _phrase(r"alert (unknown ca|bad certificate|certificate (required|revoked|expired|unknown))", "degraded",

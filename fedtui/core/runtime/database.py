@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -185,13 +186,22 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session in one transaction: committed at the end, rolled back on an exception."""
-        with self.explained(), Session(self.engine, expire_on_commit=False) as session, session.begin():
+        with (
+            _in_transaction(),
+            self.explained(),
+            Session(self.engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A session that sees one moment and writes nothing. Close it soon: it holds back the WAL."""
-        with self.explained(), Session(self._readers, expire_on_commit=False, autoflush=False) as session:
+        with (
+            _in_transaction(),
+            self.explained(),
+            Session(self._readers, expire_on_commit=False, autoflush=False) as session,
+        ):
             yield session
 
     def explained(self) -> AbstractContextManager[None]:
@@ -222,6 +232,30 @@ class Database:
     def close(self) -> None:
         """Give back every connection."""
         self.engine.dispose()
+
+
+class _Open(threading.local):
+    """How many transactions the present thread has open."""
+
+    count = 0
+
+
+_open = _Open()
+
+
+@contextmanager
+def _in_transaction() -> Iterator[None]:
+    _open.count += 1
+    try:
+        yield
+    finally:
+        _open.count -= 1
+
+
+def require_no_transaction(what: str) -> None:
+    """Raise `RuntimeError` where this thread has a transaction open: others wait for what it does meanwhile."""
+    if _open.count:
+        raise RuntimeError(f"{what} in an open transaction")
 
 
 def explained_for(session: Session) -> AbstractContextManager[None]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 DEEPEST = 200
 """Levels of lists and objects in one document."""
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 BLOT = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -15,7 +17,7 @@ def storable(value: Any, *, levels: int = DEEPEST) -> Any:
 
     Raises `ValueError`.
     """
-    if isinstance(value, str) and ("\x00" in value or any("\ud800" <= one <= "\udfff" for one in value)):
+    if isinstance(value, str) and _UNSTORABLE.search(value):
         raise ValueError("a text must not hold NUL or half a surrogate pair")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("a number must be finite")

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 MOST_KEYS = 10_000
+SHORTEST_WAIT = 0.001
 
 
 class Buckets:
@@ -20,7 +21,7 @@ class Buckets:
     The least recently used key is forgotten first, which gives it a full bucket again.
     """
 
-    def __init__(self, per_minute: int, burst: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, per_minute: float, burst: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = per_minute / 60
         self._burst = float(burst)
         self._clock = clock
@@ -29,15 +30,61 @@ class Buckets:
 
     def wait_for(self, key: str) -> float:
         """Take a token: 0.0 if there was one, else the seconds until there is."""
-        now = self._clock()
         with self._lock:
-            level, since = self._levels.pop(key, (self._burst, now))
-            level = min(self._burst, level + (now - since) * self._rate)
+            level = self._level(key)
             short = level < 1
-            self._levels[key] = (level if short else level - 1, now)
-            if len(self._levels) > MOST_KEYS:
-                self._levels.popitem(last=False)
+            self._keep(key, level if short else level - 1)
         return (1 - level) / self._rate if short else 0.0
+
+    def charge(self, key: str, amount: float) -> None:
+        """Take what something has cost, known only afterwards; the bucket may owe one filling at most."""
+        with self._lock:
+            self._keep(key, max(-self._burst, self._level(key) - amount))
+
+    def owed(self, key: str, amount: float = 0.0) -> float:
+        """The seconds until there is so much in the bucket, or anything at all; 0.0 where there is."""
+        with self._lock:
+            level = self._level(key)
+        return 0.0 if level > 0 and level >= amount else max((amount - level) / self._rate, SHORTEST_WAIT)
+
+    def _level(self, key: str) -> float:
+        level, since = self._levels.get(key, (self._burst, 0.0))
+        return min(self._burst, level + (self._clock() - since) * self._rate)
+
+    def _keep(self, key: str, level: float) -> None:
+        self._levels[key] = (level, self._clock())
+        self._levels.move_to_end(key)
+        if len(self._levels) > MOST_KEYS:
+            self._levels.popitem(last=False)
+
+
+class Budget:
+    """Processor time and bytes that one caller may cost in a minute. Thread-safe."""
+
+    def __init__(self, seconds: float, size: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = Buckets(seconds, seconds, clock=clock)
+        self._bytes = Buckets(size, size, clock=clock)
+
+    def owed(self, key: str) -> float:
+        """The seconds until the caller may cost something again; 0.0 where it may."""
+        return max(self._seconds.owed(key), self._bytes.owed(key))
+
+    def charge(self, key: str, *, seconds: float = 0.0, size: int = 0) -> None:
+        """Take what a request has cost."""
+        if seconds:
+            self._seconds.charge(key, seconds)
+        if size:
+            self._bytes.charge(key, size)
+
+
+def block_key(address: str) -> str:
+    """One key per IPv4 /24, per /48 of IPv6: what one holder of addresses has many of."""
+    key = address_key(address)
+    try:
+        network = ipaddress.ip_network(key, strict=False)
+    except ValueError:
+        return key
+    return str(network.supernet(new_prefix=24 if network.version == 4 else 48))
 
 
 def address_key(address: str) -> str:

@@ -27,14 +27,22 @@ CONFIG_FILE = "config.toml"
 DATABASE_FILE = "fedtui.db"
 VAULT_KEY_FILE = "vault.key"
 MASK = "(hidden)"
+DECLARED_TEXT = 2048
+"""Characters of a text that this node declares: a peer takes no longer ones, and no heartbeat of more than 64 KiB."""
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,15}")
 
 
 def _setting(
-    default: Any, help_: str, *, secret: bool = False, least: int | None = None, choices: tuple[str, ...] = ()
+    default: Any,
+    help_: str,
+    *,
+    secret: bool = False,
+    least: int | None = None,
+    choices: tuple[str, ...] = (),
+    longest: int | None = None,
 ) -> Any:
     """A row of the table: default, what it is for, whether it is masked, what values it may have."""
-    metadata = {"help": help_, "secret": secret, "least": least, "choices": choices}
+    metadata = {"help": help_, "secret": secret, "least": least, "choices": choices, "longest": longest}
     return field(default=default, repr=not secret, metadata=metadata)
 
 
@@ -52,6 +60,7 @@ class Settings:
     listen: str = _setting("127.0.0.1:8443", "where the federation API listens, HOST:PORT")
     sdwan_network: str = _setting("", "the SDWAN network whose members reach this listener: a UUID; empty: none")
     operations_listen: str = _setting("127.0.0.1:0", "where health and metrics listen; port 0 picks a free one")
+    operations_hosts: str = _setting("", "names that the operations listener also answers to, separated by commas")
     database_url: str = _setting("", "PostgreSQL for several machines; empty: SQLite in the home", secret=True)
     operator: str = _setting("", "who is acting; empty: the OS user")
     worker_token: str = _setting("", "what X-Worker-Token must carry; empty: that endpoint refuses", secret=True)
@@ -74,14 +83,29 @@ class Settings:
     accepts_burst: int = _setting(120, "accept calls from one address at once", least=1)
     heartbeats_per_minute: int = _setting(30, "heartbeats from one peer", least=1)
     heartbeats_burst: int = _setting(10, "heartbeats from one peer at once", least=1)
+    wrong_worker_tokens_per_minute: int = _setting(10, "from one address; then even the right one waits", least=1)
     connections_per_address: int = _setting(256, "connections from one address", least=1)
-    connections: int = _setting(4096, "connections in all", least=1)
-    body_bytes: int = _setting(1024 * 1024, "the largest request body", least=1024)
+    connections: int = _setting(4096, "connections in all; half of them at most from unknown addresses", least=2)
+    handshakes: int = _setting(512, "connections at once that have not finished TLS", least=1)
+    body_bytes: int = _setting(1024 * 1024, "the largest document of a resource", least=1024)
+    message_body_bytes: int = _setting(64 * 1024, "the largest body of a heartbeat", least=1024)
+    handshake_body_bytes: int = _setting(128 * 1024, "the largest body of accept, enroll and renew", least=1024)
+    processor_ms_per_minute: int = _setting(6000, "processor time for one peer or unknown address, in ms", least=100)
+    bytes_per_minute: int = _setting(100_000_000, "bytes of bodies and documents of one peer or address", least=1024)
 
-    platform_version: str = _setting("", "what this platform says it runs")
-    data_residency: str = _setting("", "where this platform says its data lives")
-    operator_contact: str = _setting("", "whom a peer's operators can reach")
-    extension_slugs: str = _setting("", "extensions this platform declares, separated by commas")
+    resource_requests_per_peer: int = _setting(600, "resource calls a minute of one peer", least=1)
+    resource_requests_per_grant: int = _setting(600, "resource calls a minute with one grant", least=1)
+    resource_documents_per_peer: int = _setting(50_000, "documents that one peer may have written", least=1)
+    resource_documents_per_grant: int = _setting(10_000, "documents that one grant may have written", least=1)
+    resource_bytes_per_peer: int = _setting(1_000_000_000, "bytes of the documents of one peer", least=1024)
+    resource_bytes_per_grant: int = _setting(500_000_000, "bytes of the documents of one grant", least=1024)
+
+    platform_version: str = _setting("", "what this platform says it runs", longest=DECLARED_TEXT)
+    data_residency: str = _setting("", "where this platform says its data lives", longest=DECLARED_TEXT)
+    operator_contact: str = _setting("", "whom a peer's operators can reach", longest=DECLARED_TEXT)
+    extension_slugs: str = _setting(
+        "", "extensions this platform declares, separated by commas", longest=8 * DECLARED_TEXT
+    )
 
     notify_command: str = _setting("", "run for each notice, with the event as JSON on its standard input; empty: none")
     notify_timeout: timedelta = _setting(_seconds(10), "for one run of the notify_command", least=1)
@@ -227,6 +251,9 @@ def _convert(row: Field[Any], value: object) -> object:
     choices = row.metadata["choices"]
     if choices and value.lower() not in choices:
         raise ValueError(f"It must be one of {', '.join(choices)}.")
+    longest = row.metadata["longest"]
+    if longest is not None and len(value) > longest:
+        raise ValueError(f"It has {len(value)} characters, and peers take {longest} at most.")
     return value.lower() if choices else value
 
 

@@ -33,6 +33,7 @@ EXPLAINED_HERE = {
     "remote_tls_failed": TURNED_AWAY,
     "remote_failing": NOT_OUR_API,
     "remote_rejecting": NOT_OUR_API,
+    "remote_body_refused": ("body_refused",),
 }
 """Causes that explain how a peer's calls to this node fail."""
 A_DAY = timedelta(days=1)
@@ -119,6 +120,17 @@ def _errors(case: Case) -> Sense | None:
     return _kind("failing", ways.ask_them, troubled)(case)
 
 
+def _body_refused(case: Case) -> Sense | None:
+    """Its last heartbeats were refused here for their size or depth, and none was taken since."""
+    refused = case.fact("body_refused")
+    if not refused or not troubled(case):
+        return None
+    less = "Have its operators declare less (capabilities, extension_slugs)"
+    more = f"Or take more: message_body_bytes in {case.site.settings.config_file}, then start the daemon again"
+    fixes = (Fix(less, where="there"), Fix(more, "fedtui serve"))
+    return Sense(f"This node refuses its calls: {refused}.", fixes=fixes)
+
+
 def _recovering(case: Case) -> Sense | None:
     if case.fact("status") != "degraded" or not troubled(case) or failing(case) or case.fact("faults") is None:
         return None
@@ -187,12 +199,20 @@ CAUSES: tuple[Cause, ...] = (
           "The peer answers 429: this node's heartbeats come faster than it allows.",
           "Several daemons that send at once.", "degraded",
           _kind("rate", ways.slower, troubled), _OWN),
+    Cause("remote_body_refused", DEGRADED, "peer", "high", 4,
+          "The peer answers 413: what this node declares is larger than the peer takes.",
+          "A proxy in front of it with a smaller limit.", "degraded",
+          _kind("size", ways.smaller, troubled), _OWN),
+    Cause("body_refused", DEGRADED, "peer", "high", 4,
+          "This node refuses the peer's calls: their bodies are larger or deeper than it takes.",
+          "Somebody who uses the peer's certificate to keep this node busy.", "degraded", _body_refused, _OWN),
     Cause("remote_failing", DEGRADED, "peer", "high", 4,
           "The peer's machine answers, and with errors.",
-          "A restart that takes long.", "degraded", _errors, (*_OWN, "one_way_partition", "clock_skew")),
+          "A restart that takes long.", "degraded", _errors,
+          (*_OWN, "one_way_partition", "clock_skew", "body_refused")),
     Cause("one_way_partition", DEGRADED, "peer", "high", 4,
           "One direction works and the other does not: a firewall, a route, or a URL that only one side can use.",
-          "A proxy that lets only one of them through.", "degraded", _one_way, _OWN),
+          "A proxy that lets only one of them through.", "degraded", _one_way, (*_OWN, "body_refused")),
     Cause("recovering", DEGRADED, "peer", "low", 8,
           "What was wrong is over: the peer can be reached, and its next heartbeat makes it active.",
           "If it stays so for more than two intervals, its heartbeat job does not run.", "degraded", _recovering,

@@ -131,5 +131,6 @@ CAUSES: tuple[Cause, ...] = (
     Cause("silent_peer", DEGRADED, "peer", "high", 5,
           "The peer answers and sends no heartbeats: its heartbeat job does not run, or does not send to this node.",
           "A restart that takes long.", "degraded", _silent,
-          (*_OWN, *_PAIRS, "one_way_partition", "clock_skew", "remote_rejecting_auth", "term_ended", "ended_there")),
+          (*_OWN, *_PAIRS, "one_way_partition", "body_refused", "clock_skew", "remote_rejecting_auth",
+           "term_ended", "ended_there")),
 )  # fmt: skip

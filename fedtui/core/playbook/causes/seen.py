@@ -36,6 +36,8 @@ def failing(case: Case) -> str:
         return "unreachable" if any(one in NETWORK_FAULTS for one in faults) else ""
     if recorded == "remote_rate_limited":
         return "rate"
+    if recorded == "remote_body_refused":
+        return "size"
     if recorded == "remote_failing" or case.fact("view_code") == "remote_failing":
         return "failing"
     return "rejected" if case.fact("view_code") == "remote_rejecting_auth" else ""

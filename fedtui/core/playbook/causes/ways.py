@@ -123,3 +123,10 @@ def slower(case: Case) -> tuple[Fix, ...]:
     limit = "Have them raise their limit (heartbeats_per_minute in their config.toml)"
     less = f"Send less often: heartbeat_interval in {case.site.settings.config_file}, then start the daemon again"
     return Fix(limit, where="there"), Fix(less, "fedtui serve")
+
+
+def smaller(case: Case) -> tuple[Fix, ...]:
+    """What helps where the peer finds what this node declares too large."""
+    less = f"Declare less: extension_slugs in {case.site.settings.config_file}, then start the daemon again"
+    more = "Have its operators raise message_body_bytes in their config.toml"
+    return Fix(less, "fedtui serve"), Fix(more, where="there")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from fedtui.core.acts.refusals import BODY_KIND
 from fedtui.core.control import manager_state, node_settings
 from fedtui.core.peering import peers, probing, tokens
 from fedtui.core.peering.peers import DELIVERY_ERROR, MAY_HEARTBEAT, Peer
@@ -20,6 +21,9 @@ def _record(case: Case) -> Outcome:
         peer = peers.get(session, case.subject.id)
         open_to_all = peer.drill_mode and peer.status == "proposed" and node_settings.is_on(session, "drill_mode")
         manager = manager_state.status(session) if peer.enroll_owed else ""
+        # What was taken since has answered it.
+        last = max(case.now - REFUSALS_SINCE, peer.last_heartbeat_at or case.now - REFUSALS_SINCE)
+        refused = events.recent(session, kind=BODY_KIND, peer_id=peer.id, since=last, limit=1)
         failed = events.recent(session, kind="federation.peer.outbound_failed", peer_id=peer.id, limit=1)
         reached = events.recent(session, kind="federation.peer.outbound_recovered", peer_id=peer.id, limit=1)
         known = tuple(one.fingerprint for one in anchors.all_of(session, peer.id))
@@ -40,6 +44,7 @@ def _record(case: Case) -> Outcome:
         "skew": peer.clock_skew_seconds,
         "in_maintenance": peer.maintenance_until is not None and peer.maintenance_until > case.now,
         "drill": open_to_all,
+        "body_refused": str(refused[0].payload.get("answered")) if refused else "",
         "delivery_paused": manager == manager_state.PAUSED,
         "delivery_error": peer.metadata_.get(DELIVERY_ERROR),
         "heard_since_failing": _heard_since(peer, failed[0].emitted_at if failed else None),
@@ -53,6 +58,8 @@ def _record(case: Case) -> Outcome:
         case.seen("last heartbeat from it", peer.last_heartbeat_at, "peers"),
         case.seen("last call to it that worked", peer.last_outbound_at, "peers"),
         case.seen("last error of a call to it", peer.last_outbound_error, "peers"),
+        *((Evidence("its call was refused", str(refused[0].payload.get("answered")), "events", refused[0].emitted_at),)
+          if refused else ()),
         *((case.seen("degraded reason", peer.metadata_["degraded_reason"], "peers"),)
           if "degraded_reason" in peer.metadata_ else ()),
         *((case.seen("whom it takes in", "ANY caller: drill mode", "peers, node_settings"),) if open_to_all else ()),

@@ -1,0 +1,109 @@
+"""Documents of resources, put in one spelling: small ones in this process, large ones in a process beside it.
+
+The parser of a large document keeps all threads of its process waiting, the event loop's and those that write among
+them. The process beside runs only `document_text.py`, on the standard library alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+
+from fedtui.api.bodies import InvalidBody
+from fedtui.core.access import document_text
+from fedtui.core.access.document_text import HEAD, Normalized
+from fedtui.core.errors import Unusable
+from fedtui.core.runtime import children
+from fedtui.core.runtime.database import require_no_transaction
+
+SMALL = 32 * 1024
+"""Bytes that are parsed in this process: some milliseconds at most."""
+ANSWER_SECONDS = 30
+COMMAND = (sys.executable, "-I", "-S", document_text.__file__)
+"""Isolated: neither the environment nor the working directory says what is imported."""
+
+
+class Documents:
+    """One process beside this one, started when it is first needed. Thread-safe; one document at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._beside: subprocess.Popen[bytes] | None = None
+
+    def normalize(self, content: bytes) -> tuple[float, Normalized]:
+        """Seconds of processor time, and the document. Raises `InvalidBody`; `Unusable` where the process fails."""
+        require_no_transaction("a document is parsed")
+        try:
+            if len(content) > SMALL:
+                return self._beside_us(content)
+            began = time.thread_time()
+            found = document_text.normalize(content)
+            return time.thread_time() - began, found
+        except ValueError as error:
+            raise InvalidBody([{"field": "body", "message": str(error)}]) from None
+
+    def close(self) -> None:
+        """End the process."""
+        with self._lock:
+            self._end()
+
+    def _beside_us(self, content: bytes) -> tuple[float, Normalized]:
+        with self._lock:
+            try:
+                answer = self._exchange(content)
+            except OSError as error:
+                self._end()
+                raise Unusable(
+                    "The process that reads documents failed.",
+                    cause=str(error),
+                    fix="See the memory that is left (free -m); the next document starts the process again.",
+                    code="document_process_failed",
+                ) from error
+        seconds, *found = json.loads(answer)
+        if len(found) == 1:
+            raise ValueError(found[0])
+        return seconds, Normalized(*found)
+
+    def _exchange(self, content: bytes) -> bytes:
+        if self._beside is not None and self._beside.poll() is not None:
+            self._end()
+        if self._beside is None:
+            environment = children.environment(os.environ, {})
+            self._beside = subprocess.Popen(
+                COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, cwd="/"
+            )
+        given, answers = self._beside.stdin, self._beside.stdout
+        assert given is not None and answers is not None  # noqa: S101 - both are pipes
+        given.write(HEAD.pack(len(content)) + content)
+        given.flush()
+        deadline = time.monotonic() + ANSWER_SECONDS
+        head = _read(answers.fileno(), HEAD.size, deadline)
+        return _read(answers.fileno(), HEAD.unpack(head)[0], deadline)
+
+    def _end(self) -> None:
+        beside, self._beside = self._beside, None
+        if beside is None:
+            return
+        beside.kill()
+        for pipe in (beside.stdin, beside.stdout):
+            if pipe is not None:
+                with suppress(OSError):  # what was not flushed is for nobody
+                    pipe.close()
+        beside.wait()
+
+
+def _read(handle: int, wanted: int, deadline: float) -> bytes:
+    content = bytearray()
+    while len(content) < wanted:
+        ready, _, _ = select.select([handle], [], [], max(0, deadline - time.monotonic()))
+        more = os.read(handle, wanted - len(content)) if ready else b""
+        if not more:
+            raise OSError("it ended" if ready else "it did not answer in time")
+        content += more
+    return bytes(content)

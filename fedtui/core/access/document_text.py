@@ -1,0 +1,104 @@
+"""A resource's document as text: checked, in one spelling, with the digest that its tag is made of.
+
+Run as a program, it does so for whoever writes to its standard input: a document of a megabyte takes the parser up to
+a tenth of a second, in which no other thread of its process runs. For that it imports nothing but the standard
+library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import struct
+import sys
+import time
+from itertools import accumulate
+from math import isfinite
+from typing import Any, BinaryIO, NamedTuple
+
+LEVELS = 200
+"""Of lists and objects in one document."""
+HEAD = struct.Struct(">I")
+"""Before each message of the program: its length."""
+_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
+_NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|[0-9.][eE]")
+"""What escapes and numbers must look like for `_UNSTORABLE` or an infinite number to be among them."""
+
+
+class Normalized(NamedTuple):
+    """`text` is compact JSON; `digest` is of the document with its members in order."""
+
+    text: str
+    digest: str
+
+
+def normalize(content: bytes) -> Normalized:
+    """A document as it was sent. Raises `ValueError` for what is no JSON, is null, or what no database keeps."""
+    if _levels(content) > LEVELS:
+        raise ValueError(f"it must not be nested deeper than {LEVELS} levels")
+    try:
+        value = json.loads(content.decode(), parse_constant=_no_number)
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8") from None
+    except RecursionError:
+        raise ValueError(f"it must not be nested deeper than {LEVELS} levels") from None
+    if value is None:
+        raise ValueError("a document must not be null; DELETE removes it")
+    if _SUSPECT.search(content):
+        _require_storable(value)
+    return of(value)
+
+
+def of(value: Any) -> Normalized:
+    """A document that is at hand as a value."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    digest = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return Normalized(text, digest[:16])
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _levels(content: bytes) -> int:
+    brackets = _TEXT.sub(b"", content).translate(None, _NO_BRACKET)
+    if len(brackets) <= LEVELS:
+        return 0
+    return max(accumulate(1 if one in b"[{" else -1 for one in brackets))
+
+
+def _require_storable(value: Any) -> None:
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str) and _UNSTORABLE.search(one):
+            raise ValueError("a text must not hold NUL or half a surrogate pair")
+        if isinstance(one, float) and not isfinite(one):
+            raise ValueError("a number must be finite")
+        if isinstance(one, list):
+            waiting += one
+        elif isinstance(one, dict):
+            waiting += (*one, *one.values())
+
+
+def _serve(given: BinaryIO, answers: BinaryIO) -> None:
+    """Answer each document with `[seconds, text, digest]`, or `[seconds, why not]`."""
+    while len(head := given.read(HEAD.size)) == HEAD.size:
+        began = time.process_time()
+        content = given.read(HEAD.unpack(head)[0])
+        try:
+            found: tuple[str, ...] = normalize(content)
+        except ValueError as error:
+            found = (str(error),)
+        answer = json.dumps([time.process_time() - began, *found]).encode()
+        answers.write(HEAD.pack(len(answer)) + answer)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    os.nice(5)  # what waits for it is one peer; others are served meanwhile
+    _serve(sys.stdin.buffer, sys.stdout.buffer)
