@@ -114,8 +114,9 @@ class Acting(Frame, Generic[L]):
         def read() -> tuple[Sequence[L], Question]:
             source: Records[L] = self.shared.source_of(node, kind.place)
             found = source.lines(ids) if ids else []
-            record = kind.record(node, found[0].id) if kind.acts[command.name].needs_record and found else None
-            fitting, question = kind.question(command.name, found, record)
+            wanted = found if kind.acts[command.name].needs_records else ()
+            records = {line.id: record for line in wanted if (record := kind.record(node, line.id)) is not None}
+            fitting, question = kind.question(command.name, found, records)
             weigh = kind.acts[command.name].weigh
             if weigh is not None and fitting:
                 question = replace(question, weigh=partial(weigh, node, fitting[0]))

@@ -216,7 +216,7 @@ def names_its_targets(pilot: Pilot[Any], dialog: Dialog[Any], way: Way) -> None:
         targets = dialog._question.targets
         assert bool(targets) == bool(command.target and command.danger != "none")
         for target in targets:
-            assert " ".join(to_ascii(clean(target)).split()) in told(pilot, dialog)
+            assert " ".join(to_ascii(clean(target.label)).split()) in told(pilot, dialog)
 
 
 async def shows_what_is_typed(pilot: Pilot[Any], dialog: Dialog[Any]) -> None:
