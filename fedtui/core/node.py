@@ -239,6 +239,11 @@ class Node(Site):
             found = incidents.listing(session, open_only=open_only, limit=limit)
             return [incidents.shape(session, row) for row in found]
 
+    def open_incidents(self) -> int:
+        """How many incidents are open."""
+        with self.read() as session:
+            return incidents.open_count(session)
+
     def note_incident(self, actor: Actor, wanted: str, text: str) -> None:
         """Write a note into an incident."""
         with self.unit(actor) as unit:

@@ -124,6 +124,9 @@ class NodeHandle(Protocol):
     def incidents(self, *, open_only: bool = False, limit: int = 100) -> list[dict[str, Any]]:
         """Incidents, open ones first, newest first."""
 
+    def open_incidents(self) -> int:
+        """How many incidents are open."""
+
     def note_incident(self, actor: Any, wanted: str, text: str) -> None:
         """Write a note into an incident."""
 

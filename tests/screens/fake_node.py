@@ -57,6 +57,8 @@ CALM = Glance(
     heartbeats=(2.0,) * BUCKETS,
     heard=2,
     denials=Denials(),
+    certificates_held=4,
+    checked_at=NOW,
 )
 """Nothing is wrong, and nothing needs anybody."""
 
@@ -196,6 +198,10 @@ class FakeNode:
     def incidents(self, *, open_only: bool = False, limit: int = 100) -> list[dict[str, Any]]:
         """The incidents that the test gives."""
         return self.incident_shapes[:limit]
+
+    def open_incidents(self) -> int:
+        """How many of them are open."""
+        return sum(one.get("outcome") is None for one in self.incident_shapes)
 
     def begin_incident(self, actor: str, wanted: Any) -> str:
         """Open the test's incident."""
