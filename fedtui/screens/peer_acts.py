@@ -46,7 +46,15 @@ def _accept(_lines: Sequence[PeerLine], _records: Records) -> Question:
         ("Paste the whole invite. It is checked here first; nothing is sent before it is approved.",),
         "Accept",
         fields=(
-            Field("invite", "Invite", hint="fi1...", check=_invite_wrong, tell=_invite_told, limit=INVITE_LIMIT),
+            Field(
+                "invite",
+                "Invite",
+                hint="fi1...",
+                check=_invite_wrong,
+                tell=_invite_told,
+                pasted=_invite_pasted,
+                limit=INVITE_LIMIT,
+            ),
             Field("role", "This node is to it", choices=ROLES, value=ROLES[0]),
             Field("mode", "Mode", choices=MODES, value=MODES[0]),
             WHY,
@@ -198,6 +206,13 @@ def _invite_wrong(text: str) -> str:
     from fedtui.core.peering import tokens
 
     return problem_of(lambda: tokens.read_invite(text), "This is needed." if not text.strip() else "")
+
+
+def _invite_pasted(text: str) -> str:
+    """A paste without line breaks and frames, also where the terminal can show ASCII only."""
+    from fedtui.core.peering import tokens
+
+    return tokens.bare_text(text)
 
 
 def _invite_told(text: str) -> str:

@@ -170,7 +170,7 @@ async def on_top(pilot: Pilot[Any], kind: type[Dialog[Any]], before: Dialog[Any]
 def told(pilot: Pilot[Any], dialog: Dialog[Any]) -> str:
     """The words in the dialog's box, or of the whole screen where it has none."""
     for box in dialog.query(".box"):
-        inside = box.region.shrink((1, 1, 1, 1))
+        inside = box.content_region
         lines = shown(pilot)[inside.y : inside.bottom]
         return " ".join(" ".join(line[inside.x : inside.right] for line in lines).split())
     return page(pilot)

@@ -35,8 +35,8 @@ class Field:
 
     `tell` says in a few words what a right answer means. With `choices` one of them is
     chosen; else a text of at most `limit` characters is typed, and a digit in an empty one puts
-    in one of the `canned`. What is filled in is replaced by typing, unless `append` says that it
-    is gone on with. What is to be typed `anew` each time is never filled in.
+    in one of the `canned`. `pasted` returns what is taken of a paste. What is filled in is replaced
+    by typing, unless `append` says that it is gone on with. What is to be typed `anew` each time is never filled in.
     """
 
     key: str
@@ -47,6 +47,7 @@ class Field:
     tell: Callable[[str], str] = anything
     choices: Sequence[str] = ()
     canned: Sequence[str] = ()
+    pasted: Callable[[str], str] = str.strip
     append: bool = False
     anew: bool = False
     limit: int = LIMIT
@@ -109,7 +110,8 @@ class Text(Input):
         # All of it, not the first line: an invite that a mail client broke into lines is still one.
         event.stop()
         event.prevent_default()
-        self.replace(event.text.strip() if len(event.text) <= self.field.limit else event.text, *sorted(self.selection))
+        fits = len(event.text) <= self.field.limit
+        self.replace(self.field.pasted(event.text) if fits else event.text, *sorted(self.selection))
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Tell the form."""
