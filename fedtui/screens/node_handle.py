@@ -59,6 +59,9 @@ class NodeHandle(Protocol):
     def home(self) -> Glance:
         """Whether anything is wrong, and what needs the operator."""
 
+    def operators(self) -> Sequence[Mapping[str, Any]]:
+        """The operators, each with its permissions."""
+
     def preferences(self) -> Mapping[str, Any]:
         """What the operator prefers to see."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fedtui.screens.commands import with_keys
 from fedtui.screens.dialogs.ask import Question
 from fedtui.screens.dialogs.field import Field, required
 from fedtui.screens.dialogs.targets import Target, targets
@@ -169,7 +170,8 @@ def _state_refusal(line: PeerLine, states: Sequence[str]) -> str:
 
 
 PEER_ACTS: Mapping[str, RecordAct[PeerLine]] = {
-    "propose": _act("propose", _propose, "Proposing", "proposed"),
+    "propose": _act("propose", _propose, "Proposing", "proposed",
+                    told=lambda _: with_keys("Proposed. With the cursor on the peer, {token} creates its invite.")),
     "accept": _act("accept", _accept, "Accepting", "accepted"),
     "token": _act("token", _token, "Making the token", "token made", fits=in_states("proposed"),
                   params=lambda answers: {"ttl": _duration(answers["ttl"])}),

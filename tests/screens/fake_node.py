@@ -136,6 +136,13 @@ class FakeNode:
         with self.read():
             return self.glance
 
+    def operators(self) -> list[dict[str, Any]]:
+        """Alice, who may do everything, and Bob."""
+        return [
+            {"name": "alice", "permissions": sorted(EVERYTHING)},
+            {"name": "bob", "permissions": [operators.CONTROL]},
+        ]
+
     def preferences(self) -> dict[str, Any]:
         """What was preferred before."""
         return dict(self.preferred)

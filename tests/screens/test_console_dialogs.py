@@ -118,6 +118,9 @@ WAYS = (
     Way("playbook/degraded", "background", "What went on around it", Shown),
     Way("home", "pause-manager", "Pause the SDWAN Manager"),
     Way("home", "resume-manager", "Resume the SDWAN Manager"),
+    Way("home", "add-operator", "Add an operator"),
+    Way("home", "remove-operator", "Remove an operator"),
+    Way("home", "operators", "Operators", Shown),
     Way("home", "lower-policy", "EMERGENCY: lower a policy"),
     Way("home", "restore-policy", "Restore a policy", node=lowered),
     Way(
