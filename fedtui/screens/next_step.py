@@ -10,7 +10,9 @@ from fedtui.screens.commands import key_of
 
 def waits_for_approval(approvals: Sequence[Any]) -> str:
     """Until when requests wait, and the keys that lead to them."""
-    first, count = approvals[0], len(approvals)
-    which = "The request waits" if count == 1 else f"{count} requests wait"
-    until = f"{first.expires_at:%H:%M} UTC"
-    return f"{which} for approval until {until}. {key_of('approvals')} opens the queue, :approvals {first.id} this one."
+    first = approvals[0]
+    more = f" (and {len(approvals) - 1} more)" if len(approvals) > 1 else ""
+    until = f"{first.expires_at:%H:%M} UTC{more}"
+    return (
+        f"Waits for approval until {until}. {key_of('approvals')} opens the queue, :approvals {first.id} the request."
+    )

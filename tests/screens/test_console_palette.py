@@ -129,7 +129,7 @@ async def test_what_waits_for_approval_leads_on_in_the_console() -> None:
         await on_top(pilot, Ask)
         await pilot.press(*"https", "colon", "slash", "slash", *"new", "tab", "tab", "tab", "tab")
         await pilot.press("tab", "enter")
-        await until(pilot, lambda: "waits for approval until" in page(pilot))
+        await until(pilot, lambda: "Waits for approval until" in page(pilot))
         assert "3 opens the queue, :approvals 01950000-0000-7000-9000-00000000000a" in page(pilot)
         assert "fedtui approvals" not in page(pilot)
 
