@@ -162,6 +162,8 @@ class Console(TerminalApp[None], inherit_bindings=False):
         await self.switch_mode(mode)
         if id and record is not None:
             await self.push_screen(record(self.shared, id))
+        elif isinstance(self.screen, Frame):
+            self.screen.take_filter()
         self._arrived()
 
     def _arrived(self) -> None:

@@ -23,6 +23,7 @@ from fedtui.core.acts import (
     notifying,
     peer_acts,
     policy_acts,
+    shapes,
     what_if,
 )
 from fedtui.core.acts import overview as overviews
@@ -31,7 +32,7 @@ from fedtui.core.acts.measures import Measure
 from fedtui.core.acts.overview import ApprovalRecord, CertificateRecord, EventRecord, GrantRecord, Overview, PeerRecord
 from fedtui.core.acts.table import ActTable, join
 from fedtui.core.acts.what_if import Described
-from fedtui.core.control import preferences, queue
+from fedtui.core.control import operators, preferences, queue
 from fedtui.core.control.approvals import Approval
 from fedtui.core.governance import change_requests, findings, reporting, scanning
 from fedtui.core.governance import listing as finding_listing
@@ -107,6 +108,11 @@ class Node(Site):
         """Whether anything is wrong, and what needs the operator (`playbook/glance.py`)."""
         with self.read() as session:
             return glances.glance(session, self, self.operator)
+
+    def operators(self) -> list[Mapping[str, Any]]:
+        """The operators, each with its permissions."""
+        with self.read() as session:
+            return [shapes.operator(row) for row in operators.listing(session)]
 
     def preferences(self) -> dict[str, Any]:
         """What the operator prefers to see (`control/preferences.py`)."""
@@ -238,6 +244,11 @@ class Node(Site):
         with self.read() as session:
             found = incidents.listing(session, open_only=open_only, limit=limit)
             return [incidents.shape(session, row) for row in found]
+
+    def open_incidents(self) -> int:
+        """How many incidents are open."""
+        with self.read() as session:
+            return incidents.open_count(session)
 
     def note_incident(self, actor: Actor, wanted: str, text: str) -> None:
         """Write a note into an incident."""

@@ -14,6 +14,7 @@ from fedtui.screens.dialogs.tell import Told, invite_shown
 from fedtui.screens.dialogs.wait import Waiting
 from fedtui.screens.frame import Frame
 from fedtui.screens.handle import Records
+from fedtui.screens.next_step import waits_for_approval
 from fedtui.screens.records import Kind, L, RecordAct
 from fedtui.screens.trouble import UNDONE, Trouble, trouble
 
@@ -114,8 +115,9 @@ class Acting(Frame, Generic[L]):
         def read() -> tuple[Sequence[L], Question]:
             source: Records[L] = self.shared.source_of(node, kind.place)
             found = source.lines(ids) if ids else []
-            record = kind.record(node, found[0].id) if kind.acts[command.name].needs_record and found else None
-            fitting, question = kind.question(command.name, found, record)
+            wanted = found if kind.acts[command.name].needs_records else ()
+            records = {line.id: record for line in wanted if (record := kind.record(node, line.id)) is not None}
+            fitting, question = kind.question(command.name, found, records)
             weigh = kind.acts[command.name].weigh
             if weigh is not None and fitting:
                 question = replace(question, weigh=partial(weigh, node, fitting[0]))
@@ -171,7 +173,7 @@ class Acting(Frame, Generic[L]):
         if worked:
             told = "" if waiting or len(worked) > 1 else act.told(worked[0][1])
             done = self._done(act, [line for line, _ in worked if line is not None])
-            self.say(_waits(waiting) if waiting else told or done)
+            self.say(waits_for_approval(waiting) if waiting else told or done)
         if failed:
             told_of = self._failures(failed, of) if of > 1 else None
             await self.tell_trouble(failed[0][1], told_of, remark=remark)
@@ -201,9 +203,3 @@ class Acting(Frame, Generic[L]):
         """Several failures in one: each record with its own problem."""
         said = (f"{self.kind.name(line)}: {trouble(error).problem}" for line, error in failed if line)
         return Trouble(f"{len(failed)} of {of} were refused or failed.", "\n".join(said), trouble(failed[0][1]).fix)
-
-
-def _waits(waiting: Sequence[Any]) -> str:
-    first = waiting[0]
-    more = f" (and {len(waiting) - 1} more)" if len(waiting) > 1 else ""
-    return f"Waits for approval until {first.expires_at:%H:%M} UTC{more}: fedtui approvals show {first.id[:13]}"

@@ -70,8 +70,17 @@ def approval_name(line: ApprovalLine) -> str:
 
 
 def approval_label(line: ApprovalLine) -> str:
-    """A request among others: all that will happen, and who asked."""
-    return f"{line.summary} (asked by {line.requested_by}, digest {line.digest[:8]})"
+    """A request among others: all that will happen, and its digest."""
+    return f"{line.summary} (digest {line.digest[:8]})"
+
+
+def approval_details(line: ApprovalLine, record: ApprovalRecord | None) -> Iterator[str]:
+    """What a decision about a request is about: every change, why it was asked for, and what has changed since."""
+    for change in record.shape["changes"] if record is not None else ():
+        yield f"{change['what']}: {change['before'] or 'nothing'} → {change['after'] or 'nothing'}"
+    yield f"Requested by {line.requested_by}: {line.reason or 'no reason given'}"
+    if record is not None and record.changed_since:
+        yield f"Changed since it was requested: {record.changed_since}"
 
 
 def describe(line: ApprovalLine, now: datetime, _shared: Shared) -> Iterator[Paragraph]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedtui.screens.approval_words import (
+    approval_details,
     approval_label,
     approval_name,
     columns,
@@ -15,6 +16,7 @@ from fedtui.screens.approval_words import (
 from fedtui.screens.commands import APPROVAL, APPROVALS, DETAIL, EVERYWHERE, TABLE, Command
 from fedtui.screens.dialogs.ask import Answers, Question
 from fedtui.screens.dialogs.field import Field, required
+from fedtui.screens.dialogs.targets import Target, targets
 from fedtui.screens.handle import ORIGIN
 from fedtui.screens.list_screen import ListScreen
 from fedtui.screens.record_screen import RecordScreen
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from fedtui.screens.handle import Shared
     from fedtui.screens.node_handle import NodeHandle
 
+Records = Mapping[str, "ApprovalRecord"]
 FOR_ME = "for me"
 VIEWS = ("open", FOR_ME, "mine", "history")
 CANNED = ("not now", "wrong target", "the reason does not convince", "ask again with a narrower scope")
@@ -34,31 +37,31 @@ CANNED = ("not now", "wrong target", "the reason does not convince", "ask again 
 DECIDING = ("approve", "reject")
 
 
-def _approve(lines: Sequence[ApprovalLine], record: ApprovalRecord | None) -> Question:
-    told = []
-    if len(lines) == 1 and record is not None:
-        changes = (f"{one['what']}: {one['before'] or 'nothing'} → {one['after'] or 'nothing'}"
-                   for one in record.shape["changes"])  # fmt: skip
-        told = [*changes, f"Asked by {lines[0].requested_by}: {lines[0].reason or 'no reason given'}"]
-    critical = record is not None and record.critical
+def _shown(lines: Sequence[ApprovalLine], records: Records) -> tuple[Target, ...]:
+    """Each request with all that its decision is about: what it changes, why it was asked for, what has changed."""
+    return targets(lines, approval_label, lambda line: approval_details(line, records.get(line.id)))
+
+
+def _approve(lines: Sequence[ApprovalLine], records: Records) -> Question:
+    critical = any(records[line.id].critical for line in lines if line.id in records)
     which = "this request" if len(lines) == 1 else f"{len(lines)} requests"
     return Question(
         f"Approve {which}",
-        tuple(told),
+        (),
         "Approve",
-        targets=tuple(map(approval_label, lines)),
+        targets=_shown(lines, records),
         fields=(Field("reason", "Your reason (it cannot be undone)", check=required),) if critical else (),
         dangerous=critical,
     )
 
 
-def _reject(lines: Sequence[ApprovalLine], _record: Any) -> Question:
+def _reject(lines: Sequence[ApprovalLine], records: Records) -> Question:
     which = "this request" if len(lines) == 1 else f"{len(lines)} requests"
     return Question(
         f"Reject {which}",
         ("It will not happen; the requester reads your reason.",),
         "Reject",
-        targets=tuple(map(approval_label, lines)),
+        targets=_shown(lines, records),
         fields=(Field("reason", _canned_label(), check=required, canned=CANNED),),
     )
 
@@ -67,21 +70,19 @@ def _canned_label() -> str:
     return "Reason: type it, or a digit for " + ", ".join(f"{n} {text}" for n, text in enumerate(CANNED, start=1))
 
 
-def _withdraw(lines: Sequence[ApprovalLine], _record: Any) -> Question:
+def _withdraw(lines: Sequence[ApprovalLine], records: Records) -> Question:
     which = "your request" if len(lines) == 1 else f"{len(lines)} of your requests"
-    return Question(
-        f"Withdraw {which}", ("It will not happen.",), "Withdraw", targets=tuple(map(approval_label, lines))
-    )
+    return Question(f"Withdraw {which}", ("It will not happen.",), "Withdraw", targets=_shown(lines, records))
 
 
-def _retry(lines: Sequence[ApprovalLine], _record: Any) -> Question:
+def _retry(lines: Sequence[ApprovalLine], records: Records) -> Question:
     told = "The manager tries it again at its next tick."
-    return Question("Try it again", (told,), "Try again", targets=tuple(map(approval_label, lines)))
+    return Question("Try it again", (told,), "Try again", targets=_shown(lines, records))
 
 
-def _again(lines: Sequence[ApprovalLine], _record: Any) -> Question:
+def _again(lines: Sequence[ApprovalLine], records: Records) -> Question:
     told = "It is filed anew by you, as things are now; another operator decides it."
-    return Question("Ask again", (told,), "Ask", targets=tuple(map(approval_label, lines)))
+    return Question("Ask again", (told,), "Ask", targets=_shown(lines, records))
 
 
 def _ask_again(node: NodeHandle, line: ApprovalLine, _answers: Answers) -> Any:
@@ -109,17 +110,17 @@ def _in(*states: str) -> Callable[[ApprovalLine], str]:
     return fits
 
 
+def _act(ask: Any, doing: str, done: str, perform: Any, *states: str) -> RecordAct[ApprovalLine]:
+    return RecordAct(ask=ask, doing=doing, done=done, perform=perform, fits=_in(*states), needs_records=True)
+
+
 APPROVAL_ACTS: Mapping[str, RecordAct[ApprovalLine]] = {
-    "approve": RecordAct(ask=_approve, doing="Approving", done="approved; the manager takes it up at its next tick",
-                         perform=_approve_shown, fits=_in("pending"), needs_record=True),
-    "reject": RecordAct(ask=_reject, doing="Rejecting", done="rejected", perform=_decide("reject"),
-                        fits=_in("pending")),
-    "withdraw": RecordAct(ask=_withdraw, doing="Withdrawing", done="withdrawn", perform=_decide("withdraw"),
-                          fits=_in("pending", "approved", "failed")),
-    "again": RecordAct(ask=_again, doing="Asking", done="asked for again", perform=_ask_again,
-                       fits=_in("expired", "stale", "rejected", "withdrawn")),
-    "retry": RecordAct(ask=_retry, doing="Asking", done="to be tried again", perform=_decide("retry"),
-                       fits=_in("failed")),
+    "approve": _act(_approve, "Approving", "approved; the manager takes it up at its next tick", _approve_shown,
+                    "pending"),
+    "reject": _act(_reject, "Rejecting", "rejected", _decide("reject"), "pending"),
+    "withdraw": _act(_withdraw, "Withdrawing", "withdrawn", _decide("withdraw"), "pending", "approved", "failed"),
+    "again": _act(_again, "Asking", "asked for again", _ask_again, "expired", "stale", "rejected", "withdrawn"),
+    "retry": _act(_retry, "Asking", "to be tried again", _decide("retry"), "failed"),
 }  # fmt: skip
 
 

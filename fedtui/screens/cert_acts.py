@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fedtui.screens.cert_words import cert_label
 from fedtui.screens.dialogs.ask import Answers, Question
 from fedtui.screens.dialogs.field import Field, required
+from fedtui.screens.dialogs.targets import targets
 from fedtui.screens.handle import ORIGIN
 from fedtui.screens.records import RecordAct
 
@@ -24,24 +25,24 @@ REVOKED_TOLD = {
 }
 
 
-def _renew(lines: Sequence[CertificateLine], _record: Any) -> Question:
+def _renew(lines: Sequence[CertificateLine], _records: Any) -> Question:
     which = "this certificate" if len(lines) == 1 else f"{len(lines)} certificates"
     told = "The peer is asked for another, for a new key. The present one stays good until that is in use."
-    return Question(f"Renew {which}", (told,), "Renew", targets=tuple(map(cert_label, lines)))
+    return Question(f"Renew {which}", (told,), "Renew", targets=targets(lines, cert_label))
 
 
-def _mint(lines: Sequence[CertificateLine], _record: Any) -> Question:
+def _mint(lines: Sequence[CertificateLine], _records: Any) -> Question:
     told = (
         "This node signs another certificate for the peer: for the request it offers, else for the key it has. "
         "The SDWAN Manager delivers it. Another operator has to approve this."
     )
-    return Question("Mint again", (told,), "Mint", targets=tuple(map(cert_label, lines)), fields=(WHY,))
+    return Question("Mint again", (told,), "Mint", targets=targets(lines, cert_label), fields=(WHY,))
 
 
-def _revoke(lines: Sequence[CertificateLine], _record: Any) -> Question:
+def _revoke(lines: Sequence[CertificateLine], _records: Any) -> Question:
     [line] = lines
     told = f"{REVOKED_TOLD[line.subject_kind]} There is no way back. Another operator has to approve this."
-    return Question("Revoke this certificate for good", (told,), "Revoke", targets=(cert_label(line),),
+    return Question("Revoke this certificate for good", (told,), "Revoke", targets=targets(lines, cert_label),
                     fields=(REASON,), dangerous=True)  # fmt: skip
 
 

@@ -36,7 +36,7 @@ TOGETHER: tuple[tuple[str, ...], ...] = (
 )
 """The places of each screen: in one of these, a key has one meaning."""
 MANAGE_PEERS, MANAGE_GRANTS = "system.federation_peers.manage", "system.federation_grants.manage"
-CONTROL = "system.infra_tasks.control"
+CONTROL, MANAGE_OPERATORS = "system.infra_tasks.control", "system.operators.manage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +190,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("lower-policy", "", "EMERGENCY: let an action run without approval, for a while", (EVERYWHERE,), CONTROL,
             "dangerous"),
     Command("restore-policy", "", "Put a lowered policy back before its time", (EVERYWHERE,), CONTROL, "changes"),
+    Command("operators", "", "The operators, and how an SSH key of theirs is let in", (EVERYWHERE,)),
+    Command("add-operator", "", "Add an operator", (EVERYWHERE,), MANAGE_OPERATORS, "changes"),
+    Command("remove-operator", "", "Remove an operator", (EVERYWHERE,), MANAGE_OPERATORS, "dangerous"),
     Command("doctor-all", "", "Doctor: find out what is wrong, with everything", (EVERYWHERE,)),
     Command("refresh", "r", "Read again now; open the node again", (EVERYWHERE,)),
     Command("leave", "ctrl+q,ctrl+c", "Quit, also from a dialog", (ALWAYS,), action="quit"),
@@ -218,6 +221,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("stop-waiting", "escape", "Stop waiting; what was asked for goes on", (WAITING,), footer="stop waiting",
             action="close"),
     Command("complete", "tab", "Complete what was typed", (PROMPT,), action="complete"),
+    Command("choose-next", "down", "The next of what fits, or of what was typed before", (PROMPT,), action="choose(1)"),
+    Command("choose-before", "up", "The one before", (PROMPT,), action="choose(-1)"),
     Command("leave-it", "escape", "Leave the prompt", (PROMPT,), action="close"),
 )  # fmt: skip
 """In the order of the lines of keys: where one is too short, the last of it give way."""
@@ -292,7 +297,17 @@ def with_keys(text: str) -> str:
 
 
 def completions(typed: str, available: Iterable[Command]) -> list[Command]:
-    """Commands whose name begins with what was typed, then those that contain it; each in the table's order."""
+    """Commands whose name begins with what was typed, then those that contain it.
+
+    Each part begins with the places, then acts, then what else there is to say; what only moves the cursor or the
+    focus, and has a key for that, comes last.
+    """
     wanted = typed.strip().lower()
     known = [command for command in available if wanted in command.name]
-    return sorted(known, key=lambda command: not command.name.startswith(wanted))
+    return sorted(known, key=lambda command: (not command.name.startswith(wanted), _rank(command)))
+
+
+def _rank(command: Command) -> int:
+    if command.action:
+        return 3
+    return 0 if command.place else 1 if command.permission or command.danger != "none" else 2

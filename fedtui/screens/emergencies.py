@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fedtui.screens.dialogs.ask import Answers, Ask, Question
 from fedtui.screens.dialogs.field import Field, required
 from fedtui.screens.dialogs.tell import Told
 from fedtui.screens.handle import ORIGIN
+from fedtui.screens.next_step import waits_for_approval
+from fedtui.screens.node_act import NodeAct
+from fedtui.screens.operators import OPERATOR_ACTS
 from fedtui.screens.trouble import UNDONE, trouble
 
 if TYPE_CHECKING:
@@ -21,15 +23,6 @@ SPANS = ("15m", "30m", "1h", "2h", "4h")
 WHY = Field("reason", "Reason, for the record", check=required)
 FIRST_LOWERED = "system.federation_peer_revoke"
 NOTIFY = "notify_and_proceed"
-
-
-@dataclass(frozen=True, slots=True)
-class Emergency:
-    """A row: what is asked (it may read, so beside the event loop), the core's action, and what is said when done."""
-
-    ask: Callable[[Shared], Question]
-    action: str
-    done: str
 
 
 def _pause(_shared: Shared) -> Question:
@@ -68,12 +61,21 @@ def _restore(shared: Shared) -> Question:
     return Question("Restore a policy", (told,), "Restore it", fields=(which,))
 
 
-EMERGENCIES: Mapping[str, Emergency] = {
-    "pause-manager": Emergency(_pause, "system.manager_pause", "The SDWAN Manager is paused."),
-    "resume-manager": Emergency(_resume, "system.manager_resume", "The SDWAN Manager works again."),
-    "lower-policy": Emergency(_lower, "system.policy_lower", "It is lowered. :restore-policy puts it back."),
-    "restore-policy": Emergency(_restore, "system.policy_restore", "It is as it was before it was lowered."),
+EMERGENCIES: Mapping[str, NodeAct] = {
+    "pause-manager": NodeAct(_pause, "system.manager_pause", "The SDWAN Manager is paused."),
+    "resume-manager": NodeAct(_resume, "system.manager_resume", "The SDWAN Manager works again."),
+    "lower-policy": NodeAct(
+        _lower,
+        "system.policy_lower",
+        "It is lowered. :restore-policy puts it back.",
+        lambda answers: {**answers, "policy": NOTIFY},
+    ),
+    "restore-policy": NodeAct(_restore, "system.policy_restore", "It is as it was before it was lowered."),
 }
+
+
+NODE_ACTS: Mapping[str, NodeAct] = {**EMERGENCIES, **OPERATOR_ACTS}
+"""What is done to the node as a whole, from any screen."""
 
 
 def begin(screen: Frame, command: Command) -> None:
@@ -83,7 +85,7 @@ def begin(screen: Frame, command: Command) -> None:
 
 
 async def _act(screen: Frame, command: Command) -> None:
-    shared, row, draft = screen.shared, EMERGENCIES[command.name], command.name
+    shared, row, draft = screen.shared, NODE_ACTS[command.name], command.name
     node = shared.opened_node()
     try:
         question = await shared.aside.run(lambda: row.ask(shared))
@@ -99,18 +101,13 @@ async def _act(screen: Frame, command: Command) -> None:
         answers: Answers | None = await asked
         if answers is None:
             return
-        given = _params(row, answers)
+        given = row.params(answers)
         with shared.drafts.until_done(draft, question, answers):
             done: Any = await shared.acting.run(
                 lambda: node.request(node.actor(ORIGIN), row.action, given, reason=answers.get("reason"))
             )
         waits = getattr(done, "approval", None)
-        screen.say(f"Waits for approval: fedtui approvals show {waits.id[:13]}" if waits else row.done)
+        screen.say(waits_for_approval([waits]) if waits else row.done)
     except Exception as error:
         shared.ahead.forget()
         await screen.app.push_screen_wait(Told(trouble(error, what=UNDONE), remark=shared.drafts.kept(draft)))
-
-
-def _params(row: Emergency, answers: Answers) -> Mapping[str, Any]:
-    lowering = {"policy": NOTIFY} if row.action == "system.policy_lower" else {}
-    return {**answers, **lowering}

@@ -12,9 +12,12 @@ from textual.message import Message
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 
+from fedtui.screens import operators
 from fedtui.screens.band import band, key_lines, trail_line
 from fedtui.screens.commands import BY_NAME, EVERYWHERE, Command, at, bindings, completions
-from fedtui.screens.emergencies import EMERGENCIES, begin
+from fedtui.screens.dialogs.tell import Shown
+from fedtui.screens.emergencies import NODE_ACTS, begin
+from fedtui.screens.finding import ROUTED, records_with
 from fedtui.screens.handle import Shared
 from fedtui.screens.prompt import CommandPrompt
 from fedtui.screens.trouble import trouble
@@ -164,7 +167,7 @@ class Frame(Screen[None], inherit_bindings=False):
         if command.takes:
             self._prompt(f"{name} ")
             return
-        if name in EMERGENCIES:
+        if name in NODE_ACTS:
             begin(self, command)
             return
         run: Callable[[], None] | None = getattr(self, _method(name), None)
@@ -195,7 +198,36 @@ class Frame(Screen[None], inherit_bindings=False):
         self._prompt("")
 
     def _prompt(self, typed: str) -> None:
-        self.app.push_screen(CommandPrompt(self.commands(), self.refusal, self.arguments, typed), self._run_typed)
+        prompt = CommandPrompt(
+            self.commands(), self.refusal, self.arguments, typed, search=self._search, history=self.shared.typed
+        )  # fmt: skip
+        self.app.push_screen(prompt, self._run_typed)
+
+    async def _search(self, place: str, text: str) -> Sequence[tuple[str, str]]:
+        """Records of a place in which a text is found."""
+        if not self.shared.opened.is_set():
+            return ()
+        return await self.shared.aside.run(lambda: records_with(self.shared, place, text))
+
+    async def _go_to(self, place: str, text: str) -> None:
+        """Go to the one record that begins with an id or holds a text; to the list of them where there are several."""
+        if place in ROUTED:
+            self.go(f"{place}/{text}")
+            return
+        try:
+            found = await self._search(place, text)
+        except Exception as error:
+            told = trouble(error)
+            self.say(f"{told.problem} {told.fix}")
+            return
+        if len(found) > 1:
+            self.shared.filters[place] = text
+            self.go(place)
+        else:
+            self.go(f"{place}/{found[0][0] if found else text}")
+
+    def take_filter(self) -> None:
+        """Show what this place was gone to for, where it has a filter."""
 
     def arguments(self, command: Command) -> Sequence[tuple[str, str]]:
         """What may be typed behind a command, each with a few words on what it is."""
@@ -207,11 +239,12 @@ class Frame(Screen[None], inherit_bindings=False):
         words = (typed or "").split()
         if not words:
             return
+        self.shared.typed.append(" ".join(words))
         name, rest = words[0].lower(), words[1:]
         known = [one for one in self.commands() if one.name.startswith(name)]
         found = [one for one in known if one.name == name] or known
         if len(found) == 1 and found[0].place and rest:
-            self.go(f"{found[0].place}/{rest[0]}")
+            self.app.run_worker(self._go_to(found[0].place, " ".join(rest)), group="go", exit_on_error=False)
         elif len(found) == 1 and found[0].takes:
             getattr(self, _method(found[0].name))(" ".join(rest))
         elif len(found) == 1:
@@ -230,6 +263,16 @@ class Frame(Screen[None], inherit_bindings=False):
     async def run_bound(self, action: str) -> None:
         """Run a Textual action where the keys are."""
         await self.app.run_action(action, default_namespace=self.focused or self)
+
+    def do_operators(self) -> None:
+        """Show the operators, and how one is added and let in."""
+
+        async def showing() -> None:
+            node = self.shared.opened_node()
+            text = await self.shared.aside.run(lambda: operators.listing(node.operators()))
+            await self.app.push_screen_wait(Shown("Operators", text, instead="fedtui operators list"))
+
+        self.app.run_worker(showing(), group="act", exit_on_error=False)
 
     def do_theme(self, name: str) -> None:
         """Take another theme, and keep it for this operator."""

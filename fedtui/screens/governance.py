@@ -9,6 +9,7 @@ from fedtui.screens.acting import Acting
 from fedtui.screens.commands import BY_NAME, DETAIL, EVERYWHERE, FINDING, FINDINGS, TABLE
 from fedtui.screens.dialogs.ask import Answers, Question
 from fedtui.screens.dialogs.field import Field, required
+from fedtui.screens.dialogs.targets import targets
 from fedtui.screens.dialogs.tell import Shown
 from fedtui.screens.finding_words import columns, describe, finding_label, finding_name
 from fedtui.screens.handle import ORIGIN
@@ -27,13 +28,13 @@ SPANS = ("1d", "7d", "30d", "90d")
 ONCE = "7d"
 
 
-def _acknowledge(lines: Sequence[FindingLine], _record: Any) -> Question:
+def _acknowledge(lines: Sequence[FindingLine], _records: Any) -> Question:
     which = "this finding" if len(lines) == 1 else f"{len(lines)} findings"
     return Question(
         f"Acknowledge {which}",
         ("It is no longer counted as open until then, and is open again afterwards, or if it gets graver.",),
         "Acknowledge",
-        targets=tuple(map(finding_label, lines)),
+        targets=targets(lines, finding_label),
         fields=(
             Field("reason", "Why nothing is done about it now", check=required),
             Field("span", "For how long", ONCE, choices=SPANS),

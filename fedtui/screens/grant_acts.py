@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedtui.screens.dialogs.ask import Answers, Question
 from fedtui.screens.dialogs.field import Field, required
+from fedtui.screens.dialogs.targets import targets
 from fedtui.screens.grant_words import LISTS, grant_label, way
 from fedtui.screens.peer_acts import problem_of
 from fedtui.screens.records import RecordAct
@@ -83,7 +84,7 @@ def _span(grants: Any, text: str) -> None:
     grants.check_ttl(durations.parse(text), short=True)
 
 
-def _issue(_lines: Sequence[GrantLine], _record: Any) -> Question:
+def _issue(_lines: Sequence[GrantLine], _records: Any) -> Question:
     return Question(
         "Issue a grant",
         ("The peer's certificate proves the caller, the grant says what it may use.",),
@@ -122,13 +123,13 @@ def _issue_params(answers: Answers) -> Mapping[str, Any]:
     }
 
 
-def _edit(lines: Sequence[GrantLine], _record: Any) -> Question:
+def _edit(lines: Sequence[GrantLine], _records: Any) -> Question:
     [line] = lines
     return Question(
         "Edit the grant",
         ("Scopes and resource stay as issued. A list left empty does not restrict.",),
         "Edit",
-        targets=(grant_label(line),),
+        targets=targets(lines, grant_label),
         fields=(
             *_lists(line),
             Field(
@@ -167,22 +168,22 @@ def _as_mapping(one: Any) -> Mapping[str, Any]:
     return {name: getattr(one, name) for name in ("method", "instance_id", "network_id", "source_ip")}
 
 
-def _renew(lines: Sequence[GrantLine], _record: Any) -> Question:
+def _renew(lines: Sequence[GrantLine], _records: Any) -> Question:
     which = "this grant" if len(lines) == 1 else f"{len(lines)} grants"
     told = "Runs anew from now, for as long as it was issued for, also if it has expired."
-    return Question(f"Renew {which}", (told,), "Renew", targets=tuple(map(grant_label, lines)))
+    return Question(f"Renew {which}", (told,), "Renew", targets=targets(lines, grant_label))
 
 
-def _revoke(lines: Sequence[GrantLine], record: GrantRecord | None) -> Question:
+def _revoke(lines: Sequence[GrantLine], records: Mapping[str, GrantRecord]) -> Question:
     which = "this grant" if len(lines) == 1 else f"{len(lines)} grants"
-    told = ["The next call is refused. There is no way back but a new grant. Another operator has to approve this."]
-    calls = sum(line.used for line in lines)
-    if len(lines) == 1 and record and record.used:
-        ways = "; ".join(f"{one['times']} x {way(one)}" for one in record.used[:MOST_CUT_SHOWN])
-        told.append(f"It cuts off what was used in the last 30 days: {ways}.")
-    elif calls:
-        told.append(f"Together they were used {calls} times in the last 30 days; that is cut off.")
-    return Question(f"Revoke {which} for good", tuple(told), "Revoke", targets=tuple(map(grant_label, lines)),
+    told = "The next call is refused. There is no way back but a new grant. Another operator has to approve this."
+
+    def cut_off(line: GrantLine) -> list[str]:
+        used = records[line.id].used if line.id in records else ()
+        ways = "; ".join(f"{one['times']} x {way(one)}" for one in used)
+        return [f"It cuts off what was used in the last 30 days: {ways}."] if ways else []
+
+    return Question(f"Revoke {which} for good", (told,), "Revoke", targets=targets(lines, grant_label, cut_off),
                     fields=(REASON,), dangerous=True)  # fmt: skip
 
 
@@ -201,5 +202,5 @@ GRANT_ACTS: Mapping[str, RecordAct[GrantLine]] = {
                   told=lambda outcome: f"Issued: {outcome.result['bearer_token']}"),
     "edit": _act("edit", _edit, "Editing", "edited", params=_edit_params, fits=_not_revoked, weigh=_weigh_edit),
     "renew": _act("renew", _renew, "Renewing", "renewed", fits=_not_revoked),
-    "revoke-grant": _act("revoke", _revoke, "Revoking", "revoked", fits=_not_revoked, needs_record=True),
+    "revoke-grant": _act("revoke", _revoke, "Revoking", "revoked", fits=_not_revoked, needs_records=True),
 }  # fmt: skip

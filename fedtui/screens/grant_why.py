@@ -9,6 +9,7 @@ from fedtui.screens.commands import BY_NAME
 from fedtui.screens.dialogs.ask import Answers, Ask, Question
 from fedtui.screens.dialogs.checked import Checked
 from fedtui.screens.dialogs.field import Field
+from fedtui.screens.dialogs.targets import targets
 from fedtui.screens.handle import ORIGIN
 from fedtui.screens.peer_acts import problem_of
 
@@ -99,7 +100,7 @@ async def _fix(screen: Acting[GrantLine], found: Explanation) -> None:
         "Do what helps",
         ("Each goes through the gate: it may have to be approved.",),
         "Do it",
-        targets=tuple(change.title for change in changes),
+        targets=targets(changes, lambda change: str(change.title)),
     )
     node, shared = screen.shared.opened_node(), screen.shared
     if shared.read_only:

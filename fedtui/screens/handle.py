@@ -89,6 +89,8 @@ class Shared:
     """Ends the console: the operator of a restricted session was removed."""
     ring: Callable[[], object] = str
     """Rings the terminal's bell: a request came that this operator can decide."""
+    typed: list[str] = field(default_factory=list)
+    """The commands that were typed, the newest last."""
     message: str = ""
     _message_until: float = 0.0
     ahead: TypeAhead = field(init=False)

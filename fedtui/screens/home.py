@@ -65,7 +65,7 @@ class HomeScreen(Frame):
 
     def remark(self) -> str:
         """What needs this operator, counted."""
-        waiting = self.shared.overview.waiting if self.shared.overview is not None else 0
+        waiting = self._found.approvals_for_me if self._found is not None else 0
         return f"{waiting} for you" if waiting else ""
 
     def body(self) -> Iterator[Widget]:

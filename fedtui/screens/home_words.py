@@ -24,7 +24,17 @@ if TYPE_CHECKING:
     from fedtui.core.playbook.glance import Glance, Late
 
 WRONG, WARN, GOOD = "▲", "○", "●"
-ALL_WELL = "Nothing is wrong and nothing needs you"
+ALL_WELL = "No alerts"
+ALERTS: Mapping[str, tuple[str, str, str]] = {
+    "clock": ("peer", "with a clock difference", "clock"),
+    "refused": ("proposed peer", "refused", "accept refused"),
+    "waiting": ("peer", "without a first heartbeat", "no heartbeat yet"),
+    "denied": ("call", "denied", "denied"),
+    "accept_failed": ("accept", "refused by the peer", "refused by the peer"),
+}
+"""By the core's sorts: what is counted, its state, and that state on a line of its own."""
+LEADS = {"peer": "peers/{}", "decision": "playbook/decision:{}", "approval": "approvals/{}"}
+"""Where a line about an alert leads, by its scope."""
 MOST_NAMED = 3
 """Things that are wrong which the headline names; the rest are counted, and stand below."""
 ORDER = ("degraded", "active", "enrolled", "accepted", "proposed", "suspended", "revoked")
@@ -52,22 +62,34 @@ class Section:
 
 
 def headline(seen: Overview, found: Glance) -> Cell:
-    """Whether anything is wrong, and what needs this operator, in a sentence or two."""
+    """The alerts, or what was checked where there is none; then what needs this operator."""
     wrong = [*_node_wrong(seen, found), *_approvals_wrong(found), *_peers_wrong(found), *_certificates_wrong(found)]
-    count = seen.waiting
+    count = found.approvals_for_me
     needs = f"{count} {'request waits' if count == 1 else 'requests wait'} for you." if count else ""
-    wrong += _findings_wrong(found)
+    wrong += [*_alerts_wrong(found), *_findings_wrong(found)]
     if found.incidents_open:
         wrong.append(_many(found.incidents_open, "incident", "open"))
     if len(wrong) > MOST_NAMED + 1:
-        wrong = [*wrong[:MOST_NAMED], f"and {len(wrong) - MOST_NAMED} things more"]
+        wrong = [*wrong[:MOST_NAMED], f"and {len(wrong) - MOST_NAMED} more"]
     if wrong:
         return Cell(" ".join(filter(None, (f"{WRONG} {_sentence(wrong)}.", needs))), "bad")
     if needs:
-        return Cell(f"{WARN} Nothing is wrong. {needs}", "warn")
+        return Cell(f"{WARN} {ALL_WELL}. {needs}", "warn")
+    return Cell(f"{GOOD} {ALL_WELL}; {_checked(found)}.", "good")
+
+
+def _checked(found: Glance) -> str:
+    """How much the verdict rests on, and when it was read."""
+    counted = (
+        (sum(found.peers.values()), "peer"),
+        (found.certificates_held, "certificate"),
+        (found.approvals_open, "request"),
+    )
+    counts = ", ".join(_many(count, noun, "").strip() for count, noun in counted)
     refused = found.denials.count
-    told = f"; {_many(refused, 'call', 'refused within the hour')}." if refused else "."
-    return Cell(f"{GOOD} {ALL_WELL}{told}", "good")
+    denied = f"; {_many(refused, 'call', 'of strangers denied within the hour')}" if refused else ""
+    at = f" {found.checked_at:%H:%M}" if found.checked_at is not None else ""
+    return f"{counts} checked{at}{denied}"
 
 
 def sections(seen: Overview, found: Glance, now: datetime) -> list[Section]:
@@ -75,6 +97,7 @@ def sections(seen: Overview, found: Glance, now: datetime) -> list[Section]:
     return [
         _node(seen, found, now),
         _approvals(found, now),
+        *_alerts(found),
         _peers(found, now),
         _certificates(found, now),
         _incidents(found, now),
@@ -158,7 +181,7 @@ def _approvals_wrong(found: Glance) -> list[str]:
 
 
 def _approvals(found: Glance, now: datetime) -> Section:
-    waiting = len(found.approvals)
+    waiting = found.approvals_for_me
     others = found.approvals_open - waiting
     mine = Cell(f"{WARN} {waiting} for you", "warn") if waiting else Cell(f"{GOOD} none for you", "good")
     rest = (Cell(f"{others} {'other' if waiting else 'for others'}", "dim"),) if others > 0 else ()
@@ -171,6 +194,35 @@ def _asked(line: ApprovalLine, now: datetime) -> Spot:
     left = line.expires_at - now
     clock = Cell(f"{span(left):>6}", "bad" if left < SOON else "warn")
     return Spot(f"approvals/{line.id}", (clock, Cell(line.summary)))
+
+
+# --- alerts --------------------------------------------------------------------------------
+
+
+def _alerts_wrong(found: Glance) -> list[str]:
+    return [
+        _many(one.count, noun, state) if one.count is not None else f"{noun}s {state}"
+        for one in found.alerts
+        for noun, state, _ in (ALERTS[one.sort],)
+    ]
+
+
+def _alerts(found: Glance) -> list[Section]:
+    """What the record shows to be wrong with peers and calls besides: each line leads to its peer, call or request."""
+    if not found.alerts:
+        return []
+    spots = tuple(
+        Spot(LEADS[scope].format(id), (Cell(f"{WRONG} {address(label)}", "warn"), Cell(_detail(one.sort, detail))))
+        for one in found.alerts
+        for scope, id, label, detail in one.first
+    )
+    return [Section(Spot(spots[0].leads_to, (Cell(f"{WRONG} {_sentence(_alerts_wrong(found))}", "warn"),), "Alerts"),
+                    spots)]  # fmt: skip
+
+
+def _detail(sort: str, seconds: float | None) -> str:
+    state = ALERTS[sort][2]
+    return state if seconds is None else f"{state} {abs(seconds):.0f} s {'ahead' if seconds > 0 else 'behind'}"
 
 
 # --- peers ---------------------------------------------------------------------------------

@@ -63,6 +63,10 @@ class ListScreen(Acting[L]):
 
     def on_screen_resume(self) -> None:
         """Come from elsewhere with a filter in mind. (Textual calls the frame's own `on_screen_resume` itself.)"""
+        self.take_filter()
+
+    def take_filter(self) -> None:
+        """Filter by what this place was gone to for."""
         if (text := self.shared.filters.pop(self.kind.place, None)) is not None:
             self._filter(text)
 

@@ -59,6 +59,9 @@ class NodeHandle(Protocol):
     def home(self) -> Glance:
         """Whether anything is wrong, and what needs the operator."""
 
+    def operators(self) -> Sequence[Mapping[str, Any]]:
+        """The operators, each with its permissions."""
+
     def preferences(self) -> Mapping[str, Any]:
         """What the operator prefers to see."""
 
@@ -123,6 +126,9 @@ class NodeHandle(Protocol):
 
     def incidents(self, *, open_only: bool = False, limit: int = 100) -> list[dict[str, Any]]:
         """Incidents, open ones first, newest first."""
+
+    def open_incidents(self) -> int:
+        """How many incidents are open."""
 
     def note_incident(self, actor: Any, wanted: str, text: str) -> None:
         """Write a note into an incident."""

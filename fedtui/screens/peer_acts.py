@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fedtui.screens.commands import with_keys
 from fedtui.screens.dialogs.ask import Question
 from fedtui.screens.dialogs.field import Field, required
+from fedtui.screens.dialogs.targets import Target, targets
 from fedtui.screens.records import RecordAct
 from fedtui.screens.words import address
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from fedtui.core.acts.overview import PeerRecord
     from fedtui.core.peering.listing import PeerLine
 
+Records = Mapping[str, "PeerRecord"]
 INVITE_LIMIT = 4096
 ROLES = ("symmetric", "parent", "child")
 MODES = ("autonomous_peer", "managed_child", "cluster_member", "out_of_band")
@@ -24,7 +27,7 @@ REASON = Field("reason", "Reason, for the record", check=required)
 WHY = Field("reason", "Reason, for the approver (may be empty)")
 
 
-def _propose(_lines: Sequence[PeerLine], _record: PeerRecord | None) -> Question:
+def _propose(_lines: Sequence[PeerLine], _records: Records) -> Question:
     return Question(
         "Propose to peer with a platform",
         ("Nothing is sent. Once it is approved, you make a token and hand the invite to the other side.",),
@@ -38,13 +41,21 @@ def _propose(_lines: Sequence[PeerLine], _record: PeerRecord | None) -> Question
     )
 
 
-def _accept(_lines: Sequence[PeerLine], _record: PeerRecord | None) -> Question:
+def _accept(_lines: Sequence[PeerLine], _records: Records) -> Question:
     return Question(
         "Accept another platform's invite",
         ("Paste the whole invite. It is checked here first; nothing is sent before it is approved.",),
         "Accept",
         fields=(
-            Field("invite", "Invite", hint="fi1...", check=_invite_wrong, tell=_invite_told, limit=INVITE_LIMIT),
+            Field(
+                "invite",
+                "Invite",
+                hint="fi1...",
+                check=_invite_wrong,
+                tell=_invite_told,
+                pasted=_invite_pasted,
+                limit=INVITE_LIMIT,
+            ),
             Field("role", "This node is to it", choices=ROLES, value=ROLES[0]),
             Field("mode", "Mode", choices=MODES, value=MODES[0]),
             WHY,
@@ -52,7 +63,7 @@ def _accept(_lines: Sequence[PeerLine], _record: PeerRecord | None) -> Question:
     )
 
 
-def _token(lines: Sequence[PeerLine], _record: PeerRecord | None) -> Question:
+def _token(lines: Sequence[PeerLine], _records: Records) -> Question:
     return Question(
         "Make an acceptance token",
         ("It admits this peer, once, and is shown once. A token made before ends.",),
@@ -62,12 +73,13 @@ def _token(lines: Sequence[PeerLine], _record: PeerRecord | None) -> Question:
     )
 
 
-def _cancel_token(lines: Sequence[PeerLine], _record: PeerRecord | None) -> Question:
+def _cancel_token(lines: Sequence[PeerLine], _records: Records) -> Question:
     told = "Whoever holds the token can no longer use it. The peer stays proposed."
     return Question("Cancel the acceptance token", (told,), "Cancel the token", targets=_names(lines))
 
 
-def _confirm_endpoint(lines: Sequence[PeerLine], record: PeerRecord | None) -> Question:
+def _confirm_endpoint(lines: Sequence[PeerLine], records: Records) -> Question:
+    record = records.get(lines[0].id) if lines else None
     declared = [str(one.get("url", "")) for one in record.shape["endpoints"] if isinstance(one, dict)] if record else []
     open_ = tuple(url for url in declared if record and url.rstrip("/") not in record.dialled and url)
     if not open_:
@@ -82,7 +94,7 @@ def _confirm_endpoint(lines: Sequence[PeerLine], record: PeerRecord | None) -> Q
     )
 
 
-def _suspend(lines: Sequence[PeerLine], _record: PeerRecord | None) -> Question:
+def _suspend(lines: Sequence[PeerLine], _records: Records) -> Question:
     return Question(
         "Suspend " + ("this peer" if len(lines) == 1 else f"{len(lines)} peers"),
         ("Calls from there are turned away at once, and this node stops calling, until an operator resumes it.",),
@@ -93,13 +105,13 @@ def _suspend(lines: Sequence[PeerLine], _record: PeerRecord | None) -> Question:
     )
 
 
-def _resume(lines: Sequence[PeerLine], _record: PeerRecord | None) -> Question:
+def _resume(lines: Sequence[PeerLine], _records: Records) -> Question:
     who = "this peer" if len(lines) == 1 else f"{len(lines)} peers"
     told = f"Back to accepted: {'it has' if len(lines) == 1 else 'each has'} to prove itself with a heartbeat."
     return Question(f"Resume {who}", (told,), "Resume", targets=_names(lines))
 
 
-def _revoke(lines: Sequence[PeerLine], _record: PeerRecord | None) -> Question:
+def _revoke(lines: Sequence[PeerLine], _records: Records) -> Question:
     [line] = lines
     name = address(line.remote_instance_url)
     return Question(
@@ -158,13 +170,14 @@ def _state_refusal(line: PeerLine, states: Sequence[str]) -> str:
 
 
 PEER_ACTS: Mapping[str, RecordAct[PeerLine]] = {
-    "propose": _act("propose", _propose, "Proposing", "proposed"),
+    "propose": _act("propose", _propose, "Proposing", "proposed",
+                    told=lambda _: with_keys("Proposed. With the cursor on the peer, {token} creates its invite.")),
     "accept": _act("accept", _accept, "Accepting", "accepted"),
     "token": _act("token", _token, "Making the token", "token made", fits=in_states("proposed"),
                   params=lambda answers: {"ttl": _duration(answers["ttl"])}),
     "cancel-token": _act("token", _cancel_token, "Cancelling the token", "token cancelled",
                          fits=in_states("proposed"), params=lambda _: {"cancel": True}),
-    "confirm-endpoint": _act("edit", _confirm_endpoint, "Confirming", "endpoint confirmed", needs_record=True,
+    "confirm-endpoint": _act("edit", _confirm_endpoint, "Confirming", "endpoint confirmed", needs_records=True,
                              fits=in_states("accepted", "enrolled", "active", "degraded", "suspended")),
     "suspend": _act("suspend", _suspend, "Suspending", "suspended", fits=on_the_way_to("suspended")),
     "resume": _act("resume", _resume, "Resuming", "resumed", fits=in_states("suspended")),
@@ -177,8 +190,8 @@ def peer_label(line: PeerLine) -> str:
     return f"{address(line.remote_instance_url)}  ({line.status})"
 
 
-def _names(lines: Sequence[PeerLine]) -> tuple[str, ...]:
-    return tuple(map(peer_label, lines))
+def _names(lines: Sequence[PeerLine]) -> tuple[Target, ...]:
+    return targets(lines, peer_label)
 
 
 def _url_wrong(text: str) -> str:
@@ -195,6 +208,13 @@ def _invite_wrong(text: str) -> str:
     from fedtui.core.peering import tokens
 
     return problem_of(lambda: tokens.read_invite(text), "This is needed." if not text.strip() else "")
+
+
+def _invite_pasted(text: str) -> str:
+    """A paste without line breaks and frames, also where the terminal can show ASCII only."""
+    from fedtui.core.peering import tokens
+
+    return tokens.bare_text(text)
 
 
 def _invite_told(text: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from fedtui.screens.words import Paragraph, ago
@@ -11,6 +12,8 @@ from fedtui.screens.words import Paragraph, ago
 if TYPE_CHECKING:
     from fedtui.core.acts.overview import PeerRecord
 
+MOST, LONGEST = 12, 60
+"""Entries, and characters of each, that are shown of what a remote declares; `fedtui peers show --full` has all."""
 PATH = ("proposed", "accepted", "enrolled", "active", "degraded")
 PAIRS = {
     "complete": ("complete", ""),
@@ -56,13 +59,15 @@ def _endpoints(record: PeerRecord) -> Iterator[Paragraph]:
         if url.rstrip("/") not in dialled:
             scope = f"{one.get('scope', '?')}, priority {one.get('priority', '?')}"
             shown.append((url, f"declared ({scope}), not confirmed (:confirm-endpoint)", "warn"))
+    if len(shown) > MOST:
+        shown = [*shown[:MOST], (f"and {len(shown) - MOST} more", "", "dim")]
     for number, (url, what, style) in enumerate(shown):
-        yield Paragraph("Endpoints" if number == 0 else " ", f"{url}  {what}", style)
+        yield Paragraph("Endpoints" if number == 0 else " ", f"{url}  {what}".strip(), style)
 
 
 def _declared(shape: dict[str, Any]) -> str:
     parts = [
-        f"{label} {shape[key]}"
+        f"{label} {_short(shape[key])}"
         for key, label in (
             ("platform_version", "version"),
             ("data_residency", "data in"),
@@ -71,10 +76,25 @@ def _declared(shape: dict[str, Any]) -> str:
         if shape[key]
     ]
     if shape["extension_slugs"]:
-        parts.append("extensions " + ", ".join(map(str, shape["extension_slugs"])))
+        parts.append("extensions " + _some(map(str, shape["extension_slugs"]), len(shape["extension_slugs"])))
     if shape["capabilities"]:
-        parts.append("capabilities " + ", ".join(f"{key}={value}" for key, value in shape["capabilities"].items()))
+        told = (f"{key[:LONGEST]}={_short(value)}" for key, value in shape["capabilities"].items())
+        parts.append("capabilities " + _some(told, len(shape["capabilities"])))
     return "; ".join(parts) or "nothing yet"
+
+
+def _some(told: Iterable[str], count: int) -> str:
+    """The first few of what a remote declares, each cut, and how many there are besides."""
+    first = ", ".join(one if len(one) <= 2 * LONGEST else f"{one[: 2 * LONGEST]}…" for one in islice(told, MOST))
+    return f"{first}, and {count - MOST} more" if count > MOST else first
+
+
+def _short(value: Any) -> str:
+    """A value in at most so many characters; of what has parts, how many there are."""
+    if isinstance(value, dict | list):
+        return f"({len(value)} entries)"
+    text = str(value) if not isinstance(value, str) else value[: LONGEST + 1]
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def _token(record: PeerRecord, now: datetime) -> Iterator[Paragraph]:

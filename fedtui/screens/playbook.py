@@ -52,6 +52,7 @@ class PlaybookScreen(Frame):
         self._at = 0
         self._rows: list[Row] = []
         self._open: list[dict[str, Any]] = []
+        self._open_count = 0
 
     @property
     def place(self) -> str:
@@ -64,7 +65,7 @@ class PlaybookScreen(Frame):
 
     def remark(self) -> str:
         """How many incidents are open."""
-        return f"{len(self._open)} open" if self._open else ""
+        return f"{self._open_count} open" if self._open_count else ""
 
     def body(self) -> Iterator[Widget]:
         """One list."""
@@ -87,6 +88,7 @@ class PlaybookScreen(Frame):
                 try:
                     self._rows = await self.shared.aside.run(_symptoms) if not self._rows else self._rows
                     self._open = await self.shared.aside.run(lambda: node.incidents(open_only=True, limit=20))
+                    self._open_count = await self.shared.aside.run(node.open_incidents)
                     self.shared.pulse.beat(READER)
                 except Exception as error:
                     self.shared.pulse.miss(error, READER)

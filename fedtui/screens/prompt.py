@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
+from textual.widgets import Input
 
 from fedtui.screens.commands import PROMPT, Command, completions, key_names
 from fedtui.screens.dialogs.box import Dialog
@@ -72,23 +73,39 @@ class Prompt(Dialog[str]):
         """Complete what was typed."""
 
 
+Offer = tuple[str, str]
+"""What may stand behind a command, and a few words on what it is."""
+Search = Callable[[str, str], Awaitable[Sequence[Offer]]]
+"""Finds records of a place by a text: ids, each with the record's label."""
+
+
 class CommandPrompt(Prompt):
     """Asks for a command, showing those whose name fits, with their keys and what they do.
 
-    Behind a command that takes something, it shows what there is for it (`arguments`).
+    Behind a command that takes something, it shows what there is for it (`arguments`), and behind a place the records
+    that a text is found in (`search`). Up and Down choose among what is shown; with nothing typed, among what was
+    typed before (`history`, the newest last).
     """
 
     def __init__(
         self,
         commands: Sequence[Command],
         refusal: Callable[[Command], str],
-        arguments: Callable[[Command], Sequence[tuple[str, str]]],
+        arguments: Callable[[Command], Sequence[Offer]],
         typed: str = "",
+        *,
+        search: Search | None = None,
+        history: Sequence[str] = (),
     ) -> None:
         super().__init__(typed, append=bool(typed))
         self._commands = commands
         self._refusal = refusal
         self._arguments = arguments
+        self._search = search
+        self._history = list(dict.fromkeys(reversed(history)))
+        self._records: Sequence[Offer] = ()
+        self._chosen: int | None = None
+        self._recalled = -1
 
     def _fitting(self) -> list[Command]:
         """The commands that fit the first word typed."""
@@ -97,21 +114,62 @@ class CommandPrompt(Prompt):
     def _taking(self) -> Command | None:
         """The command that was typed in full, and takes what is being typed now."""
         name, behind, _ = self._text.value.lstrip().partition(" ")
-        return next((one for one in self._commands if behind and one.takes and one.name == name), None)
+        return next((one for one in self._commands if behind and (one.takes or one.place) and one.name == name), None)
 
-    def _offered(self, command: Command) -> list[tuple[str, str]]:
-        """What there is for a command, as far as it begins with the word that is being typed."""
+    def _offered(self, command: Command) -> Sequence[Offer]:
+        """What there is for a command, as far as it fits the word that is being typed."""
+        if command.place:
+            return self._records[:MOST_SHOWN]
         begun = self._text.value.rpartition(" ")[2]
-        return [one for one in self._arguments(command) if one[0].startswith(begun)]
+        return [one for one in self._arguments(command) if one[0].startswith(begun)][:MOST_SHOWN]
+
+    def _lines_typed(self) -> list[str]:
+        """What the shown lines, in their order, would make of what is typed."""
+        if (command := self._taking()) is not None:
+            before = command.name if command.place else self._text.value.rpartition(" ")[0]
+            return [f"{before} {name}" for name, _ in self._offered(command)]
+        return [one.name + (" " if one.takes else "") for one in self._fitting()[:MOST_SHOWN]]
+
+    def on_answered(self, message: Answered) -> None:
+        """Something was typed: nothing is chosen any more, and records are searched for it."""
+        self._chosen = None
+        super().on_answered(message)
+        if self._search is not None:
+            self.run_worker(self._find(self._search), group="find", exclusive=True, exit_on_error=False)
+
+    async def _find(self, search: Search) -> None:
+        command, text = self._taking(), self._text.value.lstrip().partition(" ")[2].strip()
+        found = await search(command.place, text) if command is not None and command.place and text else ()
+        if self._taking() is command and self.is_mounted:
+            self._records = found
+            self.show()
+
+    def action_choose(self, step: int) -> None:
+        """Choose another of the lines; with nothing typed, what was typed before."""
+        if self._history and (self._recalled >= 0 or (step < 0 and not self._text.value)):
+            self._recalled = min(max(self._recalled - step, -1), len(self._history) - 1)
+            with self.prevent(Input.Changed):
+                self._put(self._history[self._recalled] if self._recalled >= 0 else "")
+        elif count := len(self._lines_typed()):
+            before = self._chosen if self._chosen is not None else (-1 if step > 0 else count)
+            self._chosen = min(max(before + step, 0), count - 1)
+        self.show()
 
     def action_complete(self) -> None:
-        """Take the first that fits."""
-        command = self._taking()
-        if command is not None:
-            if offered := self._offered(command):
-                self._put(f"{self._text.value.rpartition(' ')[0]} {offered[0][0]}")
-        elif found := self._fitting():
-            self._put(found[0].name + (" " if found[0].takes else ""))
+        """Take the chosen line, or else the first that fits."""
+        if lines := self._lines_typed():
+            self._put(lines[self._chosen or 0])
+
+    def on_input_submitted(self) -> None:
+        """Run the chosen line, or what is typed; what takes a name is gone on with."""
+        if self._chosen is None:
+            super().on_input_submitted()
+            return
+        line = self._lines_typed()[self._chosen]
+        if line.endswith(" "):
+            self._put(line)
+        else:
+            self.end(line)
 
     def _put(self, text: str) -> None:
         self._text.value = text
@@ -120,9 +178,14 @@ class CommandPrompt(Prompt):
     def matches(self, width: int) -> list[Line]:
         """Those that fit, with their keys and what they do; dim where they cannot be used now."""
         if (command := self._taking()) is not None:
-            offered = self._offered(command)[:MOST_SHOWN]
-            return [_offer(*one, width) for one in offered] or [_match(command, width, self._refusal(command))]
-        return [_match(command, width, self._refusal(command)) for command in self._fitting()[:MOST_SHOWN]]
+            offered = self._offered(command)
+            lines = [_offer(*one, width) for one in offered] or [_match(command, width, self._refusal(command))]
+        else:
+            lines = [_match(command, width, self._refusal(command)) for command in self._fitting()[:MOST_SHOWN]]
+        if self._chosen is None or self._chosen >= len(lines):
+            return lines
+        chosen = Line(tuple(part._replace(style="") for part in lines[self._chosen].parts), "cursor")
+        return [*lines[: self._chosen], chosen, *lines[self._chosen + 1 :]]
 
 
 def _offer(name: str, told: str, width: int) -> Line:

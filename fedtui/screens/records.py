@@ -38,21 +38,21 @@ def _done(_outcome: Any) -> str:
 class RecordAct(Generic[L]):
     """A row: what is asked before an act, what it becomes, and the records it is for.
 
-    `ask` gets the records and, where `needs_record` says so, the first one in full. `fits`
+    `ask` gets the records and, where `needs_records` says so, each in full by its id. `fits`
     says in a sentence why it is not for a record, or nothing. By default the answers go to the
     gate as the core's `action`, the record's id under `target`; `perform` does otherwise. `weigh`
     says what the answers would bring about, beside the event loop, while they are typed.
     `told` says in a line what came of it, where `done` does not say enough.
     """
 
-    ask: Callable[[Sequence[L], Any], Question]
+    ask: Callable[[Sequence[L], Mapping[str, Any]], Question]
     doing: str
     done: str
     action: str = ""
     target: str = ""
     params: Callable[[Answers], Mapping[str, Any]] = dict
     fits: Callable[[L], str] = _fits
-    needs_record: bool = False
+    needs_records: bool = False
     perform: Callable[[NodeHandle, L, Answers], Any] | None = None
     weigh: Callable[[NodeHandle, L, Answers], str] | None = None
     told: Callable[[Any], str] = _done
@@ -106,14 +106,14 @@ class Kind(Generic[L]):
         act = self.acts.get(name)
         return act.fits(line) if act is not None else ""
 
-    def question(self, name: str, lines: Sequence[L], record: Any) -> tuple[Sequence[L], Question]:
+    def question(self, name: str, lines: Sequence[L], records: Mapping[str, Any]) -> tuple[Sequence[L], Question]:
         """Those of the records that the command is for, and what to ask; the others are named, too."""
         left_out = [line for line in lines if self.refusal(name, line)]
         fitting = [line for line in lines if line not in left_out]
         why = self.refusal(name, left_out[0]) if left_out and not fitting else self.same(name, fitting)
         if why:
             return [], Question("", (why,), "")
-        question = self.acts[name].ask(fitting, record)
+        question = self.acts[name].ask(fitting, records)
         if left_out:
             told = f"Left out, because of their state: {', '.join(map(self.label, left_out))}"
             question = replace(question, happens=(*question.happens, told))

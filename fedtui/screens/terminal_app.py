@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import sys
+import time
+from collections.abc import Sequence
 from types import FrameType
 from typing import TypeVar
 
@@ -15,6 +17,7 @@ from textual import events
 from textual.app import App
 from textual.driver import Driver
 
+from fedtui.screens.escapes import WITHIN_SECONDS, Escapes
 from fedtui.screens.reading import take_whatever_comes
 from fedtui.screens.terminal import ascii_only, silence
 from fedtui.screens.trouble import crash_report
@@ -45,6 +48,7 @@ class TerminalApp(App[R], inherit_bindings=False):
         Painted.ascii_only = ascii_only(os.environ)
         self.set_class(Painted.ascii_only, "-ascii")  # Textual draws scroll bars with glyphs
         self.ahead = TypeAhead()
+        self._escapes = Escapes(time.monotonic)
         self._running_loop: asyncio.AbstractEventLoop | None = None
 
     def wear(self, name: str) -> None:
@@ -68,11 +72,26 @@ class TerminalApp(App[R], inherit_bindings=False):
             signal.signal(signal.SIGCONT, self._continued)
 
     async def on_event(self, event: events.Event) -> None:
-        """Keys and pastes go one after the other; all else as ever."""
+        """Keys and pastes go one after the other, torn escape sequences as the key they are; all else as ever."""
         if not isinstance(event, events.Key | events.Paste) or event.is_forwarded:
             await super().on_event(event)
-        elif not self.ahead.keeps(event, self):
-            await self._deliver(event)
+            return
+        if isinstance(event, events.Key):
+            await self._send(self._escapes.take(event))
+        else:
+            await self._send([*self._escapes.release(), event])
+        if self._escapes.holding:
+            self.set_timer(WITHIN_SECONDS, self._release)
+
+    async def _release(self) -> None:
+        """Deliver what did not become an escape sequence in time."""
+        if self._escapes.holding and self._escapes.late:
+            await self._send(self._escapes.release())
+
+    async def _send(self, typed: Sequence[events.Key | events.Paste]) -> None:
+        for one in typed:
+            if not self.ahead.keeps(one, self):
+                await self._deliver(one)
 
     async def _deliver(self, event: events.Key | events.Paste) -> None:
         await super().on_event(event)
@@ -94,11 +113,19 @@ class TerminalApp(App[R], inherit_bindings=False):
         silence(self._driver)
 
     def _continued(self, number: int, frame: FrameType | None) -> None:
-        """SIGCONT. Textual takes it for the end of a stop, but a terminal that hangs up sends it, too."""
+        """SIGCONT. Textual takes it for the end of a stop, but a terminal that hangs up sends it, too.
+
+        Either way the terminal may show anything by now: all of it is painted again.
+        """
         if getattr(self._driver, "_must_signal_resume", False):
             self._driver._sigcont_application()  # type: ignore[union-attr]
-        elif self._running_loop is not None:
-            self._running_loop.call_soon_threadsafe(self.refresh)
+        if self._running_loop is not None:
+            self._running_loop.call_soon_threadsafe(self._repaint)
+
+    def _repaint(self) -> None:
+        """Paint every screen that is in sight, the ones beneath dialogs first."""
+        for screen in self.screen_stack:
+            screen.refresh(layout=True)
 
     def get_driver_class(self) -> type[Driver]:
         """Textual's, reading whatever bytes come, and as large as the terminal is."""

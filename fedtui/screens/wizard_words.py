@@ -216,9 +216,11 @@ def waiting(shape: Mapping[str, Any]) -> Iterator[Paragraph]:
 
 def around(found: Mapping[str, Any]) -> str:
     """Events and findings around an incident, as a text."""
-    lines = [f"Open findings of governance: {len(found['findings']) or 'none'}"]
+    lines = [
+        "Open findings of governance, the gravest first:" if found["findings"] else "No open findings of governance"
+    ]
     lines += [f"  {one['severity'].upper()}  {one['kind']}: {one['said']}" for one in found["findings"]]
-    lines += ["", f"Events, newest first: {len(found['events']) or 'none'}"]
+    lines += ["", "Latest events, newest first:" if found["events"] else "No events"]
     for one in found["events"]:
         lines.append(f"  {one['at']:%F %H:%M:%S}  {one['severity']}  {one['kind']}  by {one['actor']}")
     return "\n".join(lines)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import insert
 
 from fedtui.core.access import decisions
@@ -12,8 +14,9 @@ from fedtui.core.control import operators
 from fedtui.core.node import Node
 from fedtui.core.peering import certificate_listing, heartbeats, listing, peers
 from fedtui.core.peering.peers import Peer
-from fedtui.core.playbook import glance
+from fedtui.core.playbook import glance, survey
 from fedtui.core.playbook.glance import BUCKETS, Late
+from fedtui.core.record.events import emit
 from fedtui.core.runtime import daemons, jobs
 from fedtui.core.runtime.lease import Held
 from fedtui.core.runtime.types import new_id
@@ -137,3 +140,63 @@ def test_certificates_near_their_end_are_counted_and_named(node: Node, clock: Ma
     found = node.home()
     assert found.urgent == certificate_listing.Urgent(0, 1, 0)
     assert [line.subject_kind for line in found.certificates] == ["server"]
+
+
+def stage_clock(node: Node, peer: Peer) -> None:
+    peer.status, peer.clock_skew_seconds = "accepted", 600.0
+    peer.signed_at = node.clock.now()
+
+
+def stage_refused(node: Node, peer: Peer) -> None:
+    with node.unit(node.actor("test")) as unit:
+        emit(unit, "federation.peer.accept_refused", source="test", peer_id=peer.id, cause="token_mismatch", times=1)
+
+
+def stage_waiting(node: Node, peer: Peer) -> None:
+    peer.status, peer.signed_at = "accepted", node.clock.now() - timedelta(hours=1)
+
+
+def stage_denied(node: Node, peer: Peer) -> None:
+    with node.unit(node.actor("test")) as unit:
+        unit.session.add(
+            decisions.Decision(
+                id=new_id(), at=unit.now, call="resources", allowed=False, code="source_ip_not_allowed", status=403,
+                answered=None, peer_id=peer.id, grant_id=new_id(), context={}, checks=[], times=1, last_at=unit.now,
+            )
+        )  # fmt: skip
+
+
+STAGES = {"clock": stage_clock, "refused": stage_refused, "waiting": stage_waiting, "denied": stage_denied}
+
+
+@pytest.mark.parametrize("sort", STAGES)
+def test_home_names_what_the_doctor_would_examine(node: Node, sort: str) -> None:
+    """A clock 600 s ahead, a refused newcomer, a peer that sends nothing, a denied call: each suspect of the doctor's
+    survey is an alert of Home, and without it there is none."""
+    with node.unit(node.actor("test")) as unit:
+        peer = peers.add(unit, url="https://b.example")
+    assert node.home().alerts == ()
+    with node.unit(node.actor("test")) as unit:
+        row = unit.session.get_one(Peer, peer.id)
+        if sort in ("clock", "waiting"):
+            STAGES[sort](node, row)
+    if sort not in ("clock", "waiting"):
+        STAGES[sort](node, peer)
+    with node.read() as session:
+        subjects = survey.survey(session, node, node.clock.now(), survey.Wanted()).subjects
+    suspects = {one.key for one in subjects if one.scope != "node"}
+    found = node.home()
+    assert [one.sort for one in found.alerts] == [sort]
+    assert {(scope, id) for one in found.alerts for scope, id, _, _ in one.first} == suspects != set()
+
+
+def test_the_requests_for_the_operator_are_counted_beyond_the_list(node: Node) -> None:
+    """With more requests than a list of Home has lines, the count is of all of them."""
+    with node.unit(node.actor("test")) as unit:
+        operators.add(unit, "ben", [operators.CONTROL, "system.federation_peers.manage"])
+    ben = replace(node.actor("test"), name="ben")
+    for number in range(glance.MOST + 2):
+        url = f"https://p{number:02d}.example"
+        node.request(ben, "system.federation_peer_propose", {"url": url}, reason="test")
+    found = node.home()
+    assert (len(found.approvals), found.approvals_for_me) == (glance.MOST, glance.MOST + 2)

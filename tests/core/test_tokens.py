@@ -103,6 +103,19 @@ def test_every_damage_to_a_token_is_noticed() -> None:
     assert missed == []
 
 
+@pytest.mark.parametrize("side", ["\u2502", "\u2503", "|"])
+def test_an_invite_selected_with_the_frame_of_a_dialog_is_read(side: str) -> None:
+    """A selection made with the mouse takes in the sides of a dialog and what stands beside it: neither counts."""
+    pin = f"sha256:{'ab' * 32}"
+    token = tokens._spell(tokens.TOKEN_PREFIX, bytes(range(32)))
+    invite = Invite("https://alpha.example.org:8443", token, datetime(2030, 1, 1, tzinfo=UTC), pin)
+    spelled = tokens.write_invite(invite)
+    pieces = [spelled[start : start + 60] for start in range(0, len(spelled), 60)]
+    selected = f" {side}4\n+\u25cb{side} ".join(pieces) + f" {side}"
+    assert tokens.read_invite(selected) == invite
+    assert tokens.clean_token(f"{side} {token[:30]} {side}\r\n{side} {token[30:]} {side}") == token
+
+
 def test_every_damage_to_an_invite_is_noticed() -> None:
     """The same holds for an invite, whichever of its parts is hit."""
     token = tokens._spell(tokens.TOKEN_PREFIX, secrets.token_bytes(32))

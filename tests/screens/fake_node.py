@@ -57,6 +57,8 @@ CALM = Glance(
     heartbeats=(2.0,) * BUCKETS,
     heard=2,
     denials=Denials(),
+    certificates_held=4,
+    checked_at=NOW,
 )
 """Nothing is wrong, and nothing needs anybody."""
 
@@ -134,6 +136,13 @@ class FakeNode:
         with self.read():
             return self.glance
 
+    def operators(self) -> list[dict[str, Any]]:
+        """Alice, who may do everything, and Bob."""
+        return [
+            {"name": "alice", "permissions": sorted(EVERYTHING)},
+            {"name": "bob", "permissions": [operators.CONTROL]},
+        ]
+
     def preferences(self) -> dict[str, Any]:
         """What was preferred before."""
         return dict(self.preferred)
@@ -196,6 +205,10 @@ class FakeNode:
     def incidents(self, *, open_only: bool = False, limit: int = 100) -> list[dict[str, Any]]:
         """The incidents that the test gives."""
         return self.incident_shapes[:limit]
+
+    def open_incidents(self) -> int:
+        """How many of them are open."""
+        return sum(one.get("outcome") is None for one in self.incident_shapes)
 
     def begin_incident(self, actor: str, wanted: Any) -> str:
         """Open the test's incident."""

@@ -34,7 +34,7 @@ from fedtui.core.errors import Refused, Unusable
 from fedtui.screens import drafts
 from fedtui.screens.dialogs.ask import Ask, Question
 from fedtui.screens.dialogs.field import Field, Text
-from fedtui.screens.dialogs.tell import COPY_LIMIT, SCREEN_PIECE, Secret, Told, clipboard_sequence
+from fedtui.screens.dialogs.tell import COPY_LIMIT, SCREEN_PIECE, Secret, Told, clipboard_remark, clipboard_sequence
 from fedtui.screens.dialogs.wait import Waiting
 from fedtui.screens.help import HelpScreen
 from fedtui.screens.peers import PeerScreen, PeersScreen
@@ -268,7 +268,7 @@ async def test_a_token_is_shown_once_and_nowhere_else(capfd: pytest.CaptureFixtu
         await settled(pilot)
         await pilot.press("t", "tab", "y")
         await on_top(pilot, Secret)
-        assert INVITE in "".join(line[3:].split("│")[0].strip() for line in shown(pilot))
+        assert INVITE in "".join(line.strip() for line in shown(pilot))
         assert "It is shown this once" in page(pilot)
         assert INVITE not in repr(pilot.app.screen) + repr(pilot.app) + str(pilot.app.tree)
         await pilot.press("enter", "q", "c")
@@ -499,15 +499,18 @@ async def test_a_dialog_survives_every_size() -> None:
 # The clipboard
 
 
-def test_the_clipboard_sequence_is_wrapped_for_multiplexers() -> None:
-    """tmux and screen hand it through to the outer terminal; what is too long is not sent at all."""
+def test_the_clipboard_sequence_is_sent_plain_and_wrapped_for_multiplexers() -> None:
+    """tmux takes the plain form or the wrapped one, by its options, and GNU screen in pieces: both are sent."""
     content = base64.b64encode(b"secret").decode()
-    assert clipboard_sequence("secret", {}) == f"\x1b]52;c;{content}\x07"
-    assert clipboard_sequence("secret", {"TMUX": "1"}) == f"\x1bPtmux;\x1b\x1b]52;c;{content}\x07\x1b\\"
-    assert clipboard_sequence("secret", {"TERM": "screen"}) == f"\x1bP\x1b]52;c;{content}\x07\x1b\\"
+    plain = f"\x1b]52;c;{content}\x07"
+    assert clipboard_sequence("secret", {}) == plain
+    assert clipboard_sequence("secret", {"TMUX": "1"}) == f"{plain}\x1bPtmux;\x1b{plain}\x1b\\"
+    assert clipboard_sequence("secret", {"TERM": "screen"}) == f"{plain}\x1bP{plain}\x1b\\"
+    assert clipboard_sequence("secret", {"STY": "1.pts"}) == f"{plain}\x1bP{plain}\x1b\\"
     long = clipboard_sequence("x" * 3000, {"TERM": "screen.xterm"})
     assert long is not None
-    assert all(len(piece) <= SCREEN_PIECE + 2 for piece in long.split("\x1b\\"))
+    assert all(len(piece) <= SCREEN_PIECE + 2 for piece in long.partition("\x07")[2].split("\x1b\\"))
+    assert "set-clipboard on" in clipboard_remark({"TMUX": "1"})
     assert clipboard_sequence("x" * (COPY_LIMIT + 1), {}) is None
 
 

@@ -118,6 +118,9 @@ WAYS = (
     Way("playbook/degraded", "background", "What went on around it", Shown),
     Way("home", "pause-manager", "Pause the SDWAN Manager"),
     Way("home", "resume-manager", "Resume the SDWAN Manager"),
+    Way("home", "add-operator", "Add an operator"),
+    Way("home", "remove-operator", "Remove an operator"),
+    Way("home", "operators", "Operators", Shown),
     Way("home", "lower-policy", "EMERGENCY: lower a policy"),
     Way("home", "restore-policy", "Restore a policy", node=lowered),
     Way(
@@ -170,7 +173,7 @@ async def on_top(pilot: Pilot[Any], kind: type[Dialog[Any]], before: Dialog[Any]
 def told(pilot: Pilot[Any], dialog: Dialog[Any]) -> str:
     """The words in the dialog's box, or of the whole screen where it has none."""
     for box in dialog.query(".box"):
-        inside = box.region.shrink((1, 1, 1, 1))
+        inside = box.content_region
         lines = shown(pilot)[inside.y : inside.bottom]
         return " ".join(" ".join(line[inside.x : inside.right] for line in lines).split())
     return page(pilot)
@@ -216,7 +219,7 @@ def names_its_targets(pilot: Pilot[Any], dialog: Dialog[Any], way: Way) -> None:
         targets = dialog._question.targets
         assert bool(targets) == bool(command.target and command.danger != "none")
         for target in targets:
-            assert " ".join(to_ascii(clean(target)).split()) in told(pilot, dialog)
+            assert " ".join(to_ascii(clean(target.label)).split()) in told(pilot, dialog)
 
 
 async def shows_what_is_typed(pilot: Pilot[Any], dialog: Dialog[Any]) -> None:

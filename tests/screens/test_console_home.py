@@ -22,10 +22,11 @@ from fedtui.core.opening import open_node
 from fedtui.core.peering import peers
 from fedtui.core.peering.certificate_listing import Urgent
 from fedtui.core.peering.listing import urgency
+from fedtui.core.playbook.alerts import Alerts
 from fedtui.core.playbook.glance import BUCKETS, Denials, Glance, Late
 from fedtui.core.runtime.clock import Clock
 from fedtui.screens.home import AS_IT_WAS, HomeScreen, lay_out
-from fedtui.screens.home_words import ALL_WELL, Section, Spot, headline, sections
+from fedtui.screens.home_words import ALERTS, ALL_WELL, Section, Spot, headline, sections
 from fedtui.screens.peers import PeerScreen, PeersScreen
 from fedtui.screens.trouble import Pulse
 from fedtui.screens.widgets.columns import Cell
@@ -54,6 +55,7 @@ def busy() -> Glance:
         troubled_count=3,
         approvals=tuple(one for one in requests() if one.status == "pending" and one.requested_by == "bob"),
         approvals_open=5,
+        approvals_for_me=3,
         certificates=tuple(certs()[:5]),
         urgent=Urgent(2, 1, 6),
         incidents=(incident(1, "A peer was active and is degraded"), incident(9, "Approval timed out", "fixed")),
@@ -144,16 +146,21 @@ def test_looks_home_without_colour_and_without_glyphs(
 
 def test_all_is_well_only_where_it_is() -> None:
     """The words that all is well stand there when nothing is wrong and nothing waits, and never else."""
-    assert headline(SEEN, CALM).text == f"● {ALL_WELL}."
-    refused = headline(SEEN, replace(CALM, denials=Denials(count=2, newest="d"))).text
-    assert refused == f"● {ALL_WELL}; 2 calls refused within the hour."
+    checked = "2 peers, 4 certificates, 0 requests checked 12:00"
+    assert headline(SEEN, CALM).text == f"● {ALL_WELL}; {checked}."
+    denied = headline(SEEN, replace(CALM, denials=Denials(count=2, newest="d"))).text
+    assert denied == f"● {ALL_WELL}; {checked}; 2 calls of strangers denied within the hour."
     for seen, found in (
         (replace(SEEN, daemons=0), CALM),
         (replace(SEEN, manager_paused=True), CALM),
         (replace(SEEN, notices_failing=1), CALM),
         (replace(SEEN, lowered=(("a", "notify_and_proceed", NOW),)), CALM),
         (replace(SEEN, recovered=("carol",)), CALM),
-        (replace(SEEN, waiting=1), CALM),
+        (SEEN, replace(CALM, approvals_for_me=1)),
+        *(
+            (SEEN, replace(CALM, alerts=(Alerts(sort, 1, (("peer", "p", "https://b.example", None),)),)))
+            for sort in ALERTS
+        ),
         (SEEN, replace(CALM, late=(Late("sdwan_manager", None, None),))),
         (SEEN, replace(CALM, peers={"degraded": 1}, troubled_count=1)),
         (SEEN, replace(CALM, troubled_count=1)),
@@ -163,7 +170,32 @@ def test_all_is_well_only_where_it_is() -> None:
         (SEEN, replace(CALM, undecidable=1)),
         (SEEN, replace(CALM, findings_open={"critical": 0, "high": 1})),
     ):
-        assert ALL_WELL not in headline(seen, found).text, (seen, found)
+        assert f"● {ALL_WELL}" not in headline(seen, found).text, (seen, found)
+
+
+def test_counts_are_of_all_and_not_of_a_page() -> None:
+    """Headline, heading and remark tell the same number of requests, however few of them the lists hold."""
+    found = replace(CALM, approvals=busy().approvals[:2], approvals_for_me=14, approvals_open=20)
+    [heading] = [one.head for one in sections(SEEN, found, NOW) if one.head.label == "Approvals"]
+    assert "14 requests wait for you" in headline(SEEN, found).text
+    assert [cell.text for cell in heading.cells] == ["○ 14 for you", "6 other"]
+
+
+def test_each_sort_of_alert_is_named_and_leads_to_its_record() -> None:
+    """A clock ahead, a refused newcomer, denied calls: each is in the headline and on a line of its own."""
+    found = replace(
+        CALM,
+        alerts=(
+            Alerts("clock", 1, (("peer", "p-1", "https://b.example", 600.0),)),
+            Alerts("denied", None, (("decision", "d-1", "GET doc from https://c.example", None),)),
+        ),
+    )
+    assert headline(SEEN, found).text == "▲ 1 peer with a clock difference, calls denied."
+    [alerts] = [one for one in sections(SEEN, found, NOW) if one.head.label == "Alerts"]
+    assert [(spot.leads_to, spot.cells[-1].text) for spot in alerts.spots] == [
+        ("peers/p-1", "clock 600 s ahead"),
+        ("playbook/decision:d-1", "denied"),
+    ]
 
 
 def test_a_long_list_leaves_room_for_the_others() -> None:

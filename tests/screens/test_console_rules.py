@@ -20,7 +20,7 @@ from fedtui.core.errors import Unusable
 from fedtui.screens.commands import ALWAYS, BY_NAME, COMMANDS, DIALOGS, EVERYWHERE, TOGETHER, Command, at, key_names
 from fedtui.screens.dialogs.ask import Ask
 from fedtui.screens.dialogs.box import Dialog
-from fedtui.screens.emergencies import EMERGENCIES
+from fedtui.screens.emergencies import NODE_ACTS
 from fedtui.screens.frame import Frame
 from fedtui.screens.help import HelpScreen
 from fedtui.screens.widgets.window import Window
@@ -118,8 +118,8 @@ MEANINGS = {
     "space": "take this one: mark, turn, press",
     "right": "to the right: turn, right",
     "left": "to the left: turn-back, left",
-    "j,down": "down: pick-next, down, scroll-down, next",
-    "k,up": "up: pick-before, up, scroll-up, before",
+    "j,down": "down: pick-next, down, scroll-down, next, choose-next",
+    "k,up": "up: pick-before, up, scroll-up, before, choose-before",
     "g,home": "the first: pick-first, first, scroll-first",
     "G,end": "the last: pick-last, last, scroll-last",
     "pagedown": "a page down: page-down, text-down, scroll-page-down",
@@ -156,7 +156,7 @@ def test_every_command_of_a_screen_can_be_run() -> None:
         for command in at(*kind.places):
             name = f"action_{command.action.partition('(')[0]}" if command.action else f"do_{command.name}"
             has = any(hasattr(one, name.replace("-", "_")) for one in (kind, Window))
-            assert has or command.name in acts or command.name in EMERGENCIES or command.place, (kind, command.name)
+            assert has or command.name in acts or command.name in NODE_ACTS or command.place, (kind, command.name)
 
 
 def test_nothing_that_confirms_opens_a_dialog() -> None:

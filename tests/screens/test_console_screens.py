@@ -18,6 +18,7 @@ from fake_node import (
     in_loop,
     page,
     peer,
+    record,
     rows,
     settled,
     shown,
@@ -37,6 +38,7 @@ from fedtui.screens.commands import (
     key_names,
 )  # fmt: skip
 from fedtui.screens.help import HelpScreen
+from fedtui.screens.peer_words import describe_record
 from fedtui.screens.peers import PeerScreen, PeersScreen
 from fedtui.screens.terminal_app import OUR_BUG
 from fedtui.screens.trouble import crash_report
@@ -379,3 +381,16 @@ def test_nothing_heavy_is_imported_before_the_first_paint() -> None:
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, env=environ)
     assert heavy.isdisjoint(done.stdout.decode().split())
+
+
+def test_what_a_remote_declares_is_shown_in_part() -> None:
+    """A megabyte of capabilities, extensions and endpoints takes a few lines, with how much more there is."""
+    full = record(peer(1))
+    full.shape["capabilities"] = {f"key-{n}" * 20: {"deep": ["x" * 1000] * n} for n in range(1000)}
+    full.shape["capabilities"] |= {"first": "y" * 100_000}
+    full.shape["extension_slugs"] = ["z" * 5000] * 1000
+    full.shape["endpoints"] = [{"url": f"https://e{n}.example", "scope": "wan", "priority": n} for n in range(1000)]
+    full.shape["operator_contact"] = "c" * 100_000
+    text = "\n".join(paragraph.text for paragraph in describe_record(full, NOW))
+    assert len(text) < 8000
+    assert "and 988 more" in text

@@ -84,6 +84,7 @@ class Peer(Base):
         Index("ix_peers_created_at", "created_at", "id"),
         Index("ix_peers_heartbeat", func.coalesce(literal_column("last_heartbeat_at"), NEVER), "id"),
         Index("ix_peers_url_id", "remote_instance_url", "id"),
+        Index("ix_peers_clock_skew", "clock_skew_seconds"),
     )  # fmt: skip
 
     id: Mapped[Id] = mapped_column(primary_key=True)

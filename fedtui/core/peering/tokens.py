@@ -41,6 +41,8 @@ DEFAULT_TTL = timedelta(days=7)
 LONGEST_TTL = timedelta(days=30)
 _NOISE = re.compile("[\\s\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff<>\"'`\u2018-\u201f\u00ab\u00bb.,;]+")
 """What clients add around and inside a pasted string: blanks, zero-width characters, quotes, brackets."""
+_FRAMES = re.compile("[|\u2500-\u259f]+")
+"""Sides of a dialog, which a selection made with the mouse takes in."""
 _TOKEN_BODY = 58
 """Characters of a token after its prefix."""
 _TOKEN_ALPHABET = re.compile(f"[a-z1-7]{{{len(TOKEN_PREFIX) + _TOKEN_BODY}}}")
@@ -182,7 +184,7 @@ def clean_token(text: str) -> str:
     Raises `WrongUsage` (`token_mangled`) when one of ours fails its checksum; another
     system's token, which carries none, passes unchecked.
     """
-    bare = _NOISE.sub("", text).lower()
+    bare = bare_text(text)
     if not bare:
         raise WrongUsage(
             "The acceptance token is empty.",
@@ -201,6 +203,16 @@ def has_checksum(token: str) -> bool:
     return _is_ours(token)
 
 
+def bare_text(text: str) -> str:
+    """A pasted token or invite in lower case, without blanks, quotes, and the frames of a dialog that was selected.
+
+    Of a line with frame characters in it, the longest piece is what stood in the frame.
+    """
+    if _FRAMES.search(text):
+        text = "".join(max(map(str.strip, _FRAMES.split(line)), key=len, default="") for line in text.splitlines())
+    return _NOISE.sub("", text).lower()
+
+
 def write_invite(invite: Invite) -> str:
     """The invite as one checksummed string: expiry, token and fingerprint in binary, then the URL."""
     pin = bytes.fromhex(invite.ca_fingerprint.removeprefix("sha256:")) if invite.ca_fingerprint else _NO_PIN
@@ -211,7 +223,7 @@ def write_invite(invite: Invite) -> str:
 
 def read_invite(text: str) -> Invite:
     """The invite in a string. Raises `WrongUsage` naming what was mangled."""
-    bare = _NOISE.sub("", text).lower()
+    bare = bare_text(text)
     if not bare.startswith(INVITE_PREFIX):
         hint = "It looks like a token; give it with --token, --url and --ca-fingerprint."
         raise WrongUsage(

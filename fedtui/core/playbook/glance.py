@@ -24,6 +24,7 @@ from fedtui.core.peering import certificate_listing, heartbeats, listing
 from fedtui.core.peering.certificate_listing import CertificateLine, Urgent
 from fedtui.core.peering.listing import PeerLine
 from fedtui.core.playbook import incidents
+from fedtui.core.playbook.alerts import Alerts, alerts
 from fedtui.core.runtime import daemons, jobs, lease
 from fedtui.core.trust.site import Site
 
@@ -86,6 +87,12 @@ class Glance:
     denials: Denials
     undecidable: int = 0
     """Requests that nobody can decide."""
+    approvals_for_me: int = 0
+    """Requests that the operator can decide; `approvals` has the first of them."""
+    alerts: tuple[Alerts, ...] = ()
+    """Suspects of the doctor that none of the lists above has."""
+    certificates_held: int = 0
+    checked_at: datetime | None = None
 
 
 def glance(session: Session, site: Site, operator: str) -> Glance:
@@ -115,6 +122,10 @@ def glance(session: Session, site: Site, operator: str) -> Glance:
         heard=beats[-1][1] if beats else None,
         denials=_denials(session, now),
         undecidable=deciders.undecidable(session, now),
+        approvals_for_me=queue.count(session, view=for_me),
+        alerts=alerts(session, site, now, limit=MOST),
+        certificates_held=certificate_listing.count(session),
+        checked_at=now,
     )
 
 

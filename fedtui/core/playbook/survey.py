@@ -216,3 +216,13 @@ def _of_grant(row: Grant) -> Subject:
 def _of_approval(row: Approval) -> Subject:
     what = row.summary.partition(". ")[0].rstrip(".")
     return Subject("approval", row.id, f"{what} (request {row.id[:13]})", row.peer_id)
+
+
+def denied_calls(session: Session, now: datetime) -> list[Subject]:
+    """The newest call of each sort that a peer, or a bearer of a grant, was denied within the last hour."""
+    return _turned_away(session, now, strangers=False)
+
+
+def failed_accepts(session: Session, now: datetime) -> list[Subject]:
+    """Accepts of this node that the other platform refused within the last day."""
+    return _refused_accepts(session, now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, TypeVar
 
 from textual.app import ComposeResult
@@ -18,6 +18,21 @@ T = TypeVar("T")
 LEAST_WIDTH = 20
 
 
+class Scrolled(VerticalScroll, can_focus=False, inherit_bindings=False):
+    """A part of a dialog that scrolls without keys of its own: the dialog's keys say what is scrolled.
+
+    `settled` is called when its size or that of its content has changed.
+    """
+
+    def __init__(self, *, classes: str, settled: Callable[[], object] = str) -> None:
+        super().__init__(classes=classes)
+        self._settled = settled
+
+    def on_resize(self) -> None:
+        """Another size, or another content."""
+        self._settled()
+
+
 class Dialog(ModalScreen[T], inherit_bindings=False):
     """A dialog. The screen beneath stays in sight, so that nobody forgets which node it is about.
 
@@ -25,6 +40,7 @@ class Dialog(ModalScreen[T], inherit_bindings=False):
     or widgets of their own (`content`, `show`).
     """
 
+    AUTO_FOCUS = ""  # a dialog says itself where its focus is: Textual would scroll to it by sizes of before the layout
     places: ClassVar[tuple[str, ...]] = ()
     dangerous = False
     ready = False
@@ -53,7 +69,7 @@ class Dialog(ModalScreen[T], inherit_bindings=False):
         super().__init_subclass__(**options)
 
     def compose(self) -> ComposeResult:
-        box = VerticalScroll(classes="box", can_focus=False)
+        box = Scrolled(classes="box")
         box.set_class(self.dangerous, "-danger").set_class(Painted.ascii_only, "-ascii")
         with box:
             yield from self.content()
@@ -82,8 +98,9 @@ class Dialog(ModalScreen[T], inherit_bindings=False):
         self.call_after_refresh(self._be_ready)
 
     def _be_ready(self) -> None:
-        self.ready = True
-        self.post_message(self.Ready())
+        if not self.ready:
+            self.ready = True
+            self.post_message(self.Ready())
 
     def end(self, result: T | None) -> None:
         """Close with this result, once: keys that were typed faster than it closes do nothing more."""

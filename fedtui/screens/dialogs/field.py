@@ -16,7 +16,7 @@ from textual.widgets import Input
 
 from fedtui.screens.commands import CHOICE, bindings
 from fedtui.screens.widgets.clean import harmless
-from fedtui.screens.widgets.paint import Line, Painted, Part, drawable
+from fedtui.screens.widgets.paint import Focusable, Line, Painted, Part, drawable
 
 LIMIT = 500
 DIGITS = "123456789"
@@ -35,8 +35,8 @@ class Field:
 
     `tell` says in a few words what a right answer means. With `choices` one of them is
     chosen; else a text of at most `limit` characters is typed, and a digit in an empty one puts
-    in one of the `canned`. What is filled in is replaced by typing, unless `append` says that it
-    is gone on with. What is to be typed `anew` each time is never filled in.
+    in one of the `canned`. `pasted` returns what is taken of a paste. What is filled in is replaced
+    by typing, unless `append` says that it is gone on with. What is to be typed `anew` each time is never filled in.
     """
 
     key: str
@@ -47,6 +47,7 @@ class Field:
     tell: Callable[[str], str] = anything
     choices: Sequence[str] = ()
     canned: Sequence[str] = ()
+    pasted: Callable[[str], str] = str.strip
     append: bool = False
     anew: bool = False
     limit: int = LIMIT
@@ -109,7 +110,8 @@ class Text(Input):
         # All of it, not the first line: an invite that a mail client broke into lines is still one.
         event.stop()
         event.prevent_default()
-        self.replace(event.text.strip() if len(event.text) <= self.field.limit else event.text, *sorted(self.selection))
+        fits = len(event.text) <= self.field.limit
+        self.replace(self.field.pasted(event.text) if fits else event.text, *sorted(self.selection))
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Tell the form."""
@@ -117,7 +119,7 @@ class Text(Input):
         self.post_message(Answered())
 
 
-class Choice(Painted, can_focus=True):
+class Choice(Focusable):
     """One of a few words; Left, Right and Space go through them, Enter goes on."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(CHOICE)
@@ -137,33 +139,17 @@ class Choice(Painted, can_focus=True):
         """The word chosen."""
         return self.field.choices[self._at]
 
-    def on_mount(self) -> None:
-        """Show the words."""
-        self._show()
-
-    def on_resize(self) -> None:
-        """Show as many as there is room for."""
-        self._show()
-
-    def on_focus(self) -> None:
-        """Show that the keys are here."""
-        self._show()
-
-    def on_blur(self) -> None:
-        """Show that they are not."""
-        self._show()
-
     def action_turn(self, step: int) -> None:
         """Choose the next word, or the one before."""
         self._at = (self._at + step) % len(self.field.choices)
-        self._show()
+        self.draw()
         self.post_message(Answered())
 
     def action_take(self) -> None:
         """Go on."""
         self.post_message(self.Taken())
 
-    def _show(self) -> None:
+    def draw(self) -> None:
         """The words side by side; where there is no room for all, the chosen one and how many there are."""
         style = "cursor" if self.has_focus else "strong"
         words = [f"({word})" if place == self._at else f" {word} " for place, word in enumerate(self.field.choices)]

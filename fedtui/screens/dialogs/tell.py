@@ -21,6 +21,7 @@ SCREEN_PIECE = 700
 """Bytes in one of GNU screen's strings: it drops longer ones (768 with what stands around them)."""
 
 
+TMUX_OPTION = "tmux set -g set-clipboard on"
 TOO_LONG = "Too long for the terminal's clipboard: select it with the mouse."
 
 
@@ -57,7 +58,14 @@ class Told(Dialog[bool]):
 
 
 class _Copied(Dialog[None]):
-    """A text that `c` copies by OSC 52. Subclasses say what is told around it."""
+    """A text that `c` copies by OSC 52. Subclasses say what is told around it.
+
+    The box is as wide as the terminal and has no sides, so that a selection made with the mouse holds the text alone.
+    """
+
+    DEFAULT_CSS = """
+    _Copied .box, _Copied .box.-ascii { width: 100%; padding: 0; border-left: none; border-right: none; }
+    """
 
     def __init__(self, title: str, text: str) -> None:
         super().__init__()
@@ -76,7 +84,7 @@ class _Copied(Dialog[None]):
             self._copied = self._too_long
         else:
             self.app._driver.write(sequence)
-            self._copied = "Sent to terminal. If nothing can be pasted, it does not take OSC 52."
+            self._copied = clipboard_remark(os.environ)
         self.show()
 
 
@@ -146,14 +154,25 @@ class Shown(_Copied):
 
 
 def clipboard_sequence(text: str, environ: Mapping[str, str]) -> str | None:
-    """OSC 52 for `text`, wrapped for tmux and screen so that it reaches the outer terminal; None if too long."""
+    """OSC 52 for `text`, plain and wrapped for tmux or GNU screen; None if too long.
+
+    Which of the two a multiplexer lets through depends on its options: tmux takes the plain form with
+    `set-clipboard on`, the wrapped one with `allow-passthrough on`.
+    """
     content = text.encode()
     if len(content) > COPY_LIMIT:
         return None
     sequence = f"\x1b]52;c;{base64.b64encode(content).decode()}\x07"
     if environ.get("TMUX"):
-        return "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"
-    if environ.get("TERM", "").startswith("screen"):
+        return sequence + "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"
+    if environ.get("STY") or environ.get("TERM", "").startswith("screen"):
         pieces = (sequence[at : at + SCREEN_PIECE] for at in range(0, len(sequence), SCREEN_PIECE))
-        return "".join(f"\x1bP{piece}\x1b\\" for piece in pieces)
+        return sequence + "".join(f"\x1bP{piece}\x1b\\" for piece in pieces)
     return sequence
+
+
+def clipboard_remark(environ: Mapping[str, str]) -> str:
+    """What was done, and what to set where nothing can be pasted."""
+    if environ.get("TMUX"):
+        return f"Sent to terminal. If nothing can be pasted, run: {TMUX_OPTION}"
+    return "Sent to terminal. If nothing can be pasted, the terminal does not accept OSC 52: select it with the mouse."

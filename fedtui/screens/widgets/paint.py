@@ -94,6 +94,36 @@ class Painted(Widget):
         return to_ascii(text) if self.ascii_only else text  # once more: fitting may add an ellipsis
 
 
+class Focusable(Painted, can_focus=True):
+    """A widget that takes the focus and draws whether it has it. Subclasses define `draw`.
+
+    It draws when the reactive attribute has its new value. A handler of the Focus or Blur event in a subclass runs
+    before Textual's own handler sets the attribute, and would draw the state before.
+    """
+
+    def draw(self) -> None:
+        """Present the widget's lines as of now."""
+        raise NotImplementedError
+
+    def on_mount(self) -> None:
+        """Draw for the first time."""
+        self.draw()
+
+    def on_resize(self) -> None:
+        """Draw for the new width."""
+        self.draw()
+
+    def watch_has_focus(self, has_focus: bool) -> None:
+        """Draw the focus where it now is."""
+        super().watch_has_focus(has_focus)
+        self.draw()
+
+    def watch_disabled(self, disabled: bool) -> None:
+        """Draw whether it may be used."""
+        super().watch_disabled(disabled)
+        self.draw()
+
+
 def drawable(text: str) -> str:
     """`text` as it will be drawn: cleaned, and in ASCII where the terminal has no more. Measure this."""
     text = clean(text)

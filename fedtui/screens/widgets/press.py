@@ -9,10 +9,10 @@ from textual.binding import BindingType
 from textual.message import Message
 
 from fedtui.screens.commands import PRESS, bindings
-from fedtui.screens.widgets.paint import Line, Painted, Part, drawable
+from fedtui.screens.widgets.paint import Focusable, Line, Part, drawable
 
 
-class Press(Painted, can_focus=True):
+class Press(Focusable):
     """A button as wide as its word. Enter, Space or a click press it."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(PRESS)
@@ -30,23 +30,6 @@ class Press(Painted, can_focus=True):
         self._word = drawable(word)
         self.styles.width = cell_len(self._word) + 4
 
-    def on_mount(self) -> None:
-        """Show it."""
-        self._show()
-
-    def on_focus(self) -> None:
-        """The keys are here."""
-        self._show()
-
-    def on_blur(self) -> None:
-        """They are not."""
-        self._show()
-
-    def watch_disabled(self, disabled: bool) -> None:
-        """It may be pressed, or not any more."""
-        super().watch_disabled(disabled)
-        self._show()
-
     def on_click(self) -> None:
         """Press it."""
         self.action_press()
@@ -55,6 +38,7 @@ class Press(Painted, can_focus=True):
         """Tell that it was pressed."""
         self.post_message(self.Pressed(self))
 
-    def _show(self) -> None:
+    def draw(self) -> None:
+        """The word in brackets."""
         style = "dim" if self.disabled else "cursor" if self.has_focus else "strong"
         self.present([Line((Part(0, cell_len(self._word) + 4, f"[ {self._word} ]", style),))])
