@@ -32,7 +32,7 @@ from fedtui.core.acts.measures import Measure
 from fedtui.core.acts.overview import ApprovalRecord, CertificateRecord, EventRecord, GrantRecord, Overview, PeerRecord
 from fedtui.core.acts.table import ActTable, join
 from fedtui.core.acts.what_if import Described
-from fedtui.core.control import operators, preferences, queue
+from fedtui.core.control import lowering, operators, preferences, queue
 from fedtui.core.control.approvals import Approval
 from fedtui.core.governance import change_requests, findings, reporting, scanning
 from fedtui.core.governance import listing as finding_listing
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from fedtui.core.runtime.scheduler import Scheduler
 
 DAEMON = "daemon"
+MOST_LOWERINGS = 20
 
 
 @dataclass(kw_only=True)
@@ -113,6 +114,11 @@ class Node(Site):
         """The operators, each with its permissions."""
         with self.read() as session:
             return [shapes.operator(row) for row in operators.listing(session)]
+
+    def lowerings(self) -> list[Mapping[str, Any]]:
+        """The newest lowerings of policies, each with what ran under it (`control/lowering.py`)."""
+        with self.read() as session:
+            return [lowering.shape(session, row) for row in lowering.history(session, limit=MOST_LOWERINGS)]
 
     def preferences(self) -> dict[str, Any]:
         """What the operator prefers to see (`control/preferences.py`)."""

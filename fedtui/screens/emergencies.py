@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedtui.screens.dialogs.ask import Answers, Ask, Question
 from fedtui.screens.dialogs.field import Field, required
+from fedtui.screens.dialogs.targets import Target
 from fedtui.screens.dialogs.tell import Told
 from fedtui.screens.handle import ORIGIN
 from fedtui.screens.next_step import waits_for_approval
@@ -38,7 +39,7 @@ def _resume(_shared: Shared) -> Question:
 def _lower(_shared: Shared) -> Question:
     from fedtui.core.control.policies import ASK, RULES
 
-    gated = sorted(action for action, rule in RULES.items() if rule.policy == ASK)
+    gated = sorted(action for action, rule in RULES.items() if rule.policy == ASK and not rule.never_lowered)
     told = (
         "It then runs without approval. All consoles count down, the clock restores it, and what went through is kept."
     )
@@ -61,6 +62,29 @@ def _restore(shared: Shared) -> Question:
     return Question("Restore a policy", (told,), "Restore it", fields=(which,))
 
 
+def _confirm(shared: Shared) -> Question:
+    rows = [row for row in shared.opened_node().lowerings() if row["went_through"] and not row["confirmed_at"]]
+    if not rows:
+        return Question("", ("Nothing that ran under a lowered policy is left to confirm.",), "")
+    ids = [str(row["id"]) for row in rows]
+    note = "What was changed of policies, settings and operators is undone when the lowering ends, unless confirmed."
+    return Question(
+        "Confirm what ran under a lowered policy", (note,), "Confirm",
+        targets=tuple(Target(f"{row['id']}  {row['action']}", _acts(row)) for row in rows),
+        fields=(Field("lowering", "Lowering (Left, Right)", ids[0], choices=ids), WHY),
+    )  # fmt: skip
+
+
+def _acts(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Who lowered a policy and why, and what ran meanwhile, a line each."""
+    acts = (
+        f"{act['at']:%F %H:%M} UTC, {act['actor']}: "
+        + (", ".join(f"{name} {value}" for name, value in (act["params"] or {}).items()) or row["action"])
+        for act in row["went_through"]
+    )
+    return (f"lowered {row['lowered_at']:%F %H:%M} UTC by {row['lowered_by']}: {row['reason']}", *acts)
+
+
 EMERGENCIES: Mapping[str, NodeAct] = {
     "pause-manager": NodeAct(_pause, "system.manager_pause", "The SDWAN Manager is paused."),
     "resume-manager": NodeAct(_resume, "system.manager_resume", "The SDWAN Manager works again."),
@@ -71,7 +95,9 @@ EMERGENCIES: Mapping[str, NodeAct] = {
         lambda answers: {**answers, "policy": NOTIFY},
     ),
     "restore-policy": NodeAct(_restore, "system.policy_restore", "It is as it was before it was lowered."),
-}
+    "confirm-emergency": NodeAct(_confirm, "system.policy_confirm", "Confirmed. What was done under it stays.",
+                                 lambda answers: {"lowering": answers["lowering"]}),
+}  # fmt: skip
 
 
 NODE_ACTS: Mapping[str, NodeAct] = {**EMERGENCIES, **OPERATOR_ACTS}

@@ -121,7 +121,7 @@ def _sentence(parts: Sequence[str]) -> str:
 def _node_wrong(seen: Overview, found: Glance) -> list[str]:
     return [
         *(["the node is in quarantine"] if seen.quarantined else []),
-        *(["no daemon runs"] if not seen.daemons else []),
+        *([_daemon_wrong(seen)] if not seen.daemons else []),
         *(["the manager is paused"] if seen.manager_paused else []),
         *(f"{JOBS.get(one.job, one.job)} {'failed' if one.error else 'overdue'}" for one in found.late),
         *([_many(seen.notices_failing, "notice", "not delivered")] if seen.notices_failing else []),
@@ -130,9 +130,14 @@ def _node_wrong(seen: Overview, found: Glance) -> list[str]:
     ]
 
 
+def _daemon_wrong(seen: Overview) -> str:
+    """Why nothing is received or carried out, where no daemon is on record as alive."""
+    return "the daemon does not respond" if seen.silent_daemon else "no daemon runs"
+
+
 def _node(seen: Overview, found: Glance, now: datetime) -> Section:
     """The daemon, the lease, the manager; what is not as it should be stands beneath."""
-    bad = Cell(f"{WRONG} no daemon", "bad")
+    bad = Cell(f"{WRONG} {'daemon silent' if seen.silent_daemon else 'no daemon'}", "bad")
     paused = Cell(f"{WRONG} manager paused", "warn")
     daemon = Cell(f"{GOOD} {_many(seen.daemons, 'daemon', '').strip()}", "good") if seen.daemons else bad
     lease = Cell(f"{GOOD} lease held", "good") if found.lease_holder else Cell(f"{WARN} lease free", "warn")
@@ -149,7 +154,7 @@ def _node_spots(seen: Overview, found: Glance, now: datetime) -> Iterator[Spot]:
         yield Spot("playbook/stuck_accepted", (Cell(f"{WRONG} in quarantine", "bad"), Cell(told)))
     if not seen.daemons:
         told = "no heartbeats; approved acts wait"
-        yield Spot("playbook/stuck_accepted", (Cell(f"{WRONG} no daemon runs", "bad"), Cell(told)))
+        yield Spot("playbook/stuck_accepted", (Cell(f"{WRONG} {_daemon_wrong(seen)}", "bad"), Cell(told)))
     if seen.manager_paused:
         by = f"by {found.paused_by}; " if found.paused_by else ""
         told = f"{by}what is approved waits"

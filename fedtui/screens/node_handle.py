@@ -62,6 +62,9 @@ class NodeHandle(Protocol):
     def operators(self) -> Sequence[Mapping[str, Any]]:
         """The operators, each with its permissions."""
 
+    def lowerings(self) -> Sequence[Mapping[str, Any]]:
+        """The newest lowerings of policies, each with what ran under it."""
+
     def preferences(self) -> Mapping[str, Any]:
         """What the operator prefers to see."""
 

@@ -143,6 +143,12 @@ class FakeNode:
             {"name": "bob", "permissions": [operators.CONTROL]},
         ]
 
+    def lowerings(self) -> list[dict[str, Any]]:
+        """One, of a policy under which Bob has proposed a peer."""
+        act = {"at": NOW, "actor": "bob", "params": {"url": "https://hasty.example"}}
+        return [{"id": "l-1", "action": "system.federation_peer_propose", "lowered_at": NOW, "lowered_by": "bob",
+                 "reason": "fire", "confirmed_at": None, "went_through": [act]}]  # fmt: skip
+
     def preferences(self) -> dict[str, Any]:
         """What was preferred before."""
         return dict(self.preferred)
