@@ -190,7 +190,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("lower-policy", "", "EMERGENCY: let an action run without approval, for a while", (EVERYWHERE,), CONTROL,
             "dangerous"),
     Command("restore-policy", "", "Put a lowered policy back before its time", (EVERYWHERE,), CONTROL, "changes"),
-    Command("confirm-emergency", "", "Confirm what ran under a lowered policy", (EVERYWHERE,), CONTROL, "changes"),
+    Command("confirm-lowered", "", "Confirm what ran under a lowered policy", (EVERYWHERE,), CONTROL, "changes"),
     Command("operators", "", "The operators, and how an SSH key of theirs is let in", (EVERYWHERE,)),
     Command("add-operator", "", "Add an operator", (EVERYWHERE,), MANAGE_OPERATORS, "changes"),
     Command("remove-operator", "", "Remove an operator", (EVERYWHERE,), MANAGE_OPERATORS, "dangerous"),

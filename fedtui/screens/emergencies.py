@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from fedtui.screens.dialogs.ask import Answers, Ask, Question
 from fedtui.screens.dialogs.field import Field, required
-from fedtui.screens.dialogs.targets import Target
 from fedtui.screens.dialogs.tell import Told
 from fedtui.screens.handle import ORIGIN
 from fedtui.screens.next_step import waits_for_approval
@@ -69,20 +68,20 @@ def _confirm(shared: Shared) -> Question:
     ids = [str(row["id"]) for row in rows]
     note = "What was changed of policies, settings and operators is undone when the lowering ends, unless confirmed."
     return Question(
-        "Confirm what ran under a lowered policy", (note,), "Confirm",
-        targets=tuple(Target(f"{row['id']}  {row['action']}", _acts(row)) for row in rows),
+        "Confirm what ran under a lowered policy", (*(line for row in rows for line in _acts(row)), note), "Confirm",
         fields=(Field("lowering", "Lowering (Left, Right)", ids[0], choices=ids), WHY),
     )  # fmt: skip
 
 
 def _acts(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """Who lowered a policy and why, and what ran meanwhile, a line each."""
+    """Which policy was lowered, by whom and why, and what ran meanwhile, a line each."""
     acts = (
         f"{act['at']:%F %H:%M} UTC, {act['actor']}: "
         + (", ".join(f"{name} {value}" for name, value in (act["params"] or {}).items()) or row["action"])
         for act in row["went_through"]
     )
-    return (f"lowered {row['lowered_at']:%F %H:%M} UTC by {row['lowered_by']}: {row['reason']}", *acts)
+    lowered = f"{row['lowered_at']:%F %H:%M} UTC by {row['lowered_by']}: {row['reason']}"
+    return (f"{row['id']}: {row['action']} was lowered {lowered}", *acts)
 
 
 EMERGENCIES: Mapping[str, NodeAct] = {
@@ -95,7 +94,7 @@ EMERGENCIES: Mapping[str, NodeAct] = {
         lambda answers: {**answers, "policy": NOTIFY},
     ),
     "restore-policy": NodeAct(_restore, "system.policy_restore", "It is as it was before it was lowered."),
-    "confirm-emergency": NodeAct(_confirm, "system.policy_confirm", "Confirmed. What was done under it stays.",
+    "confirm-lowered": NodeAct(_confirm, "system.policy_confirm", "Confirmed. What was done under it stays.",
                                  lambda answers: {"lowering": answers["lowering"]}),
 }  # fmt: skip
 

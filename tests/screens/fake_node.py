@@ -482,6 +482,7 @@ def record(line: PeerLine) -> PeerRecord:
         "last_handshake_at": NOW - timedelta(days=16),
         "clock_skew_seconds": 3.4,
         "maintenance_until": None,
+        "term_ends_at": None,
         "pair": "complete" if line.certificate_expires_at else "none",
     }
     return PeerRecord(

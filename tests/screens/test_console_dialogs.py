@@ -123,7 +123,7 @@ WAYS = (
     Way("home", "operators", "Operators", Shown),
     Way("home", "lower-policy", "EMERGENCY: lower a policy"),
     Way("home", "restore-policy", "Restore a policy", node=lowered),
-    Way("home", "confirm-emergency", "Confirm what ran under a lowered policy"),
+    Way("home", "confirm-lowered", "Confirm what ran under a lowered policy"),
     Way(
         "peers",
         "suspend",
