@@ -60,11 +60,11 @@ def run(*, nodes: int, keep: Path | None, headless: bool, exit_when_active: bool
         await_active(federation, started)
         seconds = round(time.monotonic() - started, 1)
         _say(f"All peerings are active on both sides, {seconds} s after the start.")
+        environment = _environment(directory, federation.nodes[0])
         if practised is not None:
             _say(f"Staging a fault: {practised.told}")
             stand, look = stack.enter_context(staged(federation, practised, _say))
             words = " ".join([practised.symptom or "", *(f"--{name} {value}" for name, value in look.items())]).strip()
-            environment = _environment(directory, federation.nodes[0])
             _say(f"It is staged. Find it in another terminal with: . {environment}; fedtui doctor --guided {words}")
             if not exit_when_active:
                 said: tuple[Callable[[str], object], str] = (_say, "Ctrl-C") if headless else (str, "q")
@@ -75,9 +75,9 @@ def run(*, nodes: int, keep: Path | None, headless: bool, exit_when_active: bool
             print(json.dumps({"nodes": federation.statuses(), "seconds": seconds}))  # noqa: T201 - the contract
             return 0
         if headless:
-            _say("Running until Ctrl-C. Look in with: FEDTUI_HOME=" + str(federation.nodes[0].home) + " fedtui")
+            _say(f"Running until Ctrl-C. In another terminal: . {environment}; fedtui")
             signal.pause()
-        return _console(federation, keep, people)
+        return _console(federation, keep, people, environment)
 
 
 def _fault(name: str) -> Fault:
@@ -104,7 +104,7 @@ def _environment(directory: Path, member: DemoNode) -> Path:
     return directory / ENVIRONMENT
 
 
-def _console(federation: Federation, keep: Path | None, people: People | None) -> int:
+def _console(federation: Federation, keep: Path | None, people: People | None, environment: Path) -> int:
     from fedtui.app import run_console
 
     first = federation.nodes[0]
@@ -120,7 +120,7 @@ def _console(federation: Federation, keep: Path | None, people: People | None) -
     finally:
         weather.end()
         if keep is not None:
-            _say(f"The nodes are kept in {keep}; go on with: FEDTUI_HOME={first.home} fedtui serve")
+            _say(f"The nodes are kept in {keep}; go on with: . {environment}; fedtui serve")
 
 
 class Weather:

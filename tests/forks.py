@@ -248,6 +248,7 @@ def go_between(descriptors: Sequence[int]) -> str:
                 gone = select.poll()
                 gone.register(teller, 0)
                 gone.poll()  # until the code was read: the process's id is to mean this process for so long
+            os.waitpid(pid, 0)
             os._exit(0)
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)

@@ -76,9 +76,12 @@ def operators_authorize(
         if key is None:
             done = authorizing.deauthorize(node, actor, name, keys)
         else:
-            done = authorizing.authorize(node, actor, name, _read(key), keys, _console(name))
+            done = authorizing.authorize(node, actor, name, _read(key), keys, _console)
     show(done, lambda: fields(done))
-    narrate(f"{keys}: {'removed' if remove else 'written'}. sshd reads it at the next login.")
+    if remove and not done["removed"]:
+        narrate(f"{keys}: no key of {name} is in it.")
+    else:
+        narrate(f"{keys}: {'removed' if remove else 'written'}. sshd reads it at the next login.")
 
 
 def _own_keys() -> Path:

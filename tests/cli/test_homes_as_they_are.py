@@ -79,9 +79,9 @@ def test_init_does_not_quietly_drop_where_it_listens(empty: Home) -> None:
 
 
 @pytest.mark.parametrize("with_log", [False, True])
-def test_a_home_that_cannot_be_written_can_be_read(make_home: MakeHome, with_log: bool) -> None:
-    """Lists, events and the doctor answer where nothing can be written, also beside a log that was left; acts are
-    refused with the reason."""
+def test_a_home_that_cannot_be_written_can_be_read(make_home: MakeHome, tmp_path: Path, with_log: bool) -> None:
+    """Lists, events, the doctor and a backup answer where nothing can be written, also beside a log that was left; acts
+    are refused with the reason."""
     home = make_home()
     if with_log:
         daemon = home.serve()
@@ -92,6 +92,7 @@ def test_a_home_that_cannot_be_written_can_be_read(make_home: MakeHome, with_log
         assert home.ok("peers", "list") == []
         assert home.ok("events")
         assert home.run("doctor", "--json").json["checks"] > 0
+        assert home.ok("db", "backup", str(tmp_path / "kept.db"))["bytes"] > 0
         refused = home.ok("peers", "propose", "https://b.example", code=3)
         assert refused["error"]["code"] == "database_unavailable"
     assert home.ok("peers", "propose", "https://b.example", code=4)["pending"]

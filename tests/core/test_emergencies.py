@@ -371,7 +371,7 @@ def test_a_key_line_forces_one_operators_console(two: Node, tmp_path: Path) -> N
     keys.write_text("ssh-rsa AAAA admin@here\n")
     command = ["/opt/fed tui/fedtui", "console", "--operator", "ben", "--restricted"]
     for new in (True, False):
-        done = authorizing.authorize(two, ADA, "ben", f"{KEY} ben@laptop\n", keys, command)
+        done = authorizing.authorize(two, ADA, "ben", f"{KEY} ben@laptop\n", keys, lambda _name: command)
         assert done["new"] is new
     lines = keys.read_text().splitlines()
     assert lines[0] == "ssh-rsa AAAA admin@here"
@@ -380,7 +380,7 @@ def test_a_key_line_forces_one_operators_console(two: Node, tmp_path: Path) -> N
     ]
     assert keys.stat().st_mode & 0o777 == 0o600
     with pytest.raises(Refused) as taken:
-        authorizing.authorize(two, ADA, "ada", KEY, keys, command)
+        authorizing.authorize(two, ADA, "ada", KEY, keys, lambda _name: command)
     assert taken.value.code == "ssh_key_taken"
     assert authorizing.deauthorize(two, ADA, "ben", keys)["removed"] == 1
     assert keys.read_text() == "ssh-rsa AAAA admin@here\n"
@@ -430,6 +430,35 @@ def test_authorized_keys_is_kept_byte_by_byte_but_for_the_new_line(tmp_path: Pat
     assert real.read_bytes() == ended
 
 
+def test_keys_are_known_by_their_name_on_record_and_however_they_are_spaced(two: Node, tmp_path: Path) -> None:
+    """BEN is ben in the line as in the record, so that removing ben finds it; a key with two blanks opens a shell
+    all the same."""
+    keys = tmp_path / "keys"
+    done = authorizing.authorize(two, ADA, "BEN", KEY, keys, lambda name: ["console", "--operator", name])
+    assert done["operator"] == "ben"
+    assert keys.read_text().endswith("fedtui:ben\n")
+    keys.write_text(keys.read_text().replace("fedtui:ben", "fedtui:BEN"))  # as an earlier version wrote it
+    assert authorizing.deauthorize(two, ADA, "ben", keys)["removed"] == 1
+    for blank in ("  ", "\t", " \t "):
+        keys.write_text(blank.join(OTHER.split()) + " me\n")
+        with pytest.raises(Refused) as refused:
+            authorizing.authorize(two, ADA, "ben", OTHER, keys, lambda _name: ["x"])
+        assert refused.value.code == "ssh_key_taken"
+
+
+@pytest.mark.parametrize("kind", ["a directory", "a circle"])
+def test_what_cannot_hold_keys_is_said(tmp_path: Path, kind: str) -> None:
+    """A directory and links in a circle are refused, with what to name instead."""
+    place = tmp_path / "keys"
+    if kind == "a directory":
+        place.mkdir()
+    else:
+        place.symlink_to(place)
+    with pytest.raises(WrongUsage) as refused:
+        key_lines.add(place, OTHER, "ben", ["x"])
+    assert refused.value.code == "file_unusable"
+
+
 def ssh_key(*words: str) -> str:
     """A public key of one's own of a kind, as ssh-keygen writes it."""
     kind, *data = words
@@ -475,9 +504,9 @@ def test_keys_that_sshd_takes_are_taken() -> None:
 def test_only_an_operator_on_record_gets_a_key_line(two: Node, tmp_path: Path) -> None:
     """A name that is none, or an actor who may not manage operators, writes nothing."""
     with pytest.raises(NotFound):
-        authorizing.authorize(two, ADA, "zoe", KEY, tmp_path / "keys", ["x"])
+        authorizing.authorize(two, ADA, "zoe", KEY, tmp_path / "keys", lambda _name: ["x"])
     with pytest.raises(NotFound):
-        authorizing.authorize(two, CLEO, "ben", KEY, tmp_path / "keys", ["x"])
+        authorizing.authorize(two, CLEO, "ben", KEY, tmp_path / "keys", lambda _name: ["x"])
     assert not (tmp_path / "keys").exists()
 
 

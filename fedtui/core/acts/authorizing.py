@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,16 @@ from fedtui.core.trust.site import Site
 
 
 def authorize(
-    site: Site, actor: Actor, name: str, key_text: str, file: Path, command: Sequence[str]
+    site: Site, actor: Actor, name: str, key_text: str, file: Path, command_for: Callable[[str], Sequence[str]]
 ) -> Mapping[str, Any]:
-    """Bind an SSH key to an operator. Raises `WrongUsage` for a bad key, `Refused` for one that is taken."""
+    """Bind an SSH key to an operator, by the name on record; `command_for` returns what a login of theirs runs.
+
+    Raises `WrongUsage` for a bad key, `Refused` for one that is taken."""
     key = key_lines.key_of(key_text)
     with site.unit(actor) as unit:
         operators.require(unit.session, actor.name, MANAGE_OPERATORS)
-        operators.require(unit.session, name)
+        name = operators.require(unit.session, name).name
+        command = command_for(name)
         new = key_lines.add(file, key, name, command)
         emit(unit, "system.operator.authorized", source="control", operator=name, key=key, new=new)
     return {"operator": name, "key": key, "file": str(file), "new": new, "line": key_lines.line(key, name, command)}

@@ -17,10 +17,11 @@ from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust.site import Site
 
 
-def _read_operator(_unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_operator(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
     name, given = str(raw.get("name") or ""), raw.get("permissions") or PERMISSIONS
     permissions = [str(one) for one in (given if isinstance(given, list | tuple) else [given])]
     operators.check(name, permissions)
+    operators.require_free(unit.session, name)
     return Wanted({"name": name, "permissions": sorted(permissions)})
 
 

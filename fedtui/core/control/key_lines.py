@@ -17,6 +17,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
+from fedtui.core.control.operators import same
 from fedtui.core.errors import Refused, WrongUsage
 
 MARK = "fedtui:"
@@ -31,7 +32,11 @@ TAKEN = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384",
 def key_of(text: str) -> str:
     """`TYPE BASE64` of a public key, without its comment. Raises `WrongUsage` for anything else, and for a key that
     sshd would not take."""
-    lines = [line for line in text[:LONGEST_KEY].split("\n") if line.strip() and not line.startswith("#")]
+    lines = [
+        line
+        for line in text[:LONGEST_KEY].removeprefix("\ufeff").split("\n")
+        if line.strip() and not line.startswith("#")
+    ]
     words = lines[0].split() if len(lines) == 1 else []
     _require_type_taken(words[0] if words else "")
     try:
@@ -72,18 +77,17 @@ def line(key: str, operator: str, command: Sequence[str]) -> str:
 
 def add(file: Path, key: str, operator: str, command: Sequence[str]) -> bool:
     """Write the line; whether it is new. Raises `Refused` for a key that stands for another or opens a shell."""
-    wanted, key_bytes = line(key, operator, command).encode(), key.encode()
+    wanted, blob = line(key, operator, command).encode(), key.split()[1].encode()
     with _rewriting(file) as lines:
         for place, known in enumerate(lines):
-            if key_bytes not in known or known.lstrip().startswith(b"#"):
+            if blob not in known.split() or known.lstrip().startswith(b"#"):
                 continue
-            if known.endswith(_mark_of(operator)):
+            if same(_owner(known), operator):
                 lines[place] = wanted
                 return known != wanted
-            owner = known.rpartition(MARK.encode())[2].decode(errors="replace")
             raise Refused(
                 "That key is in authorized_keys already.",
-                cause=f"It stands for {owner}." if MARK.encode() in known else "It opens a shell there.",
+                cause=f"It stands for {_owner(known)}." if _owner(known) else "It opens a shell there.",
                 fix=f"Give {operator} a key of their own, or take that line out of {file} first.",
                 code="ssh_key_taken",
             )
@@ -95,18 +99,36 @@ def add(file: Path, key: str, operator: str, command: Sequence[str]) -> bool:
 
 
 def remove(file: Path, operator: str) -> int:
-    """Take an operator's lines away; how many there were."""
+    """Take an operator's lines away, in whatever case the name stands there; how many there were."""
     if not file.exists():
         return 0
     with _rewriting(file) as lines:
-        kept = [known for known in lines if not known.endswith(_mark_of(operator))]
+        kept = [known for known in lines if not same(_owner(known), operator)]
         gone = len(lines) - len(kept)
         lines[:] = kept
     return gone
 
 
-def _mark_of(operator: str) -> bytes:
-    return f" {MARK}{operator}".encode()
+def _real(file: Path) -> Path:
+    """The file that a path leads to. Raises `WrongUsage` where it can be none."""
+    try:
+        real = file.resolve()
+    except (OSError, RuntimeError) as error:  # links in a circle
+        raise _no_file(file, str(error)) from error
+    if real.exists() and not real.is_file():
+        raise _no_file(file, "It is no regular file.")
+    return real
+
+
+def _no_file(file: Path, why: str) -> WrongUsage:
+    return WrongUsage(f"{file} cannot hold keys.", cause=why, fix="Name the account's authorized_keys: --file FILE",
+                      code="file_unusable")  # fmt: skip
+
+
+def _owner(known: bytes) -> str:
+    """The operator whose line it is; nothing for a line that is none of ours."""
+    comment = (known.split() or [b""])[-1]
+    return comment.removeprefix(MARK.encode()).decode(errors="replace") if comment.startswith(MARK.encode()) else ""
 
 
 @contextmanager
@@ -116,7 +138,7 @@ def _rewriting(file: Path) -> Iterator[list[bytes]]:
 
     Where `file` is a link, the file it leads to is written, and the link stays. Other bytes stay as they are.
     """
-    file = file.resolve()
+    file = _real(file)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (file.parent / f"{file.name}.fedtui-lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -40,23 +40,30 @@ class Operator(Base):
 def add(unit: Unit, name: str, permissions: Sequence[str]) -> Operator:
     """Add an operator, or bring back a removed one. Raises `WrongUsage` or `Refused`."""
     check(name, permissions)
+    require_free(unit.session, name)
     existing = unit.session.get(Operator, name)
-    alike = [row for row in _alike(unit.session, name) if row.removed_at is None or row is not existing]
-    if alike:
-        raise Refused(
-            f"There is already an operator {alike[0].name}." if alike[0].removed_at is None
-            else f"There was an operator {alike[0].name}.",
-            cause=f"Added at {alike[0].added_at.isoformat()}. Upper and lower case make no difference.",
-            fix="See them with: fedtui operators list" if alike[0].removed_at is None
-            else f"Bring them back: fedtui operators add {alike[0].name}",
-            code="operator_exists",
-        )  # fmt: skip
     operator = existing or Operator(name=name)
     operator.permissions, operator.added_at, operator.removed_at = sorted(set(permissions)), unit.now, None
     unit.session.add(operator)
     unit.session.flush()
     emit(unit, "system.operator.added", source="control", operator=name, permissions=operator.permissions)
     return operator
+
+
+def require_free(session: Session, name: str) -> None:
+    """Raise `Refused` where an operator has that name, or another that counts as the same. One who was removed can be
+    brought back under the very name."""
+    alike = [row for row in _alike(session, name) if row.removed_at is None or row.name != name]
+    if not alike:
+        return
+    row = alike[0]
+    there = row.removed_at is None
+    raise Refused(
+        f"There is already an operator {row.name}." if there else f"There was an operator {row.name}.",
+        cause=f"Added at {row.added_at.isoformat()}. Upper and lower case make no difference.",
+        fix="See them with: fedtui operators list" if there else f"Bring them back: fedtui operators add {row.name}",
+        code="operator_exists",
+    )
 
 
 def check(name: str, permissions: Sequence[str]) -> None:

@@ -313,16 +313,20 @@ def _parsed(url: str) -> URL:
 
 
 def _open_frozen(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> None:
-    """Open a database for reading where this account may create no file beside it, as SQLite wants to for its log.
-
-    Where there is a write-ahead log already, SQLite reads it with the index beside it; where there is none, nobody
-    writes to the database, and it is opened as one that does not change.
-    """
+    """Open a database for reading where this account may create no file beside it, as SQLite wants to for its log."""
     file = Path(arguments[0])
-    if not file.is_file() or os.access(file.parent, os.W_OK):
-        return
-    unchanging = "" if file.with_name(f"{file.name}-wal").exists() else "&immutable=1"
-    arguments[0], options["uri"] = f"file:{quote(str(file))}?mode=ro{unchanging}", True
+    if file.is_file() and not os.access(file.parent, os.W_OK):
+        arguments[0], options["uri"] = read_only_uri(file), True
+
+
+def read_only_uri(file: Path) -> str:
+    """Return a URI by which SQLite reads a database, also where no file can be created beside it.
+
+    Where there is a write-ahead log already, SQLite reads it with the index beside it; where there is none in such a
+    place, nobody writes to the database, and it is opened as one that does not change.
+    """
+    changes = os.access(file.parent, os.W_OK) or file.with_name(f"{file.name}-wal").exists()
+    return f"file:{quote(str(file))}?mode=ro{'' if changes else '&immutable=1'}"
 
 
 def _require_unicode(connection: Any, _record: object) -> None:

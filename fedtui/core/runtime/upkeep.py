@@ -18,7 +18,14 @@ from sqlalchemy import text
 
 from fedtui.core.errors import Refused, Unusable, WrongUsage
 from fedtui.core.runtime import disk, home, migrate
-from fedtui.core.runtime.database import NOT_THE_OWNER, PRIMARY, SERVER_READ_ONLY, Database, sqlite_refusal
+from fedtui.core.runtime.database import (
+    NOT_THE_OWNER,
+    PRIMARY,
+    SERVER_READ_ONLY,
+    Database,
+    read_only_uri,
+    sqlite_refusal,
+)
 
 STAGED = "fedtui.db.restoring"
 UNFINISHED = ".fedtui-backup-"
@@ -204,7 +211,7 @@ def _damage(database: Database) -> list[str]:
 
 
 def _copy(source: Path, destination: Path) -> None:
-    origin = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)
+    origin = sqlite3.connect(read_only_uri(source.absolute()), uri=True)
     try:
         target = sqlite3.connect(destination)
         try:
