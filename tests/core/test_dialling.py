@@ -16,7 +16,7 @@ from fedtui.core.node import Node
 from fedtui.core.peering import client, peers, probing, sending
 from fedtui.core.peering.client import Connection
 from fedtui.core.peering.heartbeats import Declared
-from fedtui.core.runtime import resolving
+from fedtui.core.runtime import resolving, urls
 from fedtui.core.runtime.dialling import DialRule
 from tests.core.test_heartbeats import beat
 from tests.core.test_peers import new_peer, put_in
@@ -182,6 +182,16 @@ def test_every_code_of_the_transport_is_among_those() -> None:
     """What the client raises for a call that got no answer is never told to the peer as it is."""
     told = {code for _, code, _ in client._CAUSES} | {*client.NEXT_URL, "remote_disconnected"}
     assert told <= {*diagnosing.UNREACHED}
+
+
+@pytest.mark.parametrize("url", [
+    "https://0x7f.1", "https://127.1", "https://2130706433", "https://0177.0.0.1", "https://b.example.0x10",
+    "https://b.example:0", "https://1.2.3.4.5",
+])  # fmt: skip
+def test_an_address_in_disguise_is_no_host(url: str) -> None:
+    """What looks like a name and is an IPv4 address to whoever dials it is refused, and so is port 0."""
+    with pytest.raises(WrongUsage):
+        urls.normalize(url)
 
 
 HTTP = "http://b.example:8080"

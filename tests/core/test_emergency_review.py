@@ -186,6 +186,18 @@ def test_what_stays_is_a_finding_until_another_has_seen_it(two: Node, clock: Man
     assert "emergency_unconfirmed" not in findings(two)
 
 
+def test_what_ran_before_the_upgrade_is_for_review_too(two: Node) -> None:
+    """A lowering that an earlier version ended is counted at the next tick, and is a finding like any."""
+    action, change, _ = CHANGES["a setting"]
+    lowering_id = as_an_earlier_version_did(two, action, change, timedelta(hours=1))
+    with two.unit(BEN) as unit:
+        row = unit.session.get_one(Lowering, lowering_id)
+        row.restored_at, row.restored_by = unit.now, "ada"
+    assert "emergency_unconfirmed" not in findings(two)
+    jobs.manager_tick(two, two.acts)
+    assert "emergency_unconfirmed" in findings(two)
+
+
 def test_a_single_operator_among_several_is_a_finding(two: Node) -> None:
     """The setting that lets people decide their own requests is a high finding where others could decide them."""
     assert "single_operator_among_several" not in findings(two)

@@ -174,6 +174,14 @@ def _lower_act_restore(stage: Stage) -> None:
     stage.node.request(ADA, "system.policy_restore", {"policy_action": action})
 
 
+def _weaken(stage: Stage) -> None:
+    stage.node.request(ADA, "system.settings_change", {"key": "single_operator", "value": "off"})
+    stage.node.request(
+        ADA, "system.policy_set", {"policy_action": "system.operator_add", "policy": "notify_and_proceed"}
+    )
+    stage.node.request(ADA, "system.operator_add", {"name": "ben"})
+
+
 def _look_alike(stage: Stage) -> None:
     with stage.node.unit(JOB) as unit:
         unit.session.add(Operator(name="\u212aim", permissions=[operators.VIEW], added_at=unit.now, removed_at=None))
@@ -249,6 +257,7 @@ CASES: Mapping[str, tuple[str, str, Callable[[Stage], object]]] = {
     "done alone": ("emergency_unconfirmed", "high", _lower_act_restore),
     "decides alone": ("single_operator_among_several", "high",
                       lambda s: s.node.request(ADA, "system.operator_add", {"name": "ben"})),
+    "one is enough": ("guard_policy_weak", "high", _weaken),
     "look-alike": ("operator_name_ambiguous", "medium", _look_alike),
 }  # fmt: skip
 

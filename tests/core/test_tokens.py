@@ -26,7 +26,7 @@ ADA = Actor("operator", "ada")
 ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 ENTROPY = st.binary(min_size=32, max_size=32)
 TOKEN = ENTROPY.map(lambda raw: tokens._spell(tokens.TOKEN_PREFIX, raw))
-HOSTS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?(\.[a-z]{2,10}){0,2}", fullmatch=True) | st.sampled_from(
+HOSTS = st.from_regex(r"[a-z]([a-z0-9-]{0,20}[a-z0-9])?(\.[a-z]{2,10}){0,2}", fullmatch=True) | st.sampled_from(
     ["[::1]", "10.0.0.5", "bücher.example"]
 )
 INVITES = st.builds(

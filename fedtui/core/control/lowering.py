@@ -91,8 +91,16 @@ def restore(unit: Unit, action: str) -> Lowering:
 def end_overdue(unit: Unit) -> list[str]:
     """End the lowerings whose time is over, or which are not allowed any more, each once; their actions."""
     ends = or_(Lowering.until <= unit.now, Lowering.action.in_(NEVER_LOWERED))
+    _count_earlier(unit)
     over = select(Lowering).where(Lowering.restored_at.is_(None), ends).order_by(Lowering.id)
     return [row.action for row in unit.session.scalars(over) if _end(unit, row, "the clock")]
+
+
+def _count_earlier(unit: Unit) -> None:
+    """Count what ran under lowerings that an earlier version ended: it is for review as any."""
+    uncounted = select(Lowering).where(Lowering.restored_at.is_not(None), Lowering.acts.is_(None))
+    for row in unit.session.scalars(uncounted):
+        row.acts = len(emergency_review.acts(unit.session, row))
 
 
 def history(session: Session, *, limit: int = 100) -> list[Lowering]:

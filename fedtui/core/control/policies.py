@@ -82,6 +82,8 @@ RULES: Mapping[str, Rule] = {
     "system.manager_resume": Rule(NOTIFY, CONTROL, severity="high"),
 }
 """Domain, section 7. An action that is not here does not exist."""
+GUARDS = tuple(action for action, rule in RULES.items() if rule.never_lowered and rule.policy == ASK)
+"""What guards policies, settings and operators."""
 NEVER_LOWERED = tuple(action for action, rule in RULES.items() if rule.never_lowered)
 
 

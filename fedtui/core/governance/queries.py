@@ -32,10 +32,10 @@ from fedtui.core.access import quota
 from fedtui.core.access.grants import Grant
 from fedtui.core.access.quota import Quotas
 from fedtui.core.access.resources import Resource, Stored
-from fedtui.core.control import node_settings, operators
+from fedtui.core.control import node_settings, operators, policies
 from fedtui.core.control.node_settings import NodeSetting
 from fedtui.core.control.operators import Operator
-from fedtui.core.control.policies import Lowering
+from fedtui.core.control.policies import Lowering, Policy
 from fedtui.core.peering import heartbeats, peers, prefixes
 from fedtui.core.peering.peers import MAY_HEARTBEAT, Peer
 from fedtui.core.runtime import daemons
@@ -329,6 +329,15 @@ def single_among_several(scan: Scan) -> Any:
     return select(NodeSetting.key.label("subject"), null().label("peer_id"), NodeSetting.set_by.label("by")).where(
         NodeSetting.key == "single_operator", NodeSetting.value == "on", literal(several)
     )
+
+
+def weak_guards(scan: Scan) -> Any:
+    """Guards of policies, settings and operators that let one person act alone, where another could decide."""
+    several = len(operators.approvers(scan.session)) > 1
+    one_is_enough = Policy.policy.in_((policies.AUTO, policies.NOTIFY))
+    return select(
+        Policy.action.label("subject"), null().label("peer_id"), Policy.policy, Policy.set_by.label("by")
+    ).where(Policy.action.in_(policies.GUARDS), one_is_enough, literal(several))
 
 
 def ambiguous_names(scan: Scan) -> Any:

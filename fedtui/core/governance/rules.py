@@ -208,6 +208,13 @@ RULES: tuple[Rule, ...] = (
         leads_to="playbook/approval_blocked", fix="fedtui settings set {subject} off", permission=MANAGE_OPERATORS,
     ),
     Rule(
+        kind="guard_policy_weak", severity="high", query=queries.weak_guards,
+        said="{subject} is {policy}, set by {by}: one operator can change policies, settings or operators alone.",
+        advice="Set it to require_approval, so that a second person decides.",
+        leads_to="playbook/approval_blocked", fix="fedtui policies set {subject} require_approval",
+        permission=MANAGE_OPERATORS,
+    ),
+    Rule(
         kind="operator_name_ambiguous", severity="medium", query=queries.ambiguous_names,
         said="The operator name {subject} is not plain ASCII, or differs from another's by upper and lower case alone.",
         advice="Add the operator under a plain name, then remove this one.",

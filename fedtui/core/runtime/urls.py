@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -10,6 +11,8 @@ import idna
 from fedtui.core.errors import WrongUsage
 
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?")
+_LOOKS_LIKE_IPV4 = re.compile(r"(^|\.)(0x[0-9a-f]*|[0-9]+)$")
+"""A host whose last label is a number is an IPv4 address in some spelling to whoever dials it (WHATWG URL, 3.5)."""
 _PORT = re.compile("[0-9]{1,5}")
 HIGHEST_PORT = 65_535
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -49,11 +52,13 @@ def normalize(url: str, *, field: str = "url") -> str:
     except ValueError as error:
         raise _wrong(field, url, str(error)) from error
     if parts.scheme.lower() not in DEFAULT_PORTS:
-        raise _wrong(field, url, "it does not begin with https:// or http://")
+        raise _wrong(field, url, "it does not begin with https://")
     if not text.isprintable() or any(character.isspace() for character in text):
         raise _wrong(field, url, "it has blanks or characters in it that cannot be seen")
     if not host or (host := _ascii_host(host)) is None:
         raise _wrong(field, url, "its host is no name or address")
+    if port == 0:
+        raise _wrong(field, url, "nothing listens at port 0")
     if not _resolvable(host):
         raise _wrong(field, url, "its host has a part that is empty or longer than 63 characters")
     if parts.username or parts.password or parts.query or parts.fragment:
@@ -67,12 +72,22 @@ def normalize(url: str, *, field: str = "url") -> str:
 
 def _ascii_host(host: str) -> str | None:
     """A host name or address in ASCII (RFC 5891 for other scripts); None if it is neither."""
+    if _LOOKS_LIKE_IPV4.search(host) and ":" not in host:
+        return host if _is_ipv4(host) else None
     if ":" in host or _HOST.fullmatch(host):
         return host
     try:
         return idna.encode(host).decode()
     except idna.IDNAError:
         return None
+
+
+def _is_ipv4(host: str) -> bool:
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def host_port(url: str) -> tuple[str, int]:

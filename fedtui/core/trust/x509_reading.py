@@ -206,6 +206,8 @@ def _strong(key: object) -> bool:
 
 def _invalid(field: str, what: str, error: Exception) -> WrongUsage:
     said = (str(error) or type(error).__name__).splitlines()[0]
+    if "ParseError" in said:
+        said = "Its content was damaged, or is not what its label says."
     cause = "It holds no PEM block that can be read." if "PEM" in said else said
     return WrongUsage(
         f"{field} is not {what}.",
