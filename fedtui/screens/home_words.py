@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 WRONG, WARN, GOOD = "▲", "○", "●"
 ALL_WELL = "No alerts"
 ALERTS: Mapping[str, tuple[str, str, str]] = {
+    "leaked": ("peer", "with a leaked token", "token presented by somebody else"),
     "clock": ("peer", "with a clock difference", "clock"),
     "refused": ("proposed peer", "refused", "accept refused"),
     "waiting": ("peer", "without a first heartbeat", "no heartbeat yet"),

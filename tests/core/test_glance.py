@@ -152,6 +152,12 @@ def stage_refused(node: Node, peer: Peer) -> None:
         emit(unit, "federation.peer.accept_refused", source="test", peer_id=peer.id, cause="token_mismatch", times=1)
 
 
+def stage_leaked(node: Node, peer: Peer) -> None:
+    with node.unit(node.actor("test")) as unit:
+        emit(unit, "federation.peer.accept_refused", source="test", severity="high", peer_id=peer.id,
+             cause="token_already_used", times=1)  # fmt: skip
+
+
 def stage_waiting(node: Node, peer: Peer) -> None:
     peer.status, peer.signed_at = "accepted", node.clock.now() - timedelta(hours=1)
 
@@ -166,13 +172,14 @@ def stage_denied(node: Node, peer: Peer) -> None:
         )  # fmt: skip
 
 
-STAGES = {"clock": stage_clock, "refused": stage_refused, "waiting": stage_waiting, "denied": stage_denied}
+STAGES = {"clock": stage_clock, "refused": stage_refused, "leaked": stage_leaked, "waiting": stage_waiting,
+          "denied": stage_denied}  # fmt: skip
 
 
 @pytest.mark.parametrize("sort", STAGES)
 def test_home_names_what_the_doctor_would_examine(node: Node, sort: str) -> None:
-    """A clock 600 s ahead, a refused newcomer, a peer that sends nothing, a denied call: each suspect of the doctor's
-    survey is an alert of Home, and without it there is none."""
+    """A clock 600 s ahead, a refused newcomer, a leaked token, a peer that sends nothing, a denied call: each suspect
+    of the doctor's survey is an alert of Home, and without it there is none."""
     with node.unit(node.actor("test")) as unit:
         peer = peers.add(unit, url="https://b.example")
     assert node.home().alerts == ()

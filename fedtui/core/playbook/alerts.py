@@ -21,9 +21,11 @@ from fedtui.core.playbook.model import Subject
 from fedtui.core.record.events import Event
 from fedtui.core.trust.site import Site
 
-CLOCK, REFUSED, WAITING, DENIED, ACCEPT_FAILED = "clock", "refused", "waiting", "denied", "accept_failed"
-"""Sorts: a peer's clock differs; a proposed peer's accept was refused; an accepted peer sends no heartbeat; calls of
-peers or with grants were denied; an accept of ours came to nothing."""
+LEAKED, CLOCK, REFUSED, WAITING, DENIED, ACCEPT_FAILED = (
+    "leaked", "clock", "refused", "waiting", "denied", "accept_failed",
+)  # fmt: skip
+"""Sorts: somebody else presented a peer's token; a peer's clock differs; a proposed peer's accept was refused; an
+accepted peer sends no heartbeat; calls of peers or with grants were denied; an accept of ours came to nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,10 @@ def _clauses(site: Site, now: datetime) -> dict[str, ColumnElement[bool]]:
         Event.kind == "federation.peer.accept_refused", Event.emitted_at >= now - REFUSALS_SINCE
     )
     return {
+        LEAKED: Peer.id.in_(survey.leaked(now)),
         CLOCK: Peer.status.in_(MAY_HEARTBEAT)
         & or_(Peer.clock_skew_seconds > SKEW_LIMIT, Peer.clock_skew_seconds < -SKEW_LIMIT),
-        REFUSED: (Peer.status == "proposed") & Peer.id.in_(refused),
+        REFUSED: (Peer.status == "proposed") & Peer.id.in_(refused) & Peer.id.not_in(survey.leaked(now)),
         WAITING: Peer.status.in_(("accepted", "enrolled"))
         & (func.coalesce(Peer.signed_at, Peer.updated_at) <= now - grace),
     }

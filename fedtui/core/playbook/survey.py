@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from fedtui.core.access import decisions, grants
@@ -125,12 +125,9 @@ def _suspects(session: Session, site: Site, now: datetime, *, everybody: bool) -
     refused = select(Event.peer_id).where(
         Event.kind == "federation.peer.accept_refused", Event.emitted_at >= now - REFUSALS_SINCE
     )
-    leaked = select(Event.peer_id).where(
-        Event.kind == "federation.peer.accept_refused", Event.severity == "high", Event.emitted_at >= now - LATELY
-    )
     wrong = or_(
         Peer.status == "degraded",
-        Peer.id.in_(leaked),
+        Peer.id.in_(leaked(now)),
         waits,
         and_(Peer.status.in_(MAY_HEARTBEAT), Peer.last_outbound_error.is_not(None)),
         and_(Peer.status.in_(MAY_HEARTBEAT), Peer.offered_csr_pem.is_not(None)),
@@ -142,6 +139,13 @@ def _suspects(session: Session, site: Site, now: datetime, *, everybody: bool) -
     count = session.scalar(select(func.count()).select_from(query.subquery())) or 0
     rows = session.scalars(query.order_by(Peer.status != "degraded", Peer.updated_at, Peer.id).limit(MOST_PEERS))
     return [_of_peer(row) for row in rows], count
+
+
+def leaked(now: datetime) -> Select[tuple[str | None]]:
+    """Return the query for the ids of peers whose token somebody else presented within the last hour."""
+    return select(Event.peer_id).where(
+        Event.kind == "federation.peer.accept_refused", Event.severity == "high", Event.emitted_at >= now - LATELY
+    )
 
 
 def _broken_pairs(session: Session, site: Site) -> Sequence[str]:
