@@ -317,7 +317,7 @@ def bind(host: str, port: int) -> socket.socket:
         look = "See what uses it (ss -ltnp)" if taken else "See which addresses this machine has (ip address)"
         raise Unusable(
             f"{host[:80]}:{port} cannot be listened on.",
-            cause=str(error),
+            cause="Another program listens there." if taken else f"{error.strerror or error}.",
             fix=f"{look}, or give another with --listen HOST:PORT.",
             code="port_unavailable",
         ) from error

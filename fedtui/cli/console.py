@@ -204,6 +204,6 @@ def _other_daemon(node: Node, ours: int | None) -> Other:
         return Other(alive=False)
     process = f"process {silent[0]}" if len(silent) == 1 else "it"
     if refusal := upkeep.unwritable(node.database):
-        return Other(alive=True, trouble=f"A daemon of this node runs, but {process} cannot write: {refusal.why}")
+        return Other(alive=True, trouble=f"A daemon of this node runs, but {process} cannot write: {refusal.why}.")
     return Other(alive=True, trouble=f"A daemon of this node exists, but {process} does not respond. "
                                      "End it (kill -9), and another one is started.")  # fmt: skip

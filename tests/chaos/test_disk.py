@@ -94,7 +94,7 @@ def test_a_full_disk_is_said_and_outlasted(disk: Path, tmp_path: Path) -> None:
 
         def named() -> bool:
             found = {one["cause"]: one["explanation"] for one in home.run("doctor", "--json").json["findings"]}
-            return "is full" in found.get("worker_not_running", "")
+            return "is full" in found.get("daemon_not_responding", "")
 
         until(named, "the doctor says it", 60)
         assert daemon.poll() is None
@@ -142,7 +142,7 @@ def test_a_disk_that_turns_read_only_is_said_and_loses_nothing(failing: Path, tm
 
         def named() -> bool:
             found = {one["cause"]: one["explanation"] for one in home.run("doctor", "--json").json["findings"]}
-            return "is read-only" in found.get("worker_not_running", "")
+            return "is read-only" in found.get("daemon_not_responding", "")
 
         until(named, "the doctor says it", 60)
         checked = home.ok("db", "check", code=1)["error"]

@@ -131,7 +131,7 @@ def test_a_child_that_cannot_start_says_why(make_home: MakeHome, open_console: O
     home.serve()
     console = open_console(other.path)
     console.await_text("none could be started")
-    console.await_text("Address already in use")
+    console.await_text("Another program listens there")
     assert home.listen.encode() in console.text
     console.press("q")
     assert console.wait() == 0

@@ -6,8 +6,10 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -35,7 +37,7 @@ from fedtui.core.playbook.model import Fix, Sense, Subject
 from fedtui.core.playbook.survey import Wanted
 from fedtui.core.record import events, seals
 from fedtui.core.record.events import Event
-from fedtui.core.runtime import daemons, presence
+from fedtui.core.runtime import daemons, presence, upkeep
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.jobs import JobRun
 from fedtui.core.runtime.types import new_id
@@ -170,6 +172,21 @@ def test_a_stopped_daemon_is_named_with_its_process(node: Node, sleeper: subproc
     assert finding.cause.code == "daemon_not_responding"
     assert f"Process {sleeper.pid} of this node exists and does not respond" in finding.sense.because
     assert [fix.command for fix in finding.sense.fixes] == [f"kill -9 {sleeper.pid}", "fedtui serve"]
+
+
+@pytest.mark.sqlite
+def test_a_living_daemon_that_cannot_write_is_no_missing_one(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program holds the database and the daemon lives: what holds it is to end, and no second daemon starts."""
+    monkeypatch.setattr(upkeep, "WRITE_LOCK_SECONDS", 0)
+    assert node.database.file is not None
+    with presence.announced(node.settings.home), closing(sqlite3.connect(node.database.file)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        [finding] = node.diagnose(Wanted("stuck_accepted")).findings
+        other.execute("ROLLBACK")
+    assert finding.cause.code == "daemon_not_responding"
+    assert "SQLite answers: database is locked." in finding.sense.because
+    assert [fix.command for fix in finding.sense.fixes] == [f"fuser {node.database.file}"]
+    assert found(node, "stuck_accepted") == ["worker_not_running"]
 
 
 def test_a_killed_daemon_is_missed_at_once(node: Node, sleeper: subprocess.Popen[bytes]) -> None:

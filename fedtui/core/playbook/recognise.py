@@ -106,7 +106,8 @@ PHRASES: tuple[Phrase, ...] = (
     _phrase(r"answers no peer at present|node_quarantined", "degraded",
             "The node that was called is in quarantine: its records were restored, and it answers no peer for now."),
     _phrase(r"CRL (is not yet valid|has expired)", "degraded", "TLS fails over the revocation list of the peer's CA."),
-    _phrase(r"address already in use", "stuck_accepted", "Another process holds the port of this node's daemon."),
+    _phrase(r"address already in use|another program listens there", "stuck_accepted",
+            "Another process holds the port of this node's daemon."),
     _phrase(r"heartbeat.?stale|HEARTBEAT_STALE_AFTER|degraded_reason|federation_heartbeat_sweep|HeartbeatSweepService"
             r"|federation health", "degraded", "No heartbeat came from a peer for too long."),
     _phrase(r"remote platform offline|peer\.suspend!", "degraded", "A peer's platform has been gone for long."),

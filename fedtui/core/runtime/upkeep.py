@@ -168,7 +168,8 @@ def _file_refuses(file: Path) -> Unwritable | None:
             connection.execute("ROLLBACK")
     except sqlite3.OperationalError as error:
         problem, fix = sqlite_refusal(error.sqlite_errorcode & PRIMARY, file)
-        return Unwritable(f"{problem} SQLite answers: {error}.", fix.replace("FILE", str(file)), f"fuser {file}")
+        why = f"{problem[:1].lower()}{problem[1:]} SQLite answers: {error}"
+        return Unwritable(why, fix.replace("FILE", str(file)), f"fuser {file}")
     return None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from fedtui.core.peering import heartbeats
 from fedtui.core.playbook.model import ESCALATION, Case, Cause, Fix, Sense, in_words
+from fedtui.core.runtime import upkeep
 from fedtui.core.runtime.durations import show
 
 STUCK = "stuck_accepted"
@@ -14,15 +15,14 @@ STUCK = "stuck_accepted"
 def _no_daemon(case: Case) -> Sense | None:
     if case.fact("daemons", ["?"]) or case.fact("port_taken"):
         return None
-    if case.fact("hung") and not case.fact("unwritable"):
+    stopped = case.fact("unwritable")
+    if case.fact("lives") if stopped else case.fact("hung"):
         return None
     start = Fix("Start this node's daemon", "fedtui serve")
-    stopped = case.fact("unwritable")
     if stopped:
-        # It may well run: it cannot write that it does.
-        writable = Fix(f"Let it write again: {stopped.why}. A daemon that runs goes on by itself then", stopped.command)
+        # A daemon on another machine may well run: it cannot write that it does.
         return Sense(f"None could write within three lease times that it is alive: {stopped.why}.",
-                     fixes=(writable, start))  # fmt: skip
+                     fixes=(writable_again(stopped), start))  # fmt: skip
     ended = case.fact("ended", [])
     if ended:
         pid, at = ended[0]
@@ -31,10 +31,18 @@ def _no_daemon(case: Case) -> Sense | None:
     return Sense("No process of this node is on record as running.", fixes=(start,))
 
 
+def writable_again(stopped: upkeep.Unwritable) -> Fix:
+    """What lets the database take writes; a daemon that lives needs nothing else."""
+    return Fix(f"{stopped.fix.rstrip('.')}. A daemon that runs continues by itself", stopped.command)
+
+
 def _hung(case: Case) -> Sense | None:
-    hung = case.fact("hung", [])
-    if case.fact("daemons", ["?"]) or not hung or case.fact("unwritable"):
+    stopped, hung = case.fact("unwritable"), case.fact("hung", [])
+    if case.fact("daemons", ["?"]) or not (case.fact("lives") if stopped else hung):
         return None
+    if stopped:
+        return Sense(f"A daemon of this node runs and cannot write to its database: {stopped.why}.",
+                     fixes=(writable_again(stopped),))  # fmt: skip
     pid, state, at = hung[0]
     stopped = f" It is stopped: kill -CONT {pid} lets it go on." if state == "stopped" else ""
     said = f"Process {pid} of this node exists and does not respond; it was last seen at {in_words(at)}.{stopped}"

@@ -61,12 +61,14 @@ def _daemon(case: Case) -> Outcome:
         ),
         *([case.seen("database", unwritable.why, unwritable.command)] if unwritable else []),
     )
-    facts = {"daemons": [one.url for one in alive], "holder": holder, "unwritable": unwritable,
+    facts = {"daemons": [one.url for one in alive], "holder": holder, "unwritable": unwritable, "lives": there,
              "processes": [f"{one.pid} on {one.host}" for one in alive],
              "listening_since": alive[0].listening_since if alive else None,
              "hung": [(one.pid, states[one.id], one.last_seen_at) for one in hung],
              "ended": [(one.pid, one.last_seen_at) for one in ended],
              "port_taken": settings.listen if taken else None}  # fmt: skip
+    if unwritable and there and not alive:
+        return Outcome("bad", f"A daemon of this node runs and cannot write: {unwritable.why}.", evidence, facts)
     if hung and not alive:
         return Outcome("bad", f"Process {hung[0].pid} of this node exists and does not respond.", evidence, facts)
     if taken:
