@@ -120,7 +120,7 @@ def _in_words(shape: dict[str, Any]) -> str:
     count = len(shape["findings"])
     if shape["not_looked_at"]:
         lines += ["", f"{shape['not_looked_at']} more peers are not as they should be; the most urgent were looked at."]
-    end = f"{count} found" if count else "Nothing of it" if shape["failed_beside"] else "Nothing is wrong"
+    end = f"{count} found" if count else "No cause found" if shape["failed_beside"] else "No alerts"
     return "\n".join([*lines, "", f"{end}, in {shape['duration_ms']} ms."]).strip()
 
 

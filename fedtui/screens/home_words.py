@@ -88,9 +88,10 @@ def _checked(found: Glance) -> str:
     )
     counts = ", ".join(_many(count, noun, "").strip() for count, noun in counted)
     refused = found.denials.count
-    denied = f"; {_many(refused, 'call', 'of strangers denied within the hour')}" if refused else ""
+    denied = f"; {_many(refused, 'call', 'denied within the hour')}" if refused else ""
+    ended = f"; {_many(found.not_done, 'request', 'failed or timed out within the day')}" if found.not_done else ""
     at = f" {found.checked_at:%H:%M}" if found.checked_at is not None else ""
-    return f"{counts} checked{at}{denied}"
+    return f"{counts} checked{at}{denied}{ended}"
 
 
 def sections(seen: Overview, found: Glance, now: datetime) -> list[Section]:

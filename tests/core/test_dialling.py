@@ -16,6 +16,7 @@ from fedtui.core.node import Node
 from fedtui.core.peering import client, peers, probing, sending
 from fedtui.core.peering.client import Connection
 from fedtui.core.peering.heartbeats import Declared
+from fedtui.core.playbook.survey import Wanted
 from fedtui.core.runtime import resolving, urls
 from fedtui.core.runtime.dialling import DialRule
 from tests.core.test_heartbeats import beat
@@ -234,6 +235,11 @@ def test_a_peer_with_an_http_url_is_kept_flagged_and_not_called(node: Node) -> N
     node.scan_governance(node.actor("test"))
     findings = {finding["kind"]: finding for finding in node.governance_report()["findings"]}
     assert findings["peer_url_insecure"]["severity"] == "high"
+    [probed] = [seen.outcome for seen in node.diagnose(Wanted(peer=peer_id)).seen if seen.check.name == "probe"]
+    assert (probed.state, probed.facts["faults"]) == ("bad", ["url_insecure"])
+    with node.read() as session, pytest.raises(RemoteFailed) as refused:
+        probing.target(session, node, peer_id)
+    assert refused.value.code == "remote_tls_failed"
     node.request(node.actor("test"), "system.federation_peer_edit", {"peer": peer_id, "url": "https://127.0.0.1:1"})
     assert str(sending.send(node, peer_id)).startswith("remote_refused")
     node.scan_governance(node.actor("test"))

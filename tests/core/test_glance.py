@@ -6,11 +6,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from fedtui.core.access import decisions
 from fedtui.core.acts import jobs as act_jobs
 from fedtui.core.control import operators
+from fedtui.core.control.approvals import Approval
 from fedtui.core.node import Node
 from fedtui.core.peering import certificate_listing, heartbeats, listing, peers
 from fedtui.core.peering.peers import Peer
@@ -18,6 +19,7 @@ from fedtui.core.playbook import glance, survey
 from fedtui.core.playbook.glance import BUCKETS, Late
 from fedtui.core.record.events import emit
 from fedtui.core.runtime import daemons, jobs
+from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.lease import Held
 from fedtui.core.runtime.types import new_id
 from tests.conftest import ManualClock
@@ -207,3 +209,27 @@ def test_the_requests_for_the_operator_are_counted_beyond_the_list(node: Node) -
         node.request(ben, "system.federation_peer_propose", {"url": url}, reason="test")
     found = node.home()
     assert (len(found.approvals), found.approvals_for_me) == (glance.MOST, glance.MOST + 2)
+
+
+def test_calls_of_a_peer_that_was_ended_by_decision_raise_no_alert(node: Node) -> None:
+    """A suspended peer that calls on is refused as decided: Home counts the call, and has no alert for it."""
+    with node.unit(node.actor("test")) as unit:
+        peer = peers.add(unit, url="https://b.example")
+    stage_denied(node, peer)
+    assert [one.sort for one in node.home().alerts] == ["denied"]
+    with node.unit(node.actor("test")) as unit:
+        unit.session.get_one(Peer, peer.id).status = "suspended"
+    found = node.home()
+    assert (found.alerts, found.denials.count) == ((), 1)
+
+
+def test_requests_that_were_not_carried_out_are_counted(node: Node, clock: ManualClock) -> None:
+    """A request that timed out is on Home for a day, as the doctor examines it for a day."""
+    node.request(Actor("operator", "ada", origin="cli"), "system.federation_peer_propose", {"url": "https://b.example"})
+    assert node.home().not_done == 0
+    with node.unit(node.actor("test")) as unit:
+        unit.session.execute(update(Approval).values(status="expired", expires_at=unit.now))
+    clock.advance(hours=23)
+    assert node.home().not_done == 1
+    clock.advance(hours=2)
+    assert node.home().not_done == 0

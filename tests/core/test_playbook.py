@@ -409,6 +409,7 @@ HOLDS = rows(
     ("one_way_partition", peer("active", error="remote_refused: x", faults=["refused"], heard_since_failing=True)),
     *(("one_way_partition", peer("degraded", faults=[], view={"last_outbound_code": code})) for code in commands.HOW),
     ("remote_tls_failed", peer("active", error="x", faults=["handshake_failed"])),
+    ("remote_tls_failed", peer("degraded", error="x", faults=["url_insecure"])),
     ("remote_tls_failed", peer("degraded", error_code="remote_tls_failed", faults=["disconnected"])),
     ("remote_rejecting_auth", peer("degraded", faults=["own_certificate_rejected"], own_certificate_ended=THEN)),
     ("handshake_incomplete", {**peer("accepted"), "peer": OWED, "delivery_error": "remote_rejecting: x"}),

@@ -149,7 +149,9 @@ def test_all_is_well_only_where_it_is() -> None:
     checked = "2 peers, 4 certificates, 0 requests checked 12:00"
     assert headline(SEEN, CALM).text == f"● {ALL_WELL}; {checked}."
     denied = headline(SEEN, replace(CALM, denials=Denials(count=2, newest="d"))).text
-    assert denied == f"● {ALL_WELL}; {checked}; 2 calls of strangers denied within the hour."
+    assert denied == f"● {ALL_WELL}; {checked}; 2 calls denied within the hour."
+    ended = headline(SEEN, replace(CALM, not_done=1)).text
+    assert ended == f"● {ALL_WELL}; {checked}; 1 request failed or timed out within the day."
     for seen, found in (
         (replace(SEEN, daemons=0), CALM),
         (replace(SEEN, manager_paused=True), CALM),

@@ -196,8 +196,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         kind="emergency_unconfirmed", severity="high", query=queries.unconfirmed,
-        said="{acts} acts ran without approval while {action} was lowered by {by} on {lowered_at:%F %H:%M} UTC; no "
-             "other operator has confirmed them.",
+        said="Acts that ran without approval while {action} was lowered by {by} on {lowered_at:%F %H:%M} UTC: "
+             "{acts}. No other operator has confirmed them.",
         advice="Have another operator check what was done (fedtui policies lowered), and confirm it.",
         leads_to="playbook/approval_blocked", fix="fedtui policies confirm {subject}", permission=CONTROL,
     ),

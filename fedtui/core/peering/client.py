@@ -226,7 +226,7 @@ async def _over(connection: Connection, attempt: Callable[[str, ssl.SSLContext],
     Raises the `RemoteFailed` of the last attempt.
     """
     if not connection.urls:
-        raise _insecure()
+        raise insecure()
     failure: RemoteFailed | None = None
     speaks_for_others = False
     # A server that is not trusted gets no request, so that trying again sends nothing twice.
@@ -255,7 +255,8 @@ NEXT_URL = ("remote_dns", "remote_refused", "remote_timeout", "remote_address_fo
 """Failures after which the next URL is tried: nothing has been reached."""
 
 
-def _insecure() -> RemoteFailed:
+def insecure() -> RemoteFailed:
+    """What is answered for a call to a peer that has an http URL from before."""
     return RemoteFailed(
         "The peer's URL is http://, and nothing is sent there.",
         cause="Over http nobody proves who they are: an answer could be anybody's.",

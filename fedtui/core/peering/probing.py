@@ -83,7 +83,7 @@ Tell = Callable[[Step], object]
 def target(session: Session, site: Site, wanted: str) -> Target:
     """What to probe: a peer (id, beginning of one, URL), or a URL of no peer, judged by every CA known here.
 
-    Raises `NotFound`, `WrongUsage`.
+    Raises `NotFound`, `WrongUsage`, and `RemoteFailed` for a peer that has an http URL.
     """
     now = site.clock.now()
     try:
@@ -103,6 +103,8 @@ def target(session: Session, site: Site, wanted: str) -> Target:
             (own,),
         )
     connection, no_pair = _connection(session, site, peer, now)
+    if not connection.urls:
+        raise client.insecure()
     known = looking.public_anchors() if peer.public_ca else anchors.certificates_of(session, peer.id)
     return Target(connection.urls[0], peer.id, Trusted(known, crls.of_peer(session, peer.id)), connection, no_pair)
 

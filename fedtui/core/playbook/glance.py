@@ -23,7 +23,7 @@ from fedtui.core.governance.listing import FindingLine
 from fedtui.core.peering import certificate_listing, heartbeats, listing
 from fedtui.core.peering.certificate_listing import CertificateLine, Urgent
 from fedtui.core.peering.listing import PeerLine
-from fedtui.core.playbook import incidents
+from fedtui.core.playbook import incidents, survey
 from fedtui.core.playbook.alerts import Alerts, alerts
 from fedtui.core.runtime import daemons, jobs, lease
 from fedtui.core.trust.site import Site
@@ -91,6 +91,8 @@ class Glance:
     """Requests that the operator can decide; `approvals` has the first of them."""
     alerts: tuple[Alerts, ...] = ()
     """Suspects of the doctor that none of the lists above has."""
+    not_done: int = 0
+    """Requests that timed out, failed or became stale within the last day."""
     certificates_held: int = 0
     checked_at: datetime | None = None
 
@@ -124,6 +126,7 @@ def glance(session: Session, site: Site, operator: str) -> Glance:
         undecidable=deciders.undecidable(session, now),
         approvals_for_me=queue.count(session, view=for_me),
         alerts=alerts(session, site, now, limit=MOST),
+        not_done=survey.not_done(session, now),
         certificates_held=certificate_listing.count(session),
         checked_at=now,
     )

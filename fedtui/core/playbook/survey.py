@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from fedtui.core.access import decisions, grants
@@ -16,6 +16,7 @@ from fedtui.core.control import approvals
 from fedtui.core.control.approvals import Approval
 from fedtui.core.peering import peers
 from fedtui.core.peering.peers import MAY_HEARTBEAT, Peer
+from fedtui.core.playbook.checks.decided import ENDED
 from fedtui.core.playbook.checks.limits import LATELY, REFUSALS_SINCE, SKEW_LIMIT
 from fedtui.core.playbook.checks.of_things import about_the_caller
 from fedtui.core.playbook.model import ESCALATION, Subject
@@ -154,8 +155,9 @@ def _broken_pairs(session: Session, site: Site) -> Sequence[str]:
     return credentials.broken_among(session, site.vault, in_service, limit=MOST_PAIRS)
 
 
-def _turned_away(session: Session, now: datetime, *, strangers: bool) -> list[Subject]:
-    """Calls refused within the last hour, the newest of each sort; of strangers only where asked for.
+def _turned_away(session: Session, now: datetime, *, strangers: bool, decided: bool = True) -> list[Subject]:
+    """Calls refused within the last hour, the newest of each sort; of strangers only where asked for, and of peers
+    that an operator suspended or revoked unless `decided` is false.
 
     What a peer was refused before its last heartbeat has been answered by that, where it was about
     who it is and not about a grant.
@@ -169,7 +171,8 @@ def _turned_away(session: Session, now: datetime, *, strangers: bool) -> list[Su
         over = heard is not None and heard >= row.last_at and about_the_caller(row)
         unknown = not strangers and row.peer_id is None and row.grant_id is None
         claimed = decisions.peer_claimed(session, row) if unknown and row.call == decisions.HANDSHAKE else None
-        if over or (unknown and claimed is None):
+        ended = not decided and peer is not None and peer.status in ENDED
+        if over or ended or (unknown and claimed is None):
             continue
         key = (row.code, row.peer_id, row.grant_id, claimed.id if claimed is not None else None)
         found.setdefault(key, _of_decision(session, row))
@@ -178,15 +181,23 @@ def _turned_away(session: Session, now: datetime, *, strangers: bool) -> list[Su
 
 def _requests(session: Session, now: datetime) -> list[Subject]:
     """Requests that wait for a decision, and those that lately timed out, failed or became stale."""
+    query = select(Approval).where(or_(Approval.status == "pending", _not_done_lately(now)))
+    rows = session.scalars(query.order_by(Approval.expires_at).limit(MOST_REQUESTS))
+    return [_of_approval(row) for row in rows]
+
+
+def _not_done_lately(now: datetime) -> ColumnElement[bool]:
     since = now - REFUSALS_SINCE
-    lately = or_(
+    return or_(
         and_(Approval.status == "expired", Approval.expires_at > since),
         and_(Approval.status == "approved", Approval.expires_at.between(since, now)),
         and_(Approval.status.in_(("failed", "stale")), Approval.finished_at > since),
     )
-    query = select(Approval).where(or_(Approval.status == "pending", lately))
-    rows = session.scalars(query.order_by(Approval.expires_at).limit(MOST_REQUESTS))
-    return [_of_approval(row) for row in rows]
+
+
+def not_done(session: Session, now: datetime) -> int:
+    """Return how many requests timed out, failed or became stale within the last day."""
+    return session.scalar(select(func.count()).select_from(Approval).where(_not_done_lately(now))) or 0
 
 
 def _refused_accepts(session: Session, now: datetime) -> list[Subject]:
@@ -223,8 +234,9 @@ def _of_approval(row: Approval) -> Subject:
 
 
 def denied_calls(session: Session, now: datetime) -> list[Subject]:
-    """The newest call of each sort that a peer, or a bearer of a grant, was denied within the last hour."""
-    return _turned_away(session, now, strangers=False)
+    """The newest call of each sort that a peer, or a bearer of a grant, was denied within the last hour; without
+    those of peers that an operator suspended or revoked."""
+    return _turned_away(session, now, strangers=False, decided=False)
 
 
 def failed_accepts(session: Session, now: datetime) -> list[Subject]:

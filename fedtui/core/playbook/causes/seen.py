@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 from fedtui.core.peering.peers import ENDED_THERE, TERM_ENDED
-from fedtui.core.playbook.checks.limits import SKEW_LIMIT
+from fedtui.core.playbook.checks.limits import SKEW_LIMIT, URL_INSECURE
 from fedtui.core.playbook.commands import HOW
 from fedtui.core.playbook.model import Case, without_code
 from fedtui.core.trust import looking
 
 STUCK, DEGRADED = "stuck_accepted", "degraded"
 NETWORK_FAULTS = ("dns", "refused", "timeout", "silent", "unreachable", "disconnected", "forbidden")
-TLS_FAULTS = frozenset((*looking.FIXES, "unreadable", "handshake_failed")) - {"disconnected"}
+TLS_FAULTS = frozenset((*looking.FIXES, URL_INSECURE, "unreadable", "handshake_failed")) - {"disconnected"}
 """Every fault of a certificate or a handshake that a probe names."""
 NOT_ITS_CA = {"unknown_ca", "self_signed"}
 SKEW = timedelta(seconds=SKEW_LIMIT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fedtui.core.playbook.causes.seen import NOT_ITS_CA, heard_lately, heard_meanwhile, words
+from fedtui.core.playbook.checks.limits import URL_INSECURE
 from fedtui.core.playbook.commands import anew
 from fedtui.core.playbook.model import Case, Fix
 from fedtui.core.trust.x509_reading import fingerprint, is_ca
@@ -52,6 +53,9 @@ def moved(case: Case) -> tuple[Fix, ...]:
 
 def tls(case: Case) -> tuple[Fix, ...]:
     faults, peer = case.fact("faults") or (), case.fact("peer")
+    if URL_INSECURE in faults:
+        return (Fix("Move the peer to the URL at which it answers over https",
+                    f"fedtui peers edit {peer.id} --url https://HOST:PORT"),)  # fmt: skip
     shown = case.fact("shown_ca")
     if NOT_ITS_CA.intersection(faults) and shown is not None and is_ca(shown):
         pin = fingerprint(shown)

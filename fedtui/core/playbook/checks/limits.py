@@ -14,3 +14,5 @@ SKEW_LIMIT = 60.0
 """Seconds by which two clocks may differ: as long as a heartbeat's interval."""
 LATELY = timedelta(hours=1)
 REFUSALS_SINCE = timedelta(days=1)
+URL_INSECURE = "url_insecure"
+"""The fault of a peer with an http URL: it is not called."""

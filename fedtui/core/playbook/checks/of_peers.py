@@ -6,9 +6,10 @@ from datetime import datetime
 
 from fedtui.core.acts.refusals import BODY_KIND
 from fedtui.core.control import manager_state, node_settings
+from fedtui.core.errors import RemoteFailed
 from fedtui.core.peering import peers, probing, tokens
 from fedtui.core.peering.peers import DELIVERY_ERROR, MAY_HEARTBEAT, Peer
-from fedtui.core.playbook.checks.limits import FAR_LIMIT, LATELY, PROBE_SECONDS, REFUSALS_SINCE
+from fedtui.core.playbook.checks.limits import FAR_LIMIT, LATELY, PROBE_SECONDS, REFUSALS_SINCE, URL_INSECURE
 from fedtui.core.playbook.model import Case, Check, Evidence, Outcome, in_words, sentence, without_code
 from fedtui.core.record import events
 from fedtui.core.trust import anchors, credentials
@@ -142,7 +143,10 @@ def _probe(case: Case) -> Outcome:
     if case.fact("status") not in MAY_HEARTBEAT:
         return Outcome("skipped", f"A {case.fact('status')} peer is not called.")
     with case.site.read() as session:
-        target = probing.target(session, case.site, case.subject.id)
+        try:
+            target = probing.target(session, case.site, case.subject.id)
+        except RemoteFailed as error:
+            return Outcome("bad", f"{error.problem} {error.cause}", (), {"faults": [URL_INSECURE]})
     report = probing.run(target, case.now, min(FAR_LIMIT, case.site.settings.outbound_timeout), lambda _step: None)
     evidence = tuple(
         case.seen(step.name, f"{'ok' if step.ok else 'not tried' if step.ok is None else 'FAILED'}: {step.said}",
