@@ -142,7 +142,7 @@ def _suspects(session: Session, site: Site, now: datetime, *, everybody: bool) -
     return [_of_peer(row) for row in rows], count
 
 
-def leaked(now: datetime) -> Select[tuple[str | None]]:
+def leaked(now: datetime) -> Select[str | None]:
     """Return the query for the ids of peers whose token somebody else presented within the last hour."""
     return select(Event.peer_id).where(
         Event.kind == "federation.peer.accept_refused", Event.severity == "high", Event.emitted_at >= now - LATELY
