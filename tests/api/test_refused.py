@@ -276,3 +276,45 @@ def test_who_is_refused_is_not_asked_for_its_body(served: Served) -> None:
     served.api._accepts._burst = 0
     served.api._accepts._levels.clear()
     assert answered(served, f"{PREFIX}/accept", None).startswith(b"HTTP/1.1 429 ")
+
+
+# --- the words of refusals ---------------------------------------------------------------
+
+LIBRARIES = (
+    "Input should",
+    "Value error",
+    "Field required",
+    "Invalid JSON",
+    "should have at",
+    "sys.set_int",
+    "utf-8-sig",
+    "cryptography",
+    "Expecting",
+    "ASN",
+)
+WRONG_BODIES = [
+    b"\xef\xbb\xbf{}", b"{", b"[1]", b'{"a": \xff}', b"9" * 5000, b'{"a": ' + b"9" * 60 + b"}", b'"\\ud800"', b"",
+    b'{"contract_version": 1.5, "sent_at": "x", "endpoints": [1], "extension_slugs": 1, "capabilities": []}',
+    b'{"contract_version": "x", "sent_at": 1e99, "csr_pem": true, "platform_version": "' + b"x" * 3000 + b'"}',
+    b'{"contract_version": 9999999999999, "capabilities": {"a": NaN}, "sent_at": "2030-99-01"}',
+    b'{"contract_version": 1e400, "capabilities": {"a": "\\u0000"}}', b'{"certificate": 1, "csr_pem": ""}',
+    b'{"certificate": {"cert_pem": "x"}, "csr_pem": "-----BEGIN CERTIFICATE-----"}',
+    b'{"certificate": {"cert_pem": "-----BEGIN CERTIFICATE-----\\nMAA=\\n-----END CERTIFICATE-----"}, '
+    b'"csr_pem": "-----BEGIN CERTIFICATE REQUEST-----\\nMAA=\\n-----END CERTIFICATE REQUEST-----"}',
+]  # fmt: skip
+
+
+def test_refusals_are_in_our_words(serve: Serve) -> None:
+    """What a library says of a body goes to nobody: it names that library's workings, and changes with it."""
+    place = opened(serve("alpha", accepts_burst=1000, heartbeats_burst=1000))
+    grant, wrong = place.grant(), {}
+    with place.served.client(place.pair) as client:
+        for content in WRONG_BODIES:
+            answers = [
+                client.post(f"{PREFIX}/{call}", content=content) for call in ("accept", "heartbeat", "enroll", "renew")
+            ]
+            answers.append(place.call("PUT", grant, content=content))
+            for answer in answers:
+                if any(words in answer.text for words in LIBRARIES):
+                    wrong[content] = answer.text
+    assert not wrong
