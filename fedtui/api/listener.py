@@ -65,6 +65,7 @@ class _OursOnly(logging.Filter):
 http_log = logging.getLogger(f"{__name__}.http")
 http_log.addFilter(_OursOnly())
 http_log.addFilter(lines.BOUNDED)
+lines.logger("asyncio")  # what it logs of connections, too
 
 
 class _Counted(asyncio.Protocol):

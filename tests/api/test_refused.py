@@ -20,7 +20,7 @@ from fedtui.core.peering.client import PREFIX
 from fedtui.core.runtime import lines
 from fedtui.core.trust import tls
 from tests.api.conftest import Serve, Served, joined
-from tests.api.test_resources import Pair, Place, opened, place
+from tests.api.test_resources import Pair, Place, act, client_cert, opened, place, proxy_pair
 
 __all__ = ["place"]
 
@@ -177,6 +177,22 @@ def test_strangers_are_refused_so_often_a_minute(serve: Serve) -> None:
     with served.client() as client:
         codes = [client.post(f"{PREFIX}/heartbeat").status_code for _ in range(7)]
     assert codes == [401] * 5 + [429] * 2
+
+
+def test_callers_behind_a_proxy_are_told_apart(serve: Serve) -> None:
+    """A peer that is refused through a trusted proxy does not use up what other peers have there."""
+    place = opened(serve("alpha", refused_per_minute=5))
+    _, other = joined(place.served, "https://c.example")
+    proxy, trusted = proxy_pair(place)
+    act(place.node, "system.settings_change", {"key": "trusted_proxies", "value": trusted})
+    unknown = "0195d3a2-7c1e-7000-8000-00000000000e"
+
+    def status(pair: Pair) -> int:
+        return place.call("GET", unknown, pair=proxy, headers={"Client-Cert": client_cert(pair[0])}).status_code
+
+    codes = [status(place.pair) for _ in range(12)]
+    assert codes[-1] == 429
+    assert status(other) == 401
 
 
 def test_conflicts_are_not_refusals(serve: Serve) -> None:
