@@ -17,7 +17,7 @@ from fedtui.core.runtime.limits import Buckets, Budget, address_key
 STRANGER_SECONDS = 0.002
 """What a request without a certificate is taken to cost, TLS and refusal, besides its body."""
 MOST_UNREAD = 1024 * 1024
-"""Bytes that are charged of a body that was only announced: most of what is announced beyond never comes."""
+"""Bytes that are charged of a body that nobody reads, at most: what is announced beyond may never come."""
 NO_CALL = "none"
 NOT_CAUSED = frozenset({HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED, HTTPStatus.TOO_MANY_REQUESTS})
 """Answers of the 400s that a caller in good order gets, too: it is not the only one that writes."""
@@ -48,12 +48,18 @@ class Toll:
         """Charges a refusal, and the bytes of a body that no handler has read: they come in all the same."""
         payer, _ = self._payer(request)  # now: of one that has left, nothing is known any more
         response = await handler(request)
-        unread = (request.content_length or 0) - read_bytes(request)
-        self._budget.charge(payer, size=min(max(0, unread), MOST_UNREAD))
+        self._budget.charge(payer, size=_unread(request))
         status = response.status
         if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in NOT_CAUSED:
             self._refused.charge(_refusals(payer, request), 1)
         return response
+
+
+def _unread(request: web.Request) -> int:
+    """The bytes to charge for what no handler has read of a body; one in chunks does not say how long it is."""
+    if request.content_length is None:
+        return 0 if request.content.is_eof() else MOST_UNREAD
+    return min(max(0, request.content_length - read_bytes(request)), MOST_UNREAD)
 
 
 def _refusals(payer: str, request: web.Request) -> str:
