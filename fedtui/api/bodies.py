@@ -5,6 +5,8 @@ Unknown fields are ignored; a blank text counts as absent.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
@@ -143,7 +145,39 @@ def parse(model: type[Body], content: bytes) -> Body:
     except ValidationError as error:
         # The input is left out of the message: it may hold a token.
         fields = [
-            {"field": ".".join(str(part) for part in one["loc"]) or "body", "message": one["msg"]}
-            for one in error.errors(include_url=False, include_input=False, include_context=False)
+            {"field": ".".join(str(part) for part in fault["loc"]) or "body", "message": _message(fault)}
+            for fault in error.errors(include_url=False, include_input=False)
         ]
         raise InvalidBody(fields) from None
+
+
+MESSAGES: Mapping[str, str] = {
+    "missing": "it is required",
+    "string_type": "it must be a string",
+    "string_unicode": "it must be valid Unicode",
+    "string_too_long": "it must not be longer than {max_length} characters",
+    "string_too_short": "it must not be empty",
+    "dict_type": "it must be an object",
+    "model_type": "it must be an object",
+    "list_type": "it must be a list",
+    "too_long": "it must not have more than {max_length} items",
+    "int_type": "it must be an integer",
+    "int_from_float": "it must be an integer",
+    "int_parsing": "it must be an integer",
+    "int_parsing_size": "it must be an integer of fewer digits",
+    "greater_than_equal": "it must be at least {ge}",
+    "less_than": "it must be less than {lt}",
+    "value_error": "{error}",
+}
+"""What is wrong with a field, by the type of fault: the validator's own words are another project's, and may change."""
+_AT = re.compile(r"at line (\d+) column (\d+)$")
+
+
+def _message(fault: Any) -> str:
+    kind, context = str(fault["type"]), fault.get("ctx", {})
+    if kind == "json_invalid":
+        at = _AT.search(str(context.get("error", "")))
+        return "it is not valid JSON" + (f" (line {at[1]}, column {at[2]})" if at else "")
+    if kind.startswith(("datetime", "date", "timezone")):
+        return "it must be a time as in RFC 3339, such as 2030-01-31T12:00:00Z"
+    return MESSAGES.get(kind, "it is not valid").format_map(context)

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,8 +21,9 @@ from fedtui.api.connections import admitted
 from fedtui.api.gatekeeper import Gatekeeper, presented_by
 from fedtui.api.intake import Intake
 from fedtui.api.metrics import Metrics
-from fedtui.api.rendering import Handler, TooLarge, TooMany, data, document, failure, render_problems
+from fedtui.api.rendering import Handler, TooLarge, TooMany, data, document, failure, plain_only, render_problems
 from fedtui.api.routes import CRL_TYPE, ROUTES
+from fedtui.api.toll import Toll, address_of
 from fedtui.core.access import quota
 from fedtui.core.access.chain import RESOURCES, Judgement
 from fedtui.core.access.resources import Expected
@@ -34,14 +36,12 @@ from fedtui.core.runtime import urls
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.batch import GroupCommit
 from fedtui.core.runtime.correlation import carried
-from fedtui.core.runtime.limits import Buckets, address_key
+from fedtui.core.runtime.limits import Buckets
 from fedtui.core.runtime.settings import Settings
 from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust import certificates, signing
 
 GREETERS = 8
-STRANGER_SECONDS = 0.002
-"""What a request without a certificate is taken to cost, TLS and refusal, besides its body."""
 INBOX = Actor("peer", "inbox", origin="api")
 
 
@@ -68,8 +68,17 @@ class FederationApi:
 
     def application(self) -> web.Application:
         """The aiohttp application of the main listener."""
+        refused = _each_minute(self._node.settings.refused_per_minute)
+        toll = Toll(self._intake.budget, refused, self._gate.payer, self._has_worker_token)
         app = web.Application(
-            middlewares=[self.metrics.timed, render_problems, self.metrics.counted, self._stranger_pays],
+            middlewares=[
+                self.metrics.timed,
+                toll.charged,
+                render_problems,
+                self.metrics.counted,
+                toll.required,
+                plain_only,
+            ],
             client_max_size=max(self._most.values()),
         )
         for route in ROUTES:
@@ -79,18 +88,9 @@ class FederationApi:
         app.on_cleanup.append(self._close)
         return app
 
-    @web.middleware
-    async def _stranger_pays(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Who shows no certificate pays for each request, whatever comes of it."""
-        if presented_by(request) is None:
-            address = address_key(request.remote or "")
-            self._intake.require_budget(address)
-            self._intake.budget.charge(address, seconds=STRANGER_SECONDS)
-        return await handler(request)
-
     async def accept(self, request: web.Request) -> web.Response:
         """Bootstrap: a token instead of a certificate."""
-        address = address_key(request.remote or "")
+        address = address_of(request)
         _limit(self._accepts, address)
         body = await self._intake.body(request, AcceptBody, self._most["accept"], address)
         caller = _caller(request, "accept")
@@ -236,19 +236,28 @@ class FederationApi:
         return data({"authorized": True})
 
     async def _let_worker_in(self, request: web.Request) -> None:
-        """Raise `Denied` without the worker token, on record; `TooMany` after some wrong ones from one address."""
-        address = address_key(request.remote or "")
+        """Raise `Denied` without the worker token, on record; `TooMany` after some wrong ones from one address.
+
+        The right one is let in whatever else comes from its address: who guesses must not stop the worker.
+        """
+        if self._has_worker_token(request):
+            return
+        address, given = address_of(request), request.headers.get("X-Worker-Token", "")
         wait = self._wrong_worker_tokens.owed(address, 1)
         if wait:
             raise TooMany(wait)
-        expected, given = self._node.settings.worker_token, request.headers.get("X-Worker-Token", "")
-        if expected and secrets.compare_digest(expected.encode(), given.encode("utf-8", "surrogateescape")):
-            return
         if given:
             self._wrong_worker_tokens.charge(address, 1)
         cause = "worker_token_wrong" if given else "worker_token_not_sent"
         await self._gate.refused(request, Refusal(None, None, cause, "worker token required", kind=WORKER_KIND))
         raise Denied(401, "worker token required", code="worker_unauthorized")
+
+    def _has_worker_token(self, request: web.Request) -> bool:
+        """Whether a request carries the worker token. Takes the same time for all that have not."""
+        expected = self._node.settings.worker_token
+        given = request.headers.get("X-Worker-Token", "").encode("utf-8", "surrogateescape")
+        right = secrets.compare_digest(sha256(expected.encode()).digest(), sha256(given).digest())
+        return right and bool(expected)
 
     def _current_crl(self) -> bytes:
         now: datetime = self._node.clock.now()
@@ -328,7 +337,7 @@ def _is_meant(given: Sequence[str], names: Collection[str]) -> bool:
 
 def health(node: Node, metrics: Metrics) -> web.Application:
     """The operations listener: alive, ready, the metrics, and what the federation API takes and answers."""
-    app = web.Application(middlewares=[render_problems, _hosts_of(node.settings)])
+    app = web.Application(middlewares=[render_problems, _hosts_of(node.settings), plain_only])
 
     async def healthz(_request: web.Request) -> web.Response:
         return data({"status": "ok"})

@@ -7,7 +7,6 @@ repetitions are counted in memory and written every few seconds.
 from __future__ import annotations
 
 import asyncio
-import logging
 import ssl
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,13 +22,15 @@ from cryptography import x509
 from fedtui.api.bodies import InvalidBody
 from fedtui.api.connections import admitted
 from fedtui.api.rendering import TooLarge
-from fedtui.core.access import allowlists, decisions, usage
+from fedtui.api.toll import address_of
+from fedtui.core.access import allowlists, callers, decisions, usage
 from fedtui.core.access.callers import FORWARDED, Caller, Headers
 from fedtui.core.access.chain import RESOURCES, Asked, Judgement
 from fedtui.core.acts import refusals, serving
 from fedtui.core.acts.refusals import BODY_KIND, Refusal, Refusals
 from fedtui.core.acts.serving import Answer, Turned
 from fedtui.core.node import Node
+from fedtui.core.runtime import lines
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.batch import GroupCommit
 from fedtui.core.runtime.complaint import tell
@@ -38,10 +39,12 @@ from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust import certificates
 from fedtui.core.trust.x509_reading import Described, described, read_der
 
-log = logging.getLogger(__name__)
+log = lines.logger(__name__)
 Result = TypeVar("Result")
 WRITE_SECONDS = 2.0
 """How long counts stay in memory."""
+MOST_PROXIES = 100
+"""Proxies that are remembered as trusted."""
 MOST_REFUSED_AT = 1_000
 """Addresses that are remembered because TLS refused a client there."""
 LET_IN = object()
@@ -78,6 +81,7 @@ class Gatekeeper:
         network = node.settings.sdwan_network
         self._network = allowlists.network_id(network) if network else None
         self._refused_at: OrderedDict[str, object] = OrderedDict()
+        self._proxies: OrderedDict[str, None] = OrderedDict()
         self._writing: dict[object, asyncio.Future[None]] = {}
         self._writer: asyncio.Task[None] | None = None
 
@@ -102,10 +106,35 @@ class Gatekeeper:
         if (shown := presented_by(request)) is not None:
             direct = replace(direct, **shown._asdict())
         caller = serving.caller_behind(session, direct, _forwarded(request), now)
+        self._remember_proxy(direct.fingerprint, caller)
         if call != RESOURCES:
             return Asked(call, caller)
         path = request.match_info
         return Asked(call, caller, request.method, path["kind"], path["id"], _bearer(request))
+
+    def _remember_proxy(self, presented: str | None, caller: Caller) -> None:
+        if presented is None:
+            return
+        self._proxies.pop(presented, None)
+        if caller.proxy is not None:
+            self._proxies[presented] = None
+            if len(self._proxies) > MOST_PROXIES:
+                self._proxies.popitem(last=False)
+
+    def payer(self, request: web.Request) -> tuple[str, bool]:
+        """The key of who pays for a request, and whether it shows no certificate.
+
+        That is known before the call is judged, without a look at the database: a proxy is one that was trusted when a
+        call through it was last judged.
+        """
+        shown = presented_by(request)
+        if shown is None:
+            return address_of(request), True
+        if shown.fingerprint not in self._proxies:
+            return shown.fingerprint, False
+        caller = callers.believe(Caller(**shown._asdict()), _forwarded(request), proxied=True)
+        address = address_key(caller.source_ip) if caller.source_ip else shown.fingerprint
+        return caller.fingerprint or address, caller.fingerprint is None
 
     async def admit(self, request: web.Request, call: str) -> str:
         """The peer that makes a call which needs no grant. Raises `Turned`, recorded."""
@@ -261,6 +290,7 @@ class Gatekeeper:
             await self._write()
 
     async def _write(self, *, last: bool = False) -> None:
+        lines.BOUNDED.flush(all_=last)
         again, counts = self._recorder.take(), self._counts.take()
         refused = self.refusals.over(all_=last)
         if dropped := self._recorder.take_dropped():

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from fedtui.api.bodies import Body, parse
 from fedtui.api.documents import Documents
-from fedtui.api.rendering import TooMany, read_body
+from fedtui.api.rendering import TooMany, read_body, read_bytes
 from fedtui.core.access.document_text import Normalized
 from fedtui.core.runtime.limits import Budget
 from fedtui.core.runtime.settings import Settings
@@ -73,10 +73,11 @@ class Intake:
 
     async def _content(self, request: web.Request, limit: int, *keys: str) -> bytes:
         self.require_budget(*keys)
-        content = await read_body(request, limit)
-        for key in keys:
-            self.budget.charge(key, size=len(content))
-        return content
+        try:
+            return await read_body(request, limit)
+        finally:
+            for key in keys:
+                self.budget.charge(key, size=read_bytes(request))
 
     def close(self) -> None:
         """Parse no more."""

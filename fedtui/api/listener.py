@@ -16,19 +16,22 @@ import ssl
 from asyncio import sslproto
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
-from aiohttp import web, web_response
-from aiohttp.http import HttpProcessingError
+from aiohttp import hdrs, web, web_response
+from aiohttp.http import HttpProcessingError, HttpVersion11, RawRequestMessage
 from cryptography import x509
+from multidict import CIMultiDictProxy
 
 from fedtui.api import connections
 from fedtui.api.connections import Connection, Connections
-from fedtui.api.rendering import Handler
+from fedtui.api.rendering import EXPECT, Handler
 from fedtui.core.errors import Unusable
+from fedtui.core.runtime import lines
 from fedtui.core.runtime.limits import address_key
 from fedtui.core.trust.tls import presented_to_us
 
-log = logging.getLogger(__name__)
+log = lines.logger(__name__)
 HANDSHAKE_SECONDS = 5
 """From the connection to the end of TLS."""
 IDLE_SECONDS = 15
@@ -49,18 +52,20 @@ Refused = Callable[[str, str, x509.Certificate | None], Awaitable[None]]
 
 
 class _OursOnly(logging.Filter):
-    """Anybody can send what is no HTTP: aiohttp has a traceback for it, and here it is one line, and no error."""
+    """Anybody can send what is no HTTP, or leave: aiohttp has a traceback for it, here it is a line, and no error."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError | web.RequestPayloadError):
-            log.info("[FederationApi] a client sent what is no HTTP: %s", type(error).__name__)
+        if isinstance(error, HttpProcessingError | web.RequestPayloadError | ConnectionError):
+            log.info("[FederationApi] a client left, or sent what is no HTTP: %s", type(error).__name__)
             return False
         return True
 
 
 http_log = logging.getLogger(f"{__name__}.http")
 http_log.addFilter(_OursOnly())
+http_log.addFilter(lines.BOUNDED)
+lines.logger("asyncio")  # what it logs of connections, too
 
 
 class _Counted(asyncio.Protocol):
@@ -142,6 +147,7 @@ class Listener:
             access_log=None,
             logger=http_log,
             handle_signals=False,
+            auto_decompress=False,  # it would unpack on the loop, also what no handler reads
         )
         self.connections = Connections(most=most, per_address=per_address, handshakes=handshakes)
         self._by_protocol: dict[object, Connection] = {}
@@ -159,6 +165,9 @@ class Listener:
     async def start(self, bound: socket.socket) -> None:
         """Accept connections on a bound socket."""
         await self._runner.setup()
+        server = self._runner.server
+        assert server is not None  # noqa: S101 - it was just set up
+        server.request_factory = partial(_expecting, server.request_factory)
         bound.setblocking(False)
         self._socket = bound
         self._loop_task = asyncio.create_task(self._accept(bound))
@@ -267,6 +276,22 @@ class Listener:
         request[connections.KEY] = held
         with held.at_work():
             return await handler(request)
+
+
+def _expecting(make: Callable[..., web.BaseRequest], message: RawRequestMessage, *more: Any) -> web.BaseRequest:
+    """A request without its `Expect`, which is kept beside it.
+
+    aiohttp would send `100 Continue` before any middleware runs; `read_body` does once the caller has been judged.
+    """
+    expected = message.headers.get(hdrs.EXPECT)
+    if expected is None:
+        return make(message, *more)
+    headers = message.headers.copy()
+    del headers[hdrs.EXPECT]
+    request = make(message._replace(headers=CIMultiDictProxy(headers)), *more)
+    if message.version >= HttpVersion11:
+        request[EXPECT] = expected
+    return request
 
 
 async def _without_server(_request: web.BaseRequest, response: web.StreamResponse) -> None:

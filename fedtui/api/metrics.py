@@ -5,7 +5,6 @@ Labels are words of ours: a route's pattern, never the path that was asked for.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,8 +20,9 @@ from fedtui.api.rendering import Handler
 from fedtui.core.acts.measures import Measure
 from fedtui.core.errors import Denied, Problem
 from fedtui.core.node import Node
+from fedtui.core.runtime import lines
 
-log = logging.getLogger(__name__)
+log = lines.logger(__name__)
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for every counter and histogram, which nothing here needs
 FRESH_SECONDS = 10.0
 """How long what the database said is good: a scraper that hurries costs nothing more."""

@@ -16,9 +16,9 @@ from fedtui.api.routes import ANYONE, CRL_TYPE, GRANT, PEER, ROUTES, TOKEN, WORK
 
 JSON = "application/json"
 REFERENCE = "#/components/schemas/{model}"
-ALWAYS = (429, 500, 503)
-"""What any call may be answered: a budget that is used up, our own bug, and a node that cannot answer now (quarantine,
-database)."""
+ALWAYS = (415, 429, 500, 503)
+"""What any call may be answered: a compressed body, a budget that is used up, our own bug, and a node that cannot
+answer now (quarantine, database)."""
 SECURITY: Mapping[str, list[dict[str, list[str]]]] = {
     ANYONE: [],
     TOKEN: [],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from http import HTTPStatus
@@ -15,10 +14,17 @@ from aiohttp import web
 from fedtui.api.bodies import InvalidBody
 from fedtui.api.connections import waiting
 from fedtui.core.errors import Denied, Problem, Refused, Unusable, WrongUsage
+from fedtui.core.runtime import lines
 from fedtui.core.runtime.correlation import correlated
 
-log = logging.getLogger(__name__)
+log = lines.logger(__name__)
 BODY_SECONDS = 20
+CLIENT_LEFT = 499
+"""For our metrics alone: nobody reads this answer."""
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+EXPECT = web.RequestKey("expect", str)
+"""What a request expects before it sends its body (RFC 9110, 10.1.1), until that is met."""
+_READ = web.RequestKey("read", int)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -35,6 +41,24 @@ class TooLarge(Denied):
 
     def __init__(self, limit: int) -> None:
         super().__init__(413, f"the body is larger than {limit} bytes", code="too_large")
+
+
+class UnsupportedEncoding(Denied):
+    """A body that is packed: what it unpacks to has no bound."""
+
+    def __init__(self) -> None:
+        super().__init__(415, "a body must not be compressed (Content-Encoding)", code="unsupported_encoding")
+
+
+@web.middleware
+async def plain_only(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Raises `UnsupportedEncoding` for a body that is packed, whoever sends it and wherever to."""
+    given = ",".join(request.headers.getall("Content-Encoding", [])).split(",")
+    if any(coding.strip().lower() not in ("", "identity") for coding in given):
+        raise UnsupportedEncoding
+    if request.get(EXPECT, "100-continue").lower() != "100-continue":
+        raise web.HTTPExpectationFailed
+    return await handler(request)
 
 
 def data(content: Mapping[str, Any], *, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -62,7 +86,10 @@ async def render_problems(request: web.Request, handler: Handler) -> web.StreamR
     Each request is an act of its own: its events and lines in the log share a correlation id.
     """
     with correlated():
-        return await _rendered(request, handler)
+        response = await _rendered(request, handler)
+    if request.get(EXPECT) is not None:
+        response.force_close()  # its client may send the body, or may not: what follows cannot be read
+    return response
 
 
 async def _rendered(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -72,8 +99,10 @@ async def _rendered(request: web.Request, handler: Handler) -> web.StreamRespons
         response = failure(many.http_status, many.public or "", many.public_code)
         response.headers["Retry-After"] = str(many.retry_after)
         return response
-    except TooLarge as large:
-        response = failure(large.http_status, large.public or "", large.public_code)
+    except (TooLarge, UnsupportedEncoding) as body:
+        response = failure(body.http_status, body.public or "", body.public_code)
+        if isinstance(body, UnsupportedEncoding):
+            response.headers["Accept-Encoding"] = "identity"
         response.force_close()  # after the answer: what is left of the body is not waited for
         return response
     except Denied as denied:
@@ -98,7 +127,12 @@ async def _rendered(request: web.Request, handler: Handler) -> web.StreamRespons
         if known.status == HTTPStatus.REQUEST_TIMEOUT:
             response.force_close()  # after the answer: what is left of the body is not waited for
         return response
-    except (ConnectionError, asyncio.CancelledError):
+    except ConnectionError as left:
+        log.info("[FederationApi] a client left before its request was complete: %s", type(left).__name__)
+        response = failure(CLIENT_LEFT, "the client left", "client_left")
+        response.force_close()
+        return response
+    except asyncio.CancelledError:
         raise
     except Exception:
         log.exception("[FederationApi] %s failed", request.path)
@@ -119,8 +153,10 @@ async def read_body(request: web.Request, limit: int) -> bytes:
     try:
         async with asyncio.timeout(BODY_SECONDS):
             with waiting(request):
+                await _go_on(request)
                 while more := await request.content.readany():
                     content += more
+                    request[_READ] = len(content)
                     if len(content) > limit:
                         raise TooLarge(limit)
     except web.RequestPayloadError as error:
@@ -130,5 +166,24 @@ async def read_body(request: web.Request, limit: int) -> bytes:
     return bytes(content)
 
 
+async def _go_on(request: web.Request) -> None:
+    """Send the client that waits for it that its body is wanted."""
+    if request.get(EXPECT) is None:
+        return
+    del request[EXPECT]
+    await request.writer.write(CONTINUE)
+    request.writer.output_size = 0  # the answer itself has not begun
+
+
+def read_bytes(request: web.Request) -> int:
+    """How many bytes of the body `read_body` has read."""
+    read: int = request.get(_READ, 0)
+    return read
+
+
 def _dumps(value: Any) -> str:
-    return json.dumps(value, default=lambda one: one.isoformat() if isinstance(one, datetime) else str(one))
+    return json.dumps(value, allow_nan=False, default=_spelled)
+
+
+def _spelled(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

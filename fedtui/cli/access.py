@@ -10,6 +10,7 @@ import typer
 from fedtui.cli.common import MOST, ask, group, piped, viewing
 from fedtui.cli.output import show, table
 from fedtui.cli.peers import PeerArgument, Wait
+from fedtui.core.access import document_text
 from fedtui.core.errors import WrongUsage
 
 bridges_app = group("Network bridges: which SDWAN network a peer may come in by.")
@@ -118,8 +119,10 @@ def resources_put(
     """Write a document."""
     given = piped(document)
     try:
+        if given.strip() != "null":  # the act says what to do instead
+            document_text.normalize(given.encode())  # what the API refuses of peers
         content = json.loads(given)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise WrongUsage(
             "--document is not JSON.",
             cause=str(error),

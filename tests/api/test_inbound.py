@@ -217,15 +217,17 @@ SWEEP = "/api/v1/system/worker_api/federation/heartbeat_sweep"
 
 
 def test_guessing_the_worker_token_is_slow_and_on_record(serve: Serve) -> None:
-    """After some wrong tokens from one address it waits, with the right one, too; an event says so."""
-    served = serve("alpha", worker_token="right", wrong_worker_tokens_per_minute=3)
+    """After some wrong tokens from one address it waits, and an event says so; with the right one it never does."""
+    served = serve("alpha", worker_token="right", wrong_worker_tokens_per_minute=3, processor_ms_per_minute=100)
     with served.client() as client:
         assert client.get(SWEEP).status_code == 401
         assert client.get(SWEEP, headers={"X-Worker-Token": "right"}).status_code == 200
         codes = [client.get(SWEEP, headers={"X-Worker-Token": f"guess {one}"}).status_code for one in range(5)]
+        beyond = [client.get("/crl").status_code for _ in range(60)]
         late = client.get(SWEEP, headers={"X-Worker-Token": "right"})
     assert codes == [401, 401, 401, 429, 429]
-    assert (late.status_code, late.json()["code"]) == (429, "rate_limited")
+    assert beyond[-1] == 429
+    assert late.status_code == 200
     with served.node.read() as session:
         found = recent(session, kind="system.worker_token.refused")
     assert [event.payload["cause"] for event in found] == ["worker_token_wrong", "worker_token_not_sent"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -537,3 +538,32 @@ def test_no_document_is_parsed_under_the_lock(place: Place, monkeypatch: pytest.
     for method in ("PUT", "GET", "PUT", "DELETE"):
         assert place.call(method, grant, json=DOCUMENT).status_code == 200
     assert open_then == []
+
+
+AS_SENT = ['{"b":[1e15,1E+2,-0.0],"a":1.10,"c":"\\u00e9/\\/"}', "1.10", "[" + ",".join(["1e15"] * 200_000) + "]",
+           "0.1000000000000000055511151231257827021181583404541015625", '"é"']  # fmt: skip
+
+
+@pytest.mark.parametrize("sent", AS_SENT, ids=["members", "bare", "large", "digits", "text"])
+def test_a_document_is_answered_as_it_was_sent(place: Place, sent: str) -> None:
+    """Numbers, escapes and the order of members are kept; blanks between them go; what is counted is that text."""
+    grant = place.grant()
+    spaced = sent.replace(",", " ,\n") if len(sent) < 1000 else sent
+    assert place.call("PUT", grant, content=spaced.encode()).status_code == 200
+    answer = place.call("GET", grant)
+    assert answer.text.endswith(f', "document": {sent}}}}}')
+    record = place.node.grant_record(grant)
+    assert record is not None
+    assert record.shape["stored"]["bytes"] == len(sent.encode())
+
+
+@pytest.mark.parametrize(
+    "sent", ['{"a": ' + "1" * 400 + ".0}", "1" * 400, "[1e400]", "Infinity", '{"a": NaN}', '{"a": 1, "a": 2}']
+)
+def test_what_readers_do_not_agree_on_is_refused(place: Place, sent: str) -> None:
+    """A number that is none as a double, and two members of one name: 422, and the document stays as it was."""
+    grant = place.grant()
+    answer = place.call("PUT", grant, content=sent.encode())
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_body")
+    got = place.call("GET", grant)
+    assert json.loads(got.text, parse_constant=pytest.fail)["data"]["document"] == DOCUMENT

@@ -1,6 +1,7 @@
 """Every benchmark, one after another: `python -m tests.benchmarks`, or only some: `python -m tests.benchmarks sweep`.
 
-The results are kept in `results.md`. All of them take about half an hour, and want a machine that does nothing else.
+The results replace the sections of these benchmarks in `results.md`; with `--print` they are only printed. All of them
+take about half an hour, and want a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -24,16 +25,35 @@ ALL = {
 }
 
 
+def usage() -> str:
+    """What can be run, and what becomes of the results."""
+    names = "".join(f"  {name:<12}{title}\n" for name, title in ALL.items())
+    return (
+        "usage: python -m tests.benchmarks [--print] [NAME ...]\n\n"
+        "Run the benchmarks that are named, or all (about half an hour).\n"
+        "The results replace the sections of these benchmarks in tests/benchmarks/results.md;\n"
+        "with --print they are only printed.\n\n"
+        f"{names}"
+    )
+
+
 def main() -> None:
     """Run those that are named, or all."""
-    wanted = sys.argv[1:] or list(ALL)
-    if unknown := [name for name in wanted if name not in ALL]:
-        raise SystemExit(f"There is no benchmark {unknown[0]!r}. There are: {', '.join(ALL)}.")
+    options = {word for word in sys.argv[1:] if word.startswith("-")}
+    wanted = [word for word in sys.argv[1:] if word not in options] or list(ALL)
+    if options & {"-h", "--help"}:
+        sys.stdout.write(usage())
+        return
+    if unknown := options - {"--print"}:
+        raise SystemExit(f"There is no option {min(unknown)!r}.\n\n{usage()}")
+    if unknown_names := [name for name in wanted if name not in ALL]:
+        raise SystemExit(f"There is no benchmark {unknown_names[0]!r}. There are: {', '.join(ALL)}.")
     for name in wanted:
         reporting.begin(ALL[name], name)
         import_module(f"tests.benchmarks.{name}").main()
         reporting.say("")
-        reporting.keep(list(ALL.values()))
+        if not options:
+            reporting.keep(list(ALL.values()))
 
 
 if __name__ == "__main__":

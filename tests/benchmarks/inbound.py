@@ -2,12 +2,13 @@
 
 Run it by hand: `python -m tests.benchmarks inbound`. Prints a Markdown table. The node, the attackers and who measures
 are processes of their own on one machine, so that the attackers' own work slows the rest, too; `quiet` is without any.
-Under each attack alone the 99th percentile is to stay below 250 ms; under `all`, five attackers compete with the node
+Under each attack alone the 99th percentile is to stay below 250 ms; under `all`, these attackers compete with the node
 and with who measures for the processors.
 """
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import socket
@@ -41,7 +42,8 @@ KIB = 1024
 NESTED = b'{"contract_version": 1, "capabilities": {"a": ' + b"[" * 64_000 + b"]" * 64_000 + b"}}"
 WIDE = b'{"contract_version": 1, "acceptance_token": "x", "capabilities": {"a": [' + b'{"b": []},' * 4_900 + b"1]}}"
 DOCUMENT = b"[" + (b"[" * 190 + b"]" * 190 + b",") * 2_700 + b"1]"
-ATTACKS = ("quiet", "accept", "heartbeat", "put", "silent", "half handshakes", "all")
+BLANKS = 120 * KIB * KIB
+ATTACKS = ("quiet", "accept", "heartbeat", "put", "compressed", "silent", "half handshakes", "all")
 
 
 def main() -> None:
@@ -177,11 +179,18 @@ def attack(way: str, url: str, place: Path, grant: str) -> None:
     trust = ssl.create_default_context(cafile=str(place / "ca.pem"))
     if way != "accept":
         trust.load_cert_chain(str(place / "hostile.pem"))
-    path, method, bodies = {
-        "accept": (f"{PREFIX}/accept", "POST", (NESTED, WIDE)),
-        "heartbeat": (f"{PREFIX}/heartbeat", "POST", (WIDE,)),
-        "put": (f"{PREFIX}/resources/doc/one", "PUT", (DOCUMENT,)),
+    accept, beat, anything = f"{PREFIX}/accept", f"{PREFIX}/heartbeat", ("/nope", "/crl")
+    method, paths, bodies = {
+        "accept": ("POST", (accept,), (NESTED, WIDE)),
+        "heartbeat": ("POST", (beat,), (WIDE,)),
+        "put": ("PUT", (f"{PREFIX}/resources/doc/one",), (DOCUMENT,)),
+        "compressed": (
+            "POST",
+            (*anything, accept, beat),
+            (gzip.compress(b" " * BLANKS) if way == "compressed" else b"",),
+        ),
     }[way]
+    headers = {"Authorization": f"Bearer fg-{grant}"} | ({"Content-Encoding": "gzip"} if way == "compressed" else {})
     number = 0
     while True:
         began, number = time.perf_counter(), number + 1
@@ -190,7 +199,7 @@ def attack(way: str, url: str, place: Path, grant: str) -> None:
             connection = http.client.HTTPSConnection(
                 "127.0.0.1", port, context=trust, timeout=10, source_address=source
             )
-            connection.request(method, path, bodies[number % len(bodies)], {"Authorization": f"Bearer fg-{grant}"})
+            connection.request(method, paths[number % len(paths)], bodies[number % len(bodies)], headers)
             connection.getresponse().read()
             connection.close()
         time.sleep(max(0, 1 / EACH_SECOND - (time.perf_counter() - began)))

@@ -91,6 +91,8 @@ def test_explain_says_why_and_what_would_help(home: Home) -> None:
         (("inventory", "remove", "doc"), 2, "kind_not_served"),
         (("resources", "get", "doc", "one"), 2, "resource_not_found"),
         (("resources", "put", "doc", "one", "--document", "{"), 2, "document_invalid"),
+        (("resources", "put", "doc", "one", "--document", '{"a": 1, "a": 2}'), 2, "document_invalid"),
+        (("resources", "put", "doc", "one", "--document", "1" * 400), 2, "document_invalid"),
         (("certs", "proxy", "edge", "--csr", "/nowhere"), 2, "wrong_usage"),
         (("settings", "set", "trusted_proxies", "sha256:x"), 2, "setting_invalid"),
     ],

@@ -7,11 +7,12 @@ import contextlib
 import json
 import random
 import time
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import fedtui
@@ -37,6 +38,7 @@ OWN_RECORD = {
     "mcp/answers.py": "what was just written by json.dumps",
     "demo.py": "a marker that the demo wrote",
     "core/runtime/migrations/versions/0013_resource_quotas.py": "the node's own documents, once",
+    "core/runtime/migrations/versions/0020_documents_as_sent.py": "the same",
 }
 """Where else JSON is parsed, and why it is no remote's."""
 
@@ -166,7 +168,8 @@ def test_json_of_a_remote_is_parsed_in_one_place() -> None:
 @pytest.mark.parametrize(
     "content",
     [b"", b"null", b"{", b"[NaN]", b"[1e999]", b"[-Infinity]", b'"\\u0000"', b'{"\\ud800": 1}', b"\xff", b"9" * 6000,
-     b"[" * 201 + b"]" * 201, b"\xef\xbb\xbf{}", b"{}{}"],
+     b"[" * 201 + b"]" * 201, b"\xef\xbb\xbf{}", b"{}{}", b'{"a": ' + b"1" * 400 + b".0}", b"1" * 400, b"-1e400",
+     b'{"a": 1, "a": 1}', b'[{"b": {"a": 1, "\\u0061": 2}}]'],
 )  # fmt: skip
 def test_what_is_no_document_is_refused(content: bytes) -> None:
     """No JSON, null, and what no database keeps."""
@@ -176,11 +179,59 @@ def test_what_is_no_document_is_refused(content: bytes) -> None:
 
 @given(VALUES.filter(lambda value: value is not None))
 def test_a_document_keeps_its_value_and_its_digest(value: Any) -> None:
-    """Whatever the spelling it comes in, text and digest are the same, and the text is the value."""
+    """Whatever the blanks it comes with, text and digest are the same, and the text is the value."""
     try:
-        plain = document_text.normalize(json.dumps(value).encode())
+        plain = document_text.normalize(json.dumps(value, ensure_ascii=False).encode())
     except ValueError:
         return  # a surrogate or NUL
     spaced = document_text.normalize(json.dumps(value, indent=2, ensure_ascii=False).encode())
     assert plain == spaced == document_text.of(value)
     assert json.loads(plain.text) == value
+    escaped = document_text.normalize(json.dumps(value, indent=1).encode())
+    assert escaped.text == json.dumps(value, separators=(",", ":"))
+
+
+SPELLED = st.from_regex(r"-?(0|[1-9][0-9]{0,330})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,4})?", fullmatch=True)
+
+
+@given(st.lists(SPELLED, min_size=1, max_size=5), st.sampled_from(["", " ", "\n\t", "\r\n  "]))
+@example(["1e15", "1.10", "-0.0", "3.14159265358979323846264338327950288", "1E+2"], " ")
+@example(["1" * 400 + ".0"], "")
+def test_numbers_keep_their_spelling_or_are_refused(spelled: list[str], blank: str) -> None:
+    """A document is as it was sent, digit by digit, and no longer; what is not finite as a double is none."""
+    members = [f'{blank}"a {place}"{blank}:{blank}[{number}]' for place, number in enumerate(spelled)]
+    content = "{" + ",".join(members) + blank + "}"
+    try:
+        found = document_text.normalize(content.encode())
+    except ValueError:
+        assert not all(isfinite(float(number)) for number in spelled)
+        return
+    assert all(isfinite(float(number)) for number in spelled)
+    assert found.text == "{" + ",".join(f'"a {place}":[{number}]' for place, number in enumerate(spelled)) + "}"
+
+
+@given(st.text(alphabet='[]{}:,"\\u0061 \n0123456789.eE+-InfityNatrulse', max_size=40).map(str.encode) | st.binary())
+@example(b"Infinity")
+@example(b'{"a": -Infinity}')
+@example(b"1" * 400 + b".0")
+def test_what_is_taken_is_json(content: bytes) -> None:
+    """Whatever is sent, what is stored of it parses where no constant but JSON's own is taken, and is no longer."""
+
+    def no_constant(name: str) -> None:
+        raise AssertionError(name)
+
+    try:
+        found = document_text.normalize(content)
+    except ValueError as error:
+        assert not any(words in str(error) for words in ("Expecting", "utf-8-sig", "sys.", "char "))
+        return
+    value = json.loads(found.text, parse_constant=no_constant)
+    assert value == json.loads(content)
+    assert len(found.text.encode()) <= len(content)
+
+
+@pytest.mark.parametrize("value", [float("inf"), [float("nan")], {"a": [-float("inf")]}, "\x00", {"\ud800": 1}])
+def test_what_an_operator_stores_is_json(value: Any) -> None:
+    """The same bounds hold for a value that is at hand."""
+    with pytest.raises(ValueError):
+        document_text.of(value)

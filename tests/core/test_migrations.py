@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import sqlite3
@@ -70,6 +71,31 @@ def refused(home: Path, **options: object) -> str:
 
 
 # --- migrations --------------------------------------------------------------------------
+
+
+def test_documents_of_before_become_text_and_json(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was stored keeps its value through the migration; a number that was none becomes null."""
+    database = fresh()
+    with monkeypatch.context() as patched:
+        patched.setattr(migrate, "HEAD", "0019")
+        migrate.upgrade(database)
+    documents = {"object": '{"a": [1, "b"]}', "bare": "1.5", "text": '"Infinity"'}
+    if database.engine.dialect.name == "sqlite":
+        documents |= {"none": '{"a":Infinity,"b":"NaN"}'}
+    with database.engine.begin() as connection:
+        for id, document in documents.items():
+            given = {"id": id, "document": document, "at": "2030-01-01 00:00:00"}
+            insert = (
+                "INSERT INTO resources (kind, id, document, version, updated_at, updated_by, digest, size) "
+                "VALUES ('doc', :id, CAST(:document AS {}), 1, :at, 'operator:ada', 'x', 0)"
+            )
+            column = "TEXT" if database.engine.dialect.name == "sqlite" else "JSONB"
+            connection.execute(text(insert.format(column)), given)
+    migrate.upgrade(database)
+    with database.reading() as session:
+        kept = dict(session.execute(text("SELECT id, document FROM resources")).tuples().all())
+    expected = {id: json.loads(document.replace("Infinity,", "null,")) for id, document in documents.items()}
+    assert {id: json.loads(document) for id, document in kept.items()} == expected
 
 
 @pytest.mark.filterwarnings("ignore:.*expression-based index")  # compared in the next test

@@ -23,41 +23,95 @@ LEVELS = 200
 HEAD = struct.Struct(">I")
 """Before each message of the program: its length."""
 _TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
+_WHOLE_TEXT = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")', re.DOTALL)
+_BLANKS = b" \t\r\n"
 _NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-_SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|[0-9.][eE]")
-"""What escapes and numbers must look like for `_UNSTORABLE` or an infinite number to be among them."""
+_SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+"""What escapes must look like for `_UNSTORABLE` to be among them."""
+_SURELY_FINITE = 300
+"""A number of so many characters without an exponent is finite as a double."""
 
 
 class Normalized(NamedTuple):
-    """`text` is compact JSON; `digest` is of the document with its members in order."""
+    """`text` is JSON as it was sent, without the blanks between its parts; `digest` is of that text."""
 
     text: str
     digest: str
 
 
 def normalize(content: bytes) -> Normalized:
-    """A document as it was sent. Raises `ValueError` for what is no JSON, is null, or what no database keeps."""
+    """A document as it was sent: numbers, escapes and the order of members keep their spelling.
+
+    Raises `ValueError`, in words for the caller, for what is no JSON, is null, or what readers of JSON or databases
+    do not agree on: a number beyond a double, two members of the same name, NUL, half a surrogate pair.
+    """
     if _levels(content) > LEVELS:
-        raise ValueError(f"it must not be nested deeper than {LEVELS} levels")
+        raise ValueError(_TOO_DEEP)
     try:
-        value = json.loads(content.decode(), parse_constant=_no_number)
+        text = content.decode()
     except UnicodeDecodeError:
         raise ValueError("it is not UTF-8") from None
+    try:
+        value = _read(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not valid JSON (line {error.lineno}, column {error.colno})") from None
     except RecursionError:
-        raise ValueError(f"it must not be nested deeper than {LEVELS} levels") from None
+        raise ValueError(_TOO_DEEP) from None
     if value is None:
         raise ValueError("a document must not be null; DELETE removes it")
     if _SUSPECT.search(content):
         _require_storable(value)
-    return of(value)
+    if len(content.translate(None, _BLANKS)) != len(content):
+        text = _without_blanks(content).decode()
+    return _digested(text)
 
 
 def of(value: Any) -> Normalized:
-    """A document that is at hand as a value."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    digest = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-    return Normalized(text, digest[:16])
+    """A document that is at hand as a value. Raises as `normalize`."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        raise ValueError(_NOT_FINITE) from None
+    _require_storable(value)
+    return _digested(text)
+
+
+_TOO_DEEP = f"it must not be nested deeper than {LEVELS} levels"
+_NOT_FINITE = "a number must be finite as a double (IEEE 754)"
+
+
+def _without_blanks(content: bytes) -> bytes:
+    """JSON without the blanks between its parts."""
+    parts = _WHOLE_TEXT.split(content)
+    parts[::2] = [part.translate(None, _BLANKS) for part in parts[::2]]
+    return b"".join(parts)
+
+
+def _digested(text: str) -> Normalized:
+    return Normalized(text, hashlib.sha256(text.encode()).hexdigest()[:16])
+
+
+def _read(text: str) -> Any:
+    """The document's shape, texts and names; its numbers are only looked at."""
+    if text.startswith("\ufeff"):
+        raise json.JSONDecodeError("", text, 0)
+    return json.loads(
+        text, parse_constant=_no_number, parse_int=_number, parse_float=_number, object_pairs_hook=_members
+    )
+
+
+def _number(spelled: str) -> int:
+    if (len(spelled) > _SURELY_FINITE or "e" in spelled or "E" in spelled) and not isfinite(float(spelled)):
+        raise ValueError(_NOT_FINITE)
+    return 0
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object must not have two members of the same name")
+    return found
 
 
 def _no_number(name: str) -> Any:
@@ -77,8 +131,6 @@ def _require_storable(value: Any) -> None:
         one = waiting.pop()
         if isinstance(one, str) and _UNSTORABLE.search(one):
             raise ValueError("a text must not hold NUL or half a surrogate pair")
-        if isinstance(one, float) and not isfinite(one):
-            raise ValueError("a number must be finite")
         if isinstance(one, list):
             waiting += one
         elif isinstance(one, dict):

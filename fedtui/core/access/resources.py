@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, cast
 
-from sqlalchemy import BigInteger, ColumnElement, Index, Table, Text, delete, func, insert, literal, select, update
-from sqlalchemy import cast as sql_cast
+from sqlalchemy import BigInteger, ColumnElement, Index, Table, Text, delete, func, insert, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.access.document_text import Normalized
 from fedtui.core.errors import WrongUsage
 from fedtui.core.runtime.database import Base
-from fedtui.core.runtime.types import Json, Text_, Time
+from fedtui.core.runtime.types import Text_, Time
 from fedtui.core.runtime.unit import Unit
 
 LONGEST_ID = 200
@@ -30,8 +29,9 @@ LONGEST_ID = 200
 class Resource(Base):
     """One document of the embedded store. `version` counts from 1 with every write.
 
-    `digest` and `size` (bytes of its text) are of the document; `peer_id` and `grant_id` say by whose call it was
-    last written, None by an operator's: on their account it goes.
+    `document` is JSON as it was sent: a column of JSON would have PostgreSQL write its numbers and members anew, and
+    SQLite a number that stands alone. `digest` and `size` (bytes of its text) are of the document; `peer_id` and
+    `grant_id` say by whose call it was last written, None by an operator's: on their account it goes.
     """
 
     __tablename__ = "resources"
@@ -43,7 +43,7 @@ class Resource(Base):
 
     kind: Mapped[str] = mapped_column(Text_, primary_key=True)
     id: Mapped[str] = mapped_column(Text_, primary_key=True)
-    document: Mapped[Any] = mapped_column(Json, deferred=True)
+    document: Mapped[str] = mapped_column(Text, deferred=True)
     version: Mapped[int]
     updated_at: Mapped[Time]
     updated_by: Mapped[str]
@@ -126,7 +126,7 @@ class EmbeddedStore:
 
     def get(self, session: Session, kind: str, id: str) -> Document | None:
         """The document, or None."""
-        found = session.execute(_of(kind, id, _AS_TEXT, *_FACTS)).one_or_none()
+        found = session.execute(_of(kind, id, Resource.document, *_FACTS)).one_or_none()
         return None if found is None else Document(*found)
 
     def put(
@@ -142,9 +142,10 @@ class EmbeddedStore:
         """Write it, as the next version. Raises `VersionMismatch`."""
         before = _checked(unit, kind, id, expected)
         peer_id, grant_id = owner if owner is not None else (None, None)
+        version = 1 if before is None else before + 1
         values = {
-            "document": _as_json(unit.session, document.text),
-            "version": 1 if before is None else before + 1,
+            "document": document.text,
+            "version": version,
             "updated_at": unit.now,
             "updated_by": str(unit.actor),
             "digest": document.digest,
@@ -156,7 +157,7 @@ class EmbeddedStore:
             unit.session.execute(insert(_TABLE).values(kind=kind, id=id, **values))
         else:
             unit.session.execute(update(_TABLE).where(*_named(kind, id)).values(**values))
-        return Document(document.text, int(values["version"]), unit.now, document.digest)
+        return Document(document.text, version, unit.now, document.digest)
 
     def delete(self, unit: Unit, kind: str, id: str, *, expected: Expected = None) -> bool:
         """Remove it; whether there was one. Raises `VersionMismatch`."""
@@ -167,7 +168,6 @@ class EmbeddedStore:
 
 
 _TABLE = cast(Table, Resource.__table__)
-_AS_TEXT = sql_cast(Resource.document, Text)
 _FACTS = (Resource.version, Resource.updated_at, Resource.digest)
 
 
@@ -177,16 +177,6 @@ def _named(kind: str, id: str) -> tuple[ColumnElement[bool], ...]:
 
 def _of(kind: str, id: str, *columns: Any) -> Any:
     return select(*columns).where(Resource.kind == kind, Resource.id == id)
-
-
-def _as_json(session: Session, text: str) -> Any:
-    """Text that is JSON already, as a value of the column."""
-    given = literal(text, Text())
-    if session.get_bind().dialect.name == "sqlite":
-        return given
-    from sqlalchemy.dialects.postgresql import JSONB
-
-    return sql_cast(given, JSONB)
 
 
 def _checked(unit: Unit, kind: str, id: str, expected: Expected) -> int | None:

@@ -118,7 +118,15 @@ def _word(served: bool) -> str:
 def _read_put(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
     kind, id = inventory.check_kind(str(raw.get("kind") or "")), resources.check_id(str(raw.get("id") or ""))
     document = raw.get("document")
-    size = len(document_text.of(document).text.encode())
+    try:
+        size = len(document_text.of(document).text.encode())
+    except ValueError as error:
+        raise WrongUsage(
+            "document: it cannot be kept.",
+            cause=f"{str(error)[:1].upper()}{str(error)[1:]}.",
+            fix="Correct it, and put it again.",
+            code="document_invalid",
+        ) from None
     if document is None or size > LARGEST_DOCUMENT:
         raise WrongUsage(
             "document: null is no document." if document is None else f"document: {size} bytes are too many.",

@@ -7,7 +7,6 @@ against 650 with a commit each).
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from typing import Generic, TypeVar
 
-from fedtui.core.runtime import correlation
+from fedtui.core.runtime import correlation, lines
 from fedtui.core.runtime.database import explained_for
 from fedtui.core.runtime.unit import Unit
 
@@ -23,7 +22,7 @@ Result = TypeVar("Result")
 Work = Callable[[Unit], Result]
 Item = tuple[Work[Result], Future[Result], str | None]
 """What to do, who waits for it, and the act that it is part of."""
-log = logging.getLogger(__name__)
+log = lines.logger(__name__)
 
 MOST = 512
 """Writes in one transaction at most, so that the first of them need not wait for long."""

@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 from fedtui.core.errors import Unusable
 from fedtui.core.runtime.database import BUSY_TIMEOUT_MS, Database
 
-HEAD = "0019"
+HEAD = "0020"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK = 7_034_663_081
 

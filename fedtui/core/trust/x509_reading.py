@@ -88,7 +88,7 @@ def read_certificates(pem: str, *, field: str) -> list[x509.Certificate]:
     """Every certificate in a PEM text. Raises `WrongUsage` naming `field`."""
     try:
         if len(pem) > PEM_LIMIT:
-            raise ValueError(f"it is longer than {PEM_LIMIT} characters")
+            raise _OurWords(f"It is longer than {PEM_LIMIT} characters.")
         return [_parsed(certificate) for certificate in x509.load_pem_x509_certificates(pem.encode())]
     except UNREADABLE as error:
         raise _invalid(field, "a PEM certificate", error) from error
@@ -114,14 +114,14 @@ def read_csr(pem: str, *, field: str = "csr_pem") -> x509.CertificateSigningRequ
     """
     try:
         if len(pem) > PEM_LIMIT:
-            raise ValueError(f"it is longer than {PEM_LIMIT} characters")
+            raise _OurWords(f"It is longer than {PEM_LIMIT} characters.")
         csr = x509.load_pem_x509_csr(pem.encode())
         _require_taken(field, csr)
         valid, key = csr.is_signature_valid, csr.public_key()
     except (*UNREADABLE, InvalidSignature) as error:
         raise _invalid(field, "a PEM certificate signing request", error) from error
     if not valid:
-        raise _invalid(field, "a valid signing request", ValueError("its signature does not match its key"))
+        raise _invalid(field, "a valid signing request", _OurWords("Its signature does not match its key."))
     if not _strong(key):
         taken = "Taken are P-256/384/521, Ed25519, and RSA of 2048 to 8192 bits."
         raise _not_taken(field, "is for another kind of key", taken, NEW_KEY)
@@ -204,11 +204,16 @@ def _strong(key: object) -> bool:
     return isinstance(key, ed25519.Ed25519PublicKey)
 
 
+class _OurWords(ValueError):
+    """What is wrong, as it may be answered; the library's words may change, and name its own workings."""
+
+
 def _invalid(field: str, what: str, error: Exception) -> WrongUsage:
-    said = (str(error) or type(error).__name__).splitlines()[0]
-    if "ParseError" in said:
-        said = "Its content was damaged, or is not what its label says."
-    cause = "It holds no PEM block that can be read." if "PEM" in said else said
+    cause = "Its content is damaged, is not what its label says, or has a field that is not supported."
+    if isinstance(error, _OurWords):
+        cause = str(error)
+    elif "PEM" in str(error):
+        cause = "It holds no PEM block that can be read."
     return WrongUsage(
         f"{field} is not {what}.",
         cause=cause,
