@@ -15,7 +15,6 @@ import struct
 import sys
 import time
 from itertools import accumulate
-from math import isfinite
 from typing import Any, BinaryIO, NamedTuple
 
 LEVELS = 200
@@ -25,8 +24,8 @@ HEAD = struct.Struct(">I")
 _TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
 _NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-_SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|[0-9.][eE]")
-"""What escapes and numbers must look like for `_UNSTORABLE` or an infinite number to be among them."""
+_SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+"""What an escape must look like for `_UNSTORABLE` to be among them."""
 
 
 class Normalized(NamedTuple):
@@ -49,13 +48,16 @@ def normalize(content: bytes) -> Normalized:
     if value is None:
         raise ValueError("a document must not be null; DELETE removes it")
     if _SUSPECT.search(content):
-        _require_storable(value)
+        _require_texts_storable(value)
     return of(value)
 
 
 def of(value: Any) -> Normalized:
-    """A document that is at hand as a value."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """Return the text of a document that is at hand as a value. Raises `ValueError` for an infinite number in it."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except ValueError:  # 1e999, or more than three hundred digits before a point
+        raise ValueError("a number must be finite") from None
     digest = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
     return Normalized(text, digest[:16])
 
@@ -71,18 +73,16 @@ def _levels(content: bytes) -> int:
     return max(accumulate(1 if one in b"[{" else -1 for one in brackets))
 
 
-def _require_storable(value: Any) -> None:
+def _require_texts_storable(value: Any) -> None:
     waiting = [value]
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, str) and _UNSTORABLE.search(one):
+        part = waiting.pop()
+        if isinstance(part, str) and _UNSTORABLE.search(part):
             raise ValueError("a text must not hold NUL or half a surrogate pair")
-        if isinstance(one, float) and not isfinite(one):
-            raise ValueError("a number must be finite")
-        if isinstance(one, list):
-            waiting += one
-        elif isinstance(one, dict):
-            waiting += (*one, *one.values())
+        if isinstance(part, list):
+            waiting += part
+        elif isinstance(part, dict):
+            waiting += (*part, *part.values())
 
 
 def _serve(given: BinaryIO, answers: BinaryIO) -> None:

@@ -17,6 +17,7 @@ from fedtui.core.acts.table import Act, Change, Params, Result, Wanted
 from fedtui.core.errors import NotFound, Refused, WrongUsage
 from fedtui.core.peering import peers
 from fedtui.core.record.events import emit
+from fedtui.core.runtime.foreign import storable
 from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust.site import Site
 
@@ -118,7 +119,11 @@ def _word(served: bool) -> str:
 def _read_put(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
     kind, id = inventory.check_kind(str(raw.get("kind") or "")), resources.check_id(str(raw.get("id") or ""))
     document = raw.get("document")
-    size = len(document_text.of(document).text.encode())
+    try:
+        size = len(document_text.of(storable(document)).text.encode())
+    except ValueError as error:
+        raise WrongUsage("document: no database keeps it.", cause=f"{str(error).capitalize()}.",
+                         fix="Change that value, or leave it out.", code="document_invalid") from error  # fmt: skip
     if document is None or size > LARGEST_DOCUMENT:
         raise WrongUsage(
             "document: null is no document." if document is None else f"document: {size} bytes are too many.",
