@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from fedtui.api import documents, intake
 from fedtui.api.bodies import parse
 from fedtui.api.routes import ROUTES
+from fedtui.core.errors import Unusable, WrongUsage
 from fedtui.core.peering import peers, sending
 from fedtui.core.peering.client import PREFIX
 from fedtui.core.playbook.survey import Wanted
@@ -196,6 +198,37 @@ def test_the_process_beside_takes_nothing_from_where_it_stands(tmp_path: Any, mo
     try:
         _, found = reader.normalize(b"[" + b"1," * documents.SMALL + b"1]")
         assert found.text.startswith("[1,1")
+    finally:
+        reader.close()
+
+
+@pytest.mark.parametrize("content", [b'{"a": 1e999}', b'{"a": -' + b"9" * 400 + b".5}"], ids=["exponent", "digits"])
+def test_a_number_that_is_not_finite_is_refused(place: Place, content: bytes) -> None:
+    """However it is written, it is no JSON once it is kept."""
+    answer = place.call("PUT", place.grant(), content=content)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_body")
+    assert "finite" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("document", [float("inf"), {"a": ["\ud800"]}, "\x00"])
+def test_an_operators_document_that_no_database_keeps_is_refused(place: Place, document: Any) -> None:
+    """The same for what an operator writes: wrong usage, and no bug."""
+    with pytest.raises(WrongUsage) as refused:
+        place.node.request(ADA, "system.federation_resource_put", {"kind": "doc", "id": "x", "document": document})
+    assert refused.value.code == "document_invalid"
+
+
+def test_a_process_beside_that_takes_nothing_in_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that hangs before it has read the document keeps nobody waiting; the next document starts another."""
+    monkeypatch.setattr(documents, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(documents, "COMMAND", (sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"))
+    reader = documents.Documents()
+    try:
+        with pytest.raises(Unusable) as failed:
+            reader.normalize(b"[" + b"1," * 100_000 + b"1]")
+        assert failed.value.code == "document_process_failed"
+        monkeypatch.undo()
+        assert reader.normalize(b"[" + b"1," * 100_000 + b"1]")[1].text.startswith("[1,1")
     finally:
         reader.close()
 
