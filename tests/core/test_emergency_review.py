@@ -11,6 +11,7 @@ import pytest
 from fedtui.core.acts import jobs
 from fedtui.core.acts.gate import Done
 from fedtui.core.control import lowering, node_settings, operators, policies
+from fedtui.core.control.operators import Operator
 from fedtui.core.control.policies import NOTIFY, RULES, Lowering
 from fedtui.core.errors import Refused
 from fedtui.core.node import Node
@@ -127,6 +128,18 @@ def test_what_was_changed_alone_is_undone_at_the_end(two: Node, what: str) -> No
     assert undone.severity == "high"
     assert len(undone.payload["undone"]) == 1
     assert row.acts == 1
+
+
+def test_an_operator_with_an_older_kind_of_name_is_brought_back(two: Node) -> None:
+    """One whose name is not plain ASCII, as an earlier version took it, comes back, and the lowering ends."""
+    with two.unit(ADA) as unit:
+        unit.session.add(
+            Operator(name="bjørn", permissions=sorted(operators.PERMISSIONS), added_at=unit.now, removed_at=None)
+        )
+    as_an_earlier_version_did(two, "system.operator_remove", lambda unit: operators.remove(unit, "bjørn"),
+                              timedelta(hours=1))  # fmt: skip
+    assert jobs.manager_tick(two, two.acts)["policies_restored"] == ["system.operator_remove"]
+    assert _read(two, lambda session: "bjørn" in operators.approvers(session))
 
 
 @pytest.mark.parametrize("what", [what for what in CHANGES if what != "an operator removed"])

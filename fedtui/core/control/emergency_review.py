@@ -114,7 +114,7 @@ def _undo_removed(unit: Unit, change: Payload) -> str:
     row = unit.session.get(Operator, change["operator"])
     if row is None or row.removed_at is None:
         return ""
-    operators.add(unit, row.name, row.permissions)
+    operators.restore(unit, row)  # whatever its name: an earlier version took others than `add` does
     return f"operator {row.name}: brought back"
 
 
