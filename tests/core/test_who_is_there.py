@@ -172,6 +172,14 @@ def test_a_stopped_daemon_is_named_with_its_process(node: Node, sleeper: subproc
     assert [fix.command for fix in finding.sense.fixes] == [f"kill -9 {sleeper.pid}", "fedtui serve"]
 
 
+def test_a_home_without_locks_has_a_daemon_all_the_same(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the lock cannot be taken, as in a home that is mounted read-only, that is logged, and nothing fails."""
+    (tmp_path / presence.LOCK_FILE).mkdir()  # no account, root neither, opens it as a file
+    with presence.announced(tmp_path):
+        assert not presence.daemon_lives(tmp_path)
+    assert "cannot be locked" in caplog.text
+
+
 def test_a_killed_daemon_is_missed_at_once(node: Node, sleeper: subprocess.Popen[bytes]) -> None:
     """kill -9: its process id is on record, so that nobody waits for three lease times."""
     on_record(node, sleeper.pid)
