@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from fedtui.core.access import decisions, grants
@@ -15,7 +15,7 @@ from fedtui.core.access.grants import Grant
 from fedtui.core.control import approvals
 from fedtui.core.control.approvals import Approval
 from fedtui.core.peering import peers
-from fedtui.core.peering.peers import MAY_HEARTBEAT, Peer
+from fedtui.core.peering.peers import MAY_HEARTBEAT, Peer, term_end_sql
 from fedtui.core.playbook.checks.limits import LATELY, REFUSALS_SINCE, SKEW_LIMIT
 from fedtui.core.playbook.checks.of_things import about_the_caller
 from fedtui.core.playbook.model import ESCALATION, Subject
@@ -115,27 +115,40 @@ def _refused_with(session: Session, grant_id: str) -> list[Subject]:
     return [_of_decision(session, row) for row in newest.values()]
 
 
-def _suspects(session: Session, site: Site, now: datetime, *, everybody: bool) -> tuple[list[Subject], int]:
-    """Peers that are not as they should be, the most urgent first; and how many there are."""
-    grace = timedelta(0) if everybody else 2 * site.settings.heartbeat_interval
-    waits = and_(
-        Peer.status.in_(("accepted", "enrolled")),
-        func.coalesce(Peer.signed_at, Peer.updated_at) <= now - grace,
-    )
+CLOCK, REFUSED, WAITING = "clock", "refused", "waiting"
+"""Sorts of suspects: a peer's clock differs; a proposed peer's accept was refused; a peer sends no heartbeat yet."""
+
+
+def by_record(now: datetime, grace: timedelta) -> dict[str, ColumnElement[bool]]:
+    """Return what makes a peer a suspect though its status does not say so, by sort. `grace`: how long a first
+    heartbeat may take."""
     refused = select(Event.peer_id).where(
         Event.kind == "federation.peer.accept_refused", Event.emitted_at >= now - REFUSALS_SINCE
     )
+    return {
+        # A proposed peer, too: an accept of its invite has failed over the clocks.
+        CLOCK: Peer.status.in_(("proposed", *MAY_HEARTBEAT))
+        & or_(Peer.clock_skew_seconds > SKEW_LIMIT, Peer.clock_skew_seconds < -SKEW_LIMIT),
+        REFUSED: (Peer.status == "proposed") & Peer.id.in_(refused),
+        WAITING: Peer.status.in_(("accepted", "enrolled"))
+        & (func.coalesce(Peer.signed_at, Peer.updated_at) <= now - grace),
+    }
+
+
+def _suspects(session: Session, site: Site, now: datetime, *, everybody: bool) -> tuple[list[Subject], int]:
+    """Peers that are not as they should be, the most urgent first; and how many there are."""
+    grace = timedelta(0) if everybody else 2 * site.settings.heartbeat_interval
     leaked = select(Event.peer_id).where(
         Event.kind == "federation.peer.accept_refused", Event.severity == "high", Event.emitted_at >= now - LATELY
     )
     wrong = or_(
         Peer.status == "degraded",
         Peer.id.in_(leaked),
-        waits,
+        *by_record(now, grace).values(),
         and_(Peer.status.in_(MAY_HEARTBEAT), Peer.last_outbound_error.is_not(None)),
         and_(Peer.status.in_(MAY_HEARTBEAT), Peer.offered_csr_pem.is_not(None)),
-        and_(Peer.status.in_(MAY_HEARTBEAT), func.abs(Peer.clock_skew_seconds) > SKEW_LIMIT),
-        and_(Peer.status == "proposed", or_(Peer.drill_mode, Peer.id.in_(refused))),
+        and_(Peer.status.in_(MAY_HEARTBEAT), term_end_sql() <= now),
+        and_(Peer.status == "proposed", Peer.drill_mode),
         Peer.id.in_(_broken_pairs(session, site)),
     )
     query = select(Peer).where(Peer.peer_kind == "platform", wrong)
