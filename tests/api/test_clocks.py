@@ -86,6 +86,9 @@ def test_the_clock_of_a_peer_that_sends_nothing_is_known_by_its_answers(federate
     a.clock = ManualClock(at=datetime.now(UTC) - timedelta(seconds=120))
     assert sending.send(a, at_a) is None
     assert skew(a, at_a) == pytest.approx(120, abs=20)
+    with a.unit(ADA) as unit:
+        assert sending._as_before(unit, at_a, sending._Attempt(skew=skew(a, at_a) + 1, pair_news=False)), "it is known"
+        assert not sending._as_before(unit, at_a, sending._Attempt(skew=0.0, pair_news=False)), "it has changed"
     a.clock = ManualClock(at=datetime.now(UTC))
     assert sending.send(a, at_a) is None
     assert skew(a, at_a) == pytest.approx(0, abs=20)
