@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -22,7 +23,8 @@ from fedtui.core.playbook.survey import Wanted
 from fedtui.core.record.events import recent
 from fedtui.core.runtime import database
 from fedtui.core.trust import signing, tls
-from tests.api.conftest import ADA, Serve, Served, accept_body, federate, joined, proposed_with_token
+from tests.api.conftest import ADA, Serve, Served, accept_body, act, federate, joined, proposed_with_token
+from tests.api.test_renewal import rows
 from tests.api.test_resources import Place, opened
 
 KIB = 1024
@@ -200,6 +202,37 @@ def test_the_process_beside_takes_nothing_from_where_it_stands(tmp_path: Any, mo
         assert found.text.startswith("[1,1")
     finally:
         reader.close()
+
+
+@pytest.mark.parametrize("call", ["enroll", "renew"])
+def test_what_ended_while_the_body_came_in_gets_nothing(
+    place: Place, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate that is revoked while its holder still sends the body is not renewed, and takes no other."""
+    judged, gate = threading.Event(), place.served.api._gate
+    admit = gate.admit
+
+    async def admitted(*arguments: Any) -> str:
+        try:
+            return await admit(*arguments)
+        finally:
+            judged.set()
+
+    def trickled() -> Iterator[bytes]:
+        csr = signing.signing_request(signing.new_key(), "b")
+        content = json.dumps({"csr_pem": csr, "certificate": {"cert_pem": "x"}}).encode()
+        yield content[:1]
+        assert judged.wait(10)
+        act(place.node, "federation_certificate_revoke", {"serial": serial, "reason": "stolen"})
+        yield content[1:]
+
+    [row] = rows(place.node, place.peer_id, "inbound")
+    serial = row.serial
+    monkeypatch.setattr(gate, "admit", admitted)
+    with place.served.client(place.pair) as client:
+        answer = client.post(f"{PREFIX}/{call}", content=trickled())
+    assert answer.status_code == 401, answer.text
+    assert len(rows(place.node, place.peer_id, "inbound")) == 1
 
 
 @pytest.mark.parametrize("content", [b'{"a": 1e999}', b'{"a": -' + b"9" * 400 + b".5}"], ids=["exponent", "digits"])
