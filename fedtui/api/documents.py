@@ -16,11 +16,10 @@ from contextlib import suppress
 from typing import IO
 
 from fedtui.api.bodies import InvalidBody
-from fedtui.core.access import document_text
-from fedtui.core.access.document_text import HEAD, Normalized
 from fedtui.core.errors import Unusable
-from fedtui.core.runtime import children
+from fedtui.core.runtime import children, document_text
 from fedtui.core.runtime.database import require_no_transaction
+from fedtui.core.runtime.document_text import HEAD, Normalized
 
 SMALL = 32 * 1024
 """Bytes that are parsed in this process: some milliseconds at most."""

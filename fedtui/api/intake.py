@@ -17,7 +17,7 @@ from aiohttp import web
 from fedtui.api.bodies import Body, parse
 from fedtui.api.documents import Documents
 from fedtui.api.rendering import TooMany, read_body
-from fedtui.core.access.document_text import Normalized
+from fedtui.core.runtime.document_text import Normalized
 from fedtui.core.runtime.limits import Budget
 from fedtui.core.runtime.settings import Settings
 

@@ -18,9 +18,9 @@ from sqlalchemy import BigInteger, ColumnElement, Index, Table, Text, delete, fu
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from fedtui.core.access.document_text import Normalized
 from fedtui.core.errors import WrongUsage
 from fedtui.core.runtime.database import Base
+from fedtui.core.runtime.document_text import Normalized
 from fedtui.core.runtime.types import Json, Text_, Time
 from fedtui.core.runtime.unit import Unit
 

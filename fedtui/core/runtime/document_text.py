@@ -21,11 +21,13 @@ LEVELS = 200
 """Of lists and objects in one document."""
 HEAD = struct.Struct(">I")
 """Before each message of the program: its length."""
-_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
+TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
+"""A text in JSON. Possessive, and an unterminated one ends with the content: no input makes it go back."""
+_OPENED, _STEPS = ord("["), bytes.maketrans(b"{}", b"[]")
 _NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
-"""What an escape must look like for `_UNSTORABLE` to be among them."""
+"""What an escape must look like for `UNSTORABLE` to be among them."""
 
 
 class Normalized(NamedTuple):
@@ -37,7 +39,7 @@ class Normalized(NamedTuple):
 
 def normalize(content: bytes) -> Normalized:
     """A document as it was sent. Raises `ValueError` for what is no JSON, is null, or what no database keeps."""
-    if _levels(content) > LEVELS:
+    if levels(TEXT.sub(b"", content)) > LEVELS:
         raise ValueError(f"it must not be nested deeper than {LEVELS} levels")
     try:
         value = json.loads(content.decode(), parse_constant=_no_number)
@@ -66,18 +68,17 @@ def _no_number(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _levels(content: bytes) -> int:
-    brackets = _TEXT.sub(b"", content).translate(None, _NO_BRACKET)
-    if len(brackets) <= LEVELS:
-        return 0
-    return max(accumulate(1 if one in b"[{" else -1 for one in brackets))
+def levels(bare: bytes) -> int:
+    """Return how deep lists and objects are nested in JSON without its texts."""
+    brackets = bare.translate(None, _NO_BRACKET).translate(_STEPS)
+    return max(accumulate(1 if bracket == _OPENED else -1 for bracket in brackets), default=0)
 
 
 def _require_texts_storable(value: Any) -> None:
     waiting = [value]
     while waiting:
         part = waiting.pop()
-        if isinstance(part, str) and _UNSTORABLE.search(part):
+        if isinstance(part, str) and UNSTORABLE.search(part):
             raise ValueError("a text must not hold NUL or half a surrogate pair")
         if isinstance(part, list):
             waiting += part
