@@ -148,8 +148,8 @@ def act(node: Node, action: str, params: Mapping[str, Any]) -> Mapping[str, Any]
 
 
 def causes(node: Node) -> set[str]:
-    """The causes that the doctor names of what the record shows."""
-    return {finding.cause.code for finding in node.diagnose(Wanted()).findings}
+    """The causes that the doctor names about peers, of what the record shows."""
+    return {finding.cause.code for finding in node.diagnose(Wanted()).findings if finding.subject.scope == "peer"}
 
 
 @dataclass
