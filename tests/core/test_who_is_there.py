@@ -222,6 +222,7 @@ def test_times_still_to_come_name_a_clock_that_was_set_back(node: Node, clock: M
     with node.unit(ADA) as unit:
         heartbeats.sweep(unit, node.settings)
         assert peers.get(unit.session, peer_id).last_heartbeat_at == unit.now
+    assert "clock_stepped" in found(node), "also once jobs have run by the clock as it is now"
     clock.advance(minutes=6)
     with node.unit(ADA) as unit:
         unit.session.execute(update(daemons.Daemon).values(last_seen_at=unit.now))
