@@ -50,10 +50,10 @@ class Intake:
         """The request's body as a document. Raises as `body`."""
         content = await self._content(request, limit, *keys)
         loop = asyncio.get_running_loop()
-        seconds, found = await loop.run_in_executor(self._documents_pool, self._documents.normalize, content)
+        seconds, normalized = await loop.run_in_executor(self._documents_pool, self._documents.normalize, content)
         for key in keys:
             self.budget.charge(key, seconds=seconds)
-        return found
+        return normalized
 
     async def charged(
         self, pool: ThreadPoolExecutor | None, key: str, function: Callable[..., Result], *arguments: object

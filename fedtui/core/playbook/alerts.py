@@ -39,12 +39,12 @@ class Alerts:
 def alerts(session: Session, site: Site, now: datetime, *, limit: int) -> tuple[Alerts, ...]:
     """Every sort of which there is any."""
     suspects = survey.by_record(now, 2 * site.settings.heartbeat_interval)
-    found = (
+    sorts = (
         *(_of_peers(session, sort, clause, limit) for sort, clause in suspects.items()),
         _of_subjects(DENIED, None, survey.denied_calls(session, now), limit),
         _of_subjects(ACCEPT_FAILED, _failed_accepts(session, now), survey.failed_accepts(session, now), limit),
     )
-    return tuple(one for one in found if one.first)
+    return tuple(alert for alert in sorts if alert.first)
 
 
 def _of_peers(session: Session, sort: str, clause: ColumnElement[bool], limit: int) -> Alerts:
@@ -66,4 +66,4 @@ def _failed_accepts(session: Session, now: datetime) -> int:
 
 
 def _of_subjects(sort: str, count: int | None, subjects: Sequence[Subject], limit: int) -> Alerts:
-    return Alerts(sort, count, tuple((one.scope, one.id, one.label, None) for one in subjects[:limit]))
+    return Alerts(sort, count, tuple((subject.scope, subject.id, subject.label, None) for subject in subjects[:limit]))

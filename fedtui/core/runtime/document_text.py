@@ -92,10 +92,10 @@ def _serve(given: BinaryIO, answers: BinaryIO) -> None:
         began = time.process_time()
         content = given.read(HEAD.unpack(head)[0])
         try:
-            found: tuple[str, ...] = normalize(content)
+            outcome: tuple[str, ...] = normalize(content)
         except ValueError as error:
-            found = (str(error),)
-        answer = json.dumps([time.process_time() - began, *found]).encode()
+            outcome = (str(error),)
+        answer = json.dumps([time.process_time() - began, *outcome]).encode()
         answers.write(HEAD.pack(len(answer)) + answer)
         answers.flush()
 
