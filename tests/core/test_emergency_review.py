@@ -199,6 +199,20 @@ def test_what_stays_is_a_finding_until_another_has_seen_it(two: Node, clock: Man
     assert "emergency_unconfirmed" not in findings(two)
 
 
+def test_nobody_stands_by_what_came_after_the_confirmation(two: Node, clock: ManualClock) -> None:
+    """Confirmed while it is in force, a lowering that goes on to be used is for review again, until that is seen."""
+    lowering_id = lower(two)
+    two.request(ADA, PROPOSE, {"url": "https://b.example"})
+    confirm(two, BEN, lowering_id)
+    clock.advance(minutes=5)
+    two.request(ADA, PROPOSE, {"url": "https://c.example"})
+    clock.advance(minutes=31)
+    jobs.manager_tick(two, two.acts)
+    assert "emergency_unconfirmed" in findings(two)
+    confirm(two, BEN, lowering_id)
+    assert "emergency_unconfirmed" not in findings(two)
+
+
 def test_what_ran_before_the_upgrade_is_for_review_too(two: Node) -> None:
     """A lowering that an earlier version ended is counted at the next tick, and is a finding like any."""
     action, change, _ = CHANGES["a setting"]
