@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import subprocess
 import sys
 import threading
 import time
 from contextlib import suppress
+from typing import IO
 
 from fedtui.api.bodies import InvalidBody
-from fedtui.core.access import document_text
-from fedtui.core.access.document_text import HEAD, Normalized
 from fedtui.core.errors import Unusable
-from fedtui.core.runtime import children
+from fedtui.core.runtime import children, document_text
 from fedtui.core.runtime.database import require_no_transaction
+from fedtui.core.runtime.document_text import HEAD, Normalized
 
 SMALL = 32 * 1024
 """Bytes that are parsed in this process: some milliseconds at most."""
@@ -80,11 +79,15 @@ class Documents:
             )
         given, answers = self._beside.stdin, self._beside.stdout
         assert given is not None and answers is not None  # noqa: S101 - both are pipes
-        given.write(HEAD.pack(len(content)) + content)
-        given.flush()
-        deadline = time.monotonic() + ANSWER_SECONDS
-        head = _read(answers.fileno(), HEAD.size, deadline)
-        return _read(answers.fileno(), HEAD.unpack(head)[0], deadline)
+        # A process that takes nothing in, or gives nothing back, is ended: both pipes break, and nobody waits longer.
+        limit = threading.Timer(ANSWER_SECONDS, self._beside.kill)
+        limit.start()
+        try:
+            given.write(HEAD.pack(len(content)) + content)
+            given.flush()
+            return _read(answers, HEAD.unpack(_read(answers, HEAD.size))[0])
+        finally:
+            limit.cancel()
 
     def _end(self) -> None:
         beside, self._beside = self._beside, None
@@ -98,12 +101,8 @@ class Documents:
         beside.wait()
 
 
-def _read(handle: int, wanted: int, deadline: float) -> bytes:
-    content = bytearray()
-    while len(content) < wanted:
-        ready, _, _ = select.select([handle], [], [], max(0, deadline - time.monotonic()))
-        more = os.read(handle, wanted - len(content)) if ready else b""
-        if not more:
-            raise OSError("it ended" if ready else "it did not answer in time")
-        content += more
-    return bytes(content)
+def _read(answers: IO[bytes], wanted: int) -> bytes:
+    content = answers.read(wanted)
+    if len(content) < wanted:
+        raise OSError(f"it ended, or did not answer within {ANSWER_SECONDS} s")
+    return content

@@ -107,6 +107,7 @@ class FederationApi:
     async def enroll(self, request: web.Request) -> web.Response:
         """The remote delivers the certificate it signed for us; we greet it at once."""
         peer_id, body = await self._from_peer(request, "enroll", EnrollBody, self._enrolls)
+        await self._gate.admit(request, "enroll")
         signed, caller = body.certificate, _caller(request, peer_id)
         answer = await self._intake.charged(
             None,
@@ -121,6 +122,7 @@ class FederationApi:
     async def renew(self, request: web.Request) -> web.Response:
         """The next certificate for a peer that proves itself with the present one."""
         peer_id, body = await self._from_peer(request, "renew", RenewBody, self._enrolls)
+        await self._gate.admit(request, "renew")
         caller = _caller(request, peer_id)
         return data(
             await self._intake.charged(None, peer_id, renewing.answer_renew, self._node, peer_id, body.csr_pem, caller)
@@ -144,7 +146,11 @@ class FederationApi:
         return data(await asyncio.wrap_future(self._inbox.submit(work)))
 
     async def _from_peer(self, request: web.Request, call: str, model: type[Body], rate: Buckets) -> tuple[str, Body]:
-        """The peer that makes a call, and its body: read once the certificate is judged and the rate is kept."""
+        """Return the peer that makes a call, and its body: read once the certificate is judged and the rate is kept.
+
+        What gives the caller a certificate, or takes one, is judged anew by its handler: a body may take so long that
+        the certificate is revoked meanwhile.
+        """
         self._require_size_of_stranger(request, call)
         peer_id = await self._gate.admit(request, call)
         _limit(rate, peer_id)

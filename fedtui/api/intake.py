@@ -17,7 +17,7 @@ from aiohttp import web
 from fedtui.api.bodies import Body, parse
 from fedtui.api.documents import Documents
 from fedtui.api.rendering import TooMany, read_body, read_bytes
-from fedtui.core.access.document_text import Normalized
+from fedtui.core.runtime.document_text import Normalized
 from fedtui.core.runtime.limits import Budget
 from fedtui.core.runtime.settings import Settings
 
@@ -50,10 +50,10 @@ class Intake:
         """The request's body as a document. Raises as `body`."""
         content = await self._content(request, limit, *keys)
         loop = asyncio.get_running_loop()
-        seconds, found = await loop.run_in_executor(self._documents_pool, self._documents.normalize, content)
+        seconds, normalized = await loop.run_in_executor(self._documents_pool, self._documents.normalize, content)
         for key in keys:
             self.budget.charge(key, seconds=seconds)
-        return found
+        return normalized
 
     async def charged(
         self, pool: ThreadPoolExecutor | None, key: str, function: Callable[..., Result], *arguments: object

@@ -10,8 +10,8 @@ import typer
 from fedtui.cli.common import MOST, ask, group, piped, viewing
 from fedtui.cli.output import show, table
 from fedtui.cli.peers import PeerArgument, Wait
-from fedtui.core.access import document_text
 from fedtui.core.errors import WrongUsage
+from fedtui.core.runtime import document_text
 
 bridges_app = group("Network bridges: which SDWAN network a peer may come in by.")
 inventory_app = group("Inventory: the resource kinds that this node serves.")

@@ -29,9 +29,9 @@ class Mode:
 MODE = Mode()
 FORMATS = ("md", "json")
 """Of documents."""
-LABEL_WIDTH = 16
 LONGEST_CELL = 2200
 """Characters of JSON on one line."""
+LABEL_WIDTH = 16
 """Of the labels beside several lines: as wide as a request's longest."""
 
 

@@ -32,9 +32,9 @@ def records_with(shared: Shared, place: str, text: str) -> Sequence[tuple[str, s
     module, name = KINDS[place]
     kind = getattr(import_module(f"fedtui.screens.{module}"), name)
     source: Records[Any] = shared.source_of(shared.opened_node(), place)
-    found = source.starting_with(text)
-    if not found:
+    lines = source.starting_with(text)
+    if not lines:
         query = Query(source.sorts[0], text=text)
         with source.reading() as reading:
-            found = reading.page(query, limit=MOST_FOUND)
-    return [(line.id, kind.label(line)) for line in found]
+            lines = reading.page(query, limit=MOST_FOUND)
+    return [(line.id, kind.label(line)) for line in lines]

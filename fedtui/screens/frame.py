@@ -217,14 +217,18 @@ class Frame(Screen[None], inherit_bindings=False):
         try:
             found = await self._search(place, text)
         except Exception as error:
-            told = trouble(error)
-            self.say(f"{told.problem} {told.fix}")
+            self._tell_failed(error)
             return
         if len(found) > 1:
             self.shared.filters[place] = text
             self.go(place)
         else:
             self.go(f"{place}/{found[0][0] if found else text}")
+
+    def _tell_failed(self, error: Exception) -> None:
+        """Say what went wrong with what was asked of the prompt."""
+        failed = trouble(error)
+        self.say(f"{failed.problem} {failed.fix}")
 
     def take_filter(self) -> None:
         """Show what this place was gone to for, where it has a filter."""
@@ -268,8 +272,12 @@ class Frame(Screen[None], inherit_bindings=False):
         """Show the operators, and how one is added and let in."""
 
         async def showing() -> None:
-            node = self.shared.opened_node()
-            text = await self.shared.aside.run(lambda: operators.listing(node.operators()))
+            try:
+                node = self.shared.opened_node()
+                text = await self.shared.aside.run(lambda: operators.listing(node.operators()))
+            except Exception as error:
+                self._tell_failed(error)
+                return
             await self.app.push_screen_wait(Shown("Operators", text, instead="fedtui operators list"))
 
         self.app.run_worker(showing(), group="act", exit_on_error=False)

@@ -21,6 +21,7 @@ from fedtui.core.control import approvals
 from fedtui.core.node import Node
 from fedtui.core.peering import peers, sending
 from fedtui.core.peering.client import PREFIX
+from fedtui.core.playbook.survey import Wanted
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.trust import certificates, signing, tls
 from tests.conftest import MakeNode, ManualClock
@@ -144,6 +145,11 @@ def act(node: Node, action: str, params: Mapping[str, Any]) -> Mapping[str, Any]
     assert gate.execute(node, node.acts, approval.id) == "executed", approval.id
     with node.read() as session:
         return approvals.find(session, approval.id).result or {}
+
+
+def causes(node: Node) -> set[str]:
+    """The causes that the doctor names about peers, of what the record shows."""
+    return {finding.cause.code for finding in node.diagnose(Wanted()).findings if finding.subject.scope == "peer"}
 
 
 @dataclass

@@ -14,7 +14,7 @@ from fedtui.core.errors import Refused
 from fedtui.core.node import Node
 from fedtui.core.peering import client, peers, sending
 from fedtui.core.trust import credentials
-from tests.api.conftest import ADA, BEN, Federated, Serve, Served, act
+from tests.api.conftest import ADA, BEN, Federated, Serve, Served, act, causes
 from tests.conftest import ManualClock
 
 BEHIND = timedelta(seconds=400)
@@ -55,6 +55,9 @@ def test_an_accept_with_a_slow_clock_says_so_on_both_sides(serve: Serve) -> None
         assert at_b is not None
     assert skew(b.node, at_b.id) == pytest.approx(BEHIND.total_seconds(), abs=30)
     assert skew(a.node, at_a) == pytest.approx(-BEHIND.total_seconds(), abs=30)
+    for node in (a.node, b.node):
+        assert causes(node) == {"clock_skew"}
+        assert "clock" in {alert.sort for alert in node.home().alerts}
     b.node.clock = a.node.clock
     b.node.decide(BEN, "retry", approval_id)
     assert gate.execute(b.node, b.node.acts, approval_id) == "executed"
@@ -83,12 +86,26 @@ def test_the_clock_of_a_peer_that_sends_nothing_is_known_by_its_answers(federate
     a.clock = ManualClock(at=datetime.now(UTC) - timedelta(seconds=120))
     assert sending.send(a, at_a) is None
     assert skew(a, at_a) == pytest.approx(120, abs=20)
+    with a.unit(ADA) as unit:
+        assert sending._as_before(unit, at_a, sending._Attempt(skew=skew(a, at_a) + 1, pair_news=False)), "it is known"
+        assert not sending._as_before(unit, at_a, sending._Attempt(skew=0.0, pair_news=False)), "it has changed"
     a.clock = ManualClock(at=datetime.now(UTC))
     assert sending.send(a, at_a) is None
     assert skew(a, at_a) == pytest.approx(0, abs=20)
 
 
-@pytest.mark.parametrize("header", ["", "yesterday", "Mon, 30 Nov 2026 01:02:03", "Mon, 99 Nov 2026 01:02:03 GMT"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "yesterday",
+        "Mon, 30 Nov 2026 01:02:03",
+        "Mon, 99 Nov 2026 01:02:03 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -0100",
+        "Mon, 30 Nov 2026 01:02:03 +9999999999999999",
+        "Mon, 30 Nov 99999999999999999999 01:02:03 GMT",
+    ],
+)
 def test_a_date_that_is_none_says_nothing(header: str) -> None:
     """Whatever a peer puts into `Date`, it is a time with its zone or nothing."""
     assert client._date(header) is None

@@ -7,13 +7,15 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import delete
 
-from fedtui.core.acts import handshake, jobs
-from fedtui.core.errors import Refused, RemoteFailed
+from fedtui.core.acts import gate, handshake, jobs
+from fedtui.core.control import operators
+from fedtui.core.errors import Refused, RemoteFailed, WrongUsage
 from fedtui.core.node import Node
 from fedtui.core.peering import peers, sending
 from fedtui.core.peering.client import PREFIX
 from fedtui.core.playbook.survey import Wanted
 from fedtui.core.runtime import daemons
+from fedtui.core.runtime.actor import Actor
 from fedtui.core.trust import certificates, signing
 from tests.api.conftest import ADA, Federated, Serve, act, federate
 from tests.api.test_renewal import lose_key, pair_of, rows
@@ -95,6 +97,22 @@ def test_no_old_key_is_signed_for_a_peer_that_has_lost_it(federated: Federated) 
     assert jobs.manager_tick(b, b.acts)["redelivered"] == 1
     assert rows(a, federated.at_a, "outbound")[-1].serial == minted["serial"]
     assert sending.send(a, federated.at_a) is None
+
+
+def test_no_peer_is_asked_for_whoever_may_not_ask(federated: Federated) -> None:
+    """An empty request is refused, and an operator without permission denied, before the peer is called."""
+    a = federated.a.node
+    federated.b.stop()
+    with pytest.raises(WrongUsage) as empty:
+        a.request(ADA, "system.federation_certificate_mint", {"peer": federated.at_a, "csr_pem": ""})
+    assert empty.value.code == "csr_pem_invalid"
+    with a.unit(ADA) as unit:
+        operators.add(unit, "eve", [operators.VIEW])
+    eve, mint = Actor("operator", "eve"), ("system.federation_certificate_mint", {"peer": federated.at_a})
+    for attempt in (lambda: a.request(eve, *mint), lambda: gate.preview(a, a.acts, eve, *mint)):
+        with pytest.raises(Refused) as denied:
+            attempt()
+        assert denied.value.code == "permission_missing"
 
 
 def test_a_key_that_was_revoked_is_not_signed_again(federated: Federated) -> None:

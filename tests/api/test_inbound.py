@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -14,13 +16,15 @@ import pytest
 from fedtui.api import documents, intake
 from fedtui.api.bodies import parse
 from fedtui.api.routes import ROUTES
+from fedtui.core.errors import Unusable, WrongUsage
 from fedtui.core.peering import peers, sending
 from fedtui.core.peering.client import PREFIX
 from fedtui.core.playbook.survey import Wanted
 from fedtui.core.record.events import recent
 from fedtui.core.runtime import database
 from fedtui.core.trust import signing, tls
-from tests.api.conftest import ADA, Serve, Served, accept_body, federate, joined, proposed_with_token
+from tests.api.conftest import ADA, Serve, Served, accept_body, act, federate, joined, proposed_with_token
+from tests.api.test_renewal import rows
 from tests.api.test_resources import Place, opened
 
 KIB = 1024
@@ -196,6 +200,68 @@ def test_the_process_beside_takes_nothing_from_where_it_stands(tmp_path: Any, mo
     try:
         _, found = reader.normalize(b"[" + b"1," * documents.SMALL + b"1]")
         assert found.text.startswith("[1,1")
+    finally:
+        reader.close()
+
+
+@pytest.mark.parametrize("call", ["enroll", "renew"])
+def test_what_ended_while_the_body_came_in_gets_nothing(
+    place: Place, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate that is revoked while its holder still sends the body is not renewed, and takes no other."""
+    judged, gate = threading.Event(), place.served.api._gate
+    admit = gate.admit
+
+    async def admitted(*arguments: Any) -> str:
+        try:
+            return await admit(*arguments)
+        finally:
+            judged.set()
+
+    def trickled() -> Iterator[bytes]:
+        csr = signing.signing_request(signing.new_key(), "b")
+        content = json.dumps({"csr_pem": csr, "certificate": {"cert_pem": "x"}}).encode()
+        yield content[:1]
+        assert judged.wait(10)
+        act(place.node, "federation_certificate_revoke", {"serial": serial, "reason": "stolen"})
+        yield content[1:]
+
+    [row] = rows(place.node, place.peer_id, "inbound")
+    serial = row.serial
+    monkeypatch.setattr(gate, "admit", admitted)
+    with place.served.client(place.pair) as client:
+        answer = client.post(f"{PREFIX}/{call}", content=trickled())
+    assert answer.status_code == 401, answer.text
+    assert len(rows(place.node, place.peer_id, "inbound")) == 1
+
+
+@pytest.mark.parametrize("content", [b'{"a": 1e999}', b'{"a": -' + b"9" * 400 + b".5}"], ids=["exponent", "digits"])
+def test_a_number_that_is_not_finite_is_refused(place: Place, content: bytes) -> None:
+    """However it is written, it is no JSON once it is kept."""
+    answer = place.call("PUT", place.grant(), content=content)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_body")
+    assert "finite" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("document", [float("inf"), {"a": ["\ud800"]}, "\x00"])
+def test_an_operators_document_that_no_database_keeps_is_refused(place: Place, document: Any) -> None:
+    """The same for what an operator writes: wrong usage, and no bug."""
+    with pytest.raises(WrongUsage) as refused:
+        place.node.request(ADA, "system.federation_resource_put", {"kind": "doc", "id": "x", "document": document})
+    assert refused.value.code == "document_invalid"
+
+
+def test_a_process_beside_that_takes_nothing_in_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that hangs before it has read the document keeps nobody waiting; the next document starts another."""
+    monkeypatch.setattr(documents, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(documents, "COMMAND", (sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"))
+    reader = documents.Documents()
+    try:
+        with pytest.raises(Unusable) as failed:
+            reader.normalize(b"[" + b"1," * 100_000 + b"1]")
+        assert failed.value.code == "document_process_failed"
+        monkeypatch.undo()
+        assert reader.normalize(b"[" + b"1," * 100_000 + b"1]")[1].text.startswith("[1,1")
     finally:
         reader.close()
 

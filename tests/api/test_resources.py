@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedtui.core.access import decisions, document_text, usage
+from fedtui.core.access import decisions, usage
 from fedtui.core.access.decisions import Decision
 from fedtui.core.access.grants import Grant
 from fedtui.core.acts import gate
@@ -25,7 +25,7 @@ from fedtui.core.acts.gate import Done
 from fedtui.core.node import Node
 from fedtui.core.peering import peers
 from fedtui.core.peering.client import PREFIX
-from fedtui.core.runtime import database
+from fedtui.core.runtime import database, document_text
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.trust import signing
 from fedtui.core.trust.certificates import Certificate

@@ -8,8 +8,9 @@ import pytest
 
 from fedtui.core.acts import renewing
 from fedtui.core.errors import RemoteFailed
+from fedtui.core.node import Node
 from fedtui.core.peering import peers, sending
-from tests.api.conftest import ADA, Federated, Served
+from tests.api.conftest import ADA, Federated, Served, causes
 from tests.api.test_resources import Place, opened
 
 CALLS = ("heartbeat", "renew", "resources")
@@ -39,6 +40,13 @@ def answered(place: Place, call: str) -> tuple[int, str | None]:
     return answer.status_code, answer.json().get("code")
 
 
+def grant_time(node: Node, peer_id: str) -> None:
+    """Let a term that is over end the peering later, as one that was agreed before terms ended anything."""
+    with node.unit(ADA) as unit:
+        peer = peers.lock(unit, peer_id)
+        peer.status, peer.term_grace_until = "degraded", unit.now + timedelta(days=1)
+
+
 @pytest.mark.parametrize("call", CALLS)
 def test_past_its_term_a_peer_is_refused(place: Place, call: str) -> None:
     """Heartbeats, renewals and resources are 403 `term_ended` from the end on, in the contract's shape; a moment
@@ -63,6 +71,10 @@ def test_a_peer_whose_term_ended_is_told_so_and_comes_back_with_a_new_one(federa
     with pytest.raises(RemoteFailed) as refused:
         renewing.renew(b, federated.at_b, ADA)
     assert "term" in refused.value.problem
+    for node in (a, b):
+        assert "term_ended" in causes(node)
+    grant_time(a, federated.at_a)
+    assert "term_ended" not in causes(a)
     a.request(ADA, "system.federation_peer_edit", {"peer": federated.at_a, "expires": "30d"})
     assert sending.send(b, federated.at_b) is None
 

@@ -134,15 +134,16 @@ def test_what_did_not_happen_is_a_cause_until_the_same_was_asked_for_again(two: 
     assert found(two) == []
 
 
-def test_what_was_done_by_another_way_is_settled(two: Node) -> None:
+def test_what_was_done_by_another_way_is_settled(node: Node) -> None:
     """A timed-out revoke of a peer that is revoked by now is over."""
-    world = make_world(two)
-    timed_out = pending(two.request(ADA, "system.federation_peer_revoke", {"peer": world.peer_id, "reason": "a"}))
-    changed(two, timed_out, status="expired", expires_at=two.clock.now() - timedelta(minutes=1))
-    assert found(two) == ["approval_timed_out"]
-    with two.unit(ADA) as unit:
-        two.acts["system.federation_peer_revoke"].apply(unit, two, timed_out.params)  # type: ignore[misc]
-    assert found(two) == []
+    alive(node)
+    world = make_world(node)
+    timed_out = pending(node.request(ADA, "system.federation_peer_revoke", {"peer": world.peer_id, "reason": "a"}))
+    changed(node, timed_out, status="expired", expires_at=node.clock.now() - timedelta(minutes=1))
+    assert found(node) == ["approval_timed_out"]
+    with node.unit(ADA) as unit:
+        node.acts["system.federation_peer_revoke"].apply(unit, node, timed_out.params)  # type: ignore[misc]
+    assert found(node) == []
 
 
 def test_a_failed_request_is_old_news_after_a_day(two: Node, clock: ManualClock) -> None:

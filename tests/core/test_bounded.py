@@ -46,6 +46,15 @@ def test_deep_and_wide_values_are_cut() -> None:
     assert bounded(["x" * 5000], 100)[0] == ["x" * 100 + "... (4900 more characters)"]
 
 
+def test_what_stands_behind_a_long_name_is_cut_too() -> None:
+    """A name that takes more room than is left leaves none for its value; two names that begin alike stay two."""
+    shown, was_cut = bounded({"k" * 100: "x" * 100_000, "more": 1}, 50)
+    assert was_cut
+    assert len(json.dumps(shown)) < 300
+    alike, _ = bounded({"k" * 300 + "1": 1, "k" * 300 + "2": 2}, 500)
+    assert list(alike.values()) == [1, 2]
+
+
 def test_every_view_of_a_peer_that_declares_a_megabyte_is_small(node: Node) -> None:
     """Shell, console and MCP show such a peer, name what they shortened, and only --full gives all of it."""
     peer = new_peer(node, "https://b.example")

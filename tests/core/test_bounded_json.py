@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 
 import fedtui
 from fedtui.api.bodies import BOUNDS
-from fedtui.core.access import document_text
 from fedtui.core.node import Node
-from fedtui.core.runtime import bounded_json
+from fedtui.core.runtime import bounded_json, document_text
 from fedtui.core.runtime.bounded_json import Bounds, TooComplex
 
 KIB = 1024
@@ -27,7 +26,7 @@ NO_BOUNDS = Bounds(levels=10**6)
 PARSERS = {"loads", "from_json", "model_validate_json", "validate_json", "raw_decode"}
 OWN_RECORD = {
     "core/runtime/bounded_json.py": "the one place where JSON of a remote is parsed",
-    "core/access/document_text.py": "documents, in a process or thread apart",
+    "core/runtime/document_text.py": "documents, in a process or thread apart",
     "core/access/resources.py": "a stored document, for who shows it to an operator",
     "api/documents.py": "the answer of the process that this node started",
     "cli/access.py": "what the operator gives on the command line",

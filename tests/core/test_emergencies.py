@@ -459,6 +459,17 @@ def test_what_cannot_hold_keys_is_said(tmp_path: Path, kind: str) -> None:
     assert refused.value.code == "file_unusable"
 
 
+def test_a_key_line_with_a_carriage_return_is_still_the_operators(tmp_path: Path) -> None:
+    """An editor of Windows ends lines with one: the key is found again, and taken away."""
+    file = tmp_path / "authorized_keys"
+    key_lines.add(file, OTHER, "ben", ["fedtui"])
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    assert key_lines.add(file, OTHER, "ben", ["fedtui"]), "written anew, without it"
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    assert key_lines.remove(file, "ben") == 1
+    assert b"ssh-" not in file.read_bytes()
+
+
 def ssh_key(*words: str) -> str:
     """A public key of one's own of a kind, as ssh-keygen writes it."""
     kind, *data = words

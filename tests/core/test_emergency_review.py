@@ -11,6 +11,7 @@ import pytest
 from fedtui.core.acts import jobs
 from fedtui.core.acts.gate import Done
 from fedtui.core.control import lowering, node_settings, operators, policies
+from fedtui.core.control.operators import Operator
 from fedtui.core.control.policies import NOTIFY, RULES, Lowering
 from fedtui.core.errors import Refused
 from fedtui.core.node import Node
@@ -129,6 +130,18 @@ def test_what_was_changed_alone_is_undone_at_the_end(two: Node, what: str) -> No
     assert row.acts == 1
 
 
+def test_an_operator_with_an_older_kind_of_name_is_brought_back(two: Node) -> None:
+    """One whose name is not plain ASCII, as an earlier version took it, comes back, and the lowering ends."""
+    with two.unit(ADA) as unit:
+        unit.session.add(
+            Operator(name="bjørn", permissions=sorted(operators.PERMISSIONS), added_at=unit.now, removed_at=None)
+        )
+    as_an_earlier_version_did(two, "system.operator_remove", lambda unit: operators.remove(unit, "bjørn"),
+                              timedelta(hours=1))  # fmt: skip
+    assert jobs.manager_tick(two, two.acts)["policies_restored"] == ["system.operator_remove"]
+    assert _read(two, lambda session: "bjørn" in operators.approvers(session))
+
+
 @pytest.mark.parametrize("what", [what for what in CHANGES if what != "an operator removed"])
 def test_what_another_operator_has_confirmed_stays(two: Node, what: str) -> None:
     """Confirmed by somebody who had no part in it, a change outlives the lowering."""
@@ -179,6 +192,20 @@ def test_what_stays_is_a_finding_until_another_has_seen_it(two: Node, clock: Man
     """A peer proposed under a lowering stays, and is a high finding until another operator confirms it."""
     lowering_id = lower(two)
     two.request(ADA, PROPOSE, {"url": "https://b.example"})
+    clock.advance(minutes=31)
+    jobs.manager_tick(two, two.acts)
+    assert "emergency_unconfirmed" in findings(two)
+    confirm(two, BEN, lowering_id)
+    assert "emergency_unconfirmed" not in findings(two)
+
+
+def test_nobody_stands_by_what_came_after_the_confirmation(two: Node, clock: ManualClock) -> None:
+    """Confirmed while it is in force, a lowering that goes on to be used is for review again, until that is seen."""
+    lowering_id = lower(two)
+    two.request(ADA, PROPOSE, {"url": "https://b.example"})
+    confirm(two, BEN, lowering_id)
+    clock.advance(minutes=5)
+    two.request(ADA, PROPOSE, {"url": "https://c.example"})
     clock.advance(minutes=31)
     jobs.manager_tick(two, two.acts)
     assert "emergency_unconfirmed" in findings(two)

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from fedtui.core.access import bridges, grants, listing
-from fedtui.core.access.document_text import of
 from fedtui.core.access.resources import EmbeddedStore, VersionMismatch
 from fedtui.core.acts import gate, jobs
 from fedtui.core.errors import NotFound, Refused, WrongUsage
 from fedtui.core.node import Node
 from fedtui.core.record.events import recent
+from fedtui.core.runtime.document_text import of
 from tests.conftest import ManualClock
 from tests.core.test_peers import put_in
 from tests.core.world import ADA, BEN, ELSEWHERE, NETWORK, World, make_world, pending

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from fedtui.api import bodies
-from fedtui.core.access import callers, chain, document_text
+from fedtui.core.access import callers, chain
 from fedtui.core.access.callers import CLIENT_CERT, ESCAPED_CERT, FORWARDED, Caller
 from fedtui.core.acts import accepting, renewing
 from fedtui.core.acts.table import Call
@@ -28,8 +28,9 @@ from fedtui.core.node import Node
 from fedtui.core.peering import client, heartbeats, peers, sending
 from fedtui.core.peering.client import Answer, Connection
 from fedtui.core.peering.peers import Peer
-from fedtui.core.runtime import urls
-from fedtui.core.runtime.foreign import DEEPEST, storable
+from fedtui.core.runtime import document_text, urls
+from fedtui.core.runtime.document_text import LEVELS
+from fedtui.core.runtime.foreign import storable
 from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust import anchors, certificates, credentials, crls, signing
 from fedtui.core.trust.crls import Fetched
@@ -98,11 +99,11 @@ def test_any_body_is_read_or_refused_by_field(content: bytes) -> None:
             assert all(one["field"] and one["message"] for one in refused.fields)
 
 
-@pytest.mark.parametrize("levels", [DEEPEST, DEEPEST + 1, 100_000])
+@pytest.mark.parametrize("levels", [LEVELS, LEVELS + 1, 100_000])
 def test_depth_is_bounded(levels: int) -> None:
     """A document that nests without end is refused before anything recurses into it."""
     content = b"[" * levels + b"]" * levels
-    if levels > DEEPEST:
+    if levels > LEVELS:
         with pytest.raises(ValueError, match="levels"):
             document_text.normalize(content)
     else:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from fedtui.core.acts import authorizing
 from fedtui.core.acts.gate import Done, Pending
 from fedtui.core.control import operators
 from fedtui.core.control.operators import Operator
@@ -94,3 +96,28 @@ def test_names_that_can_be_taken_for_others_are_a_finding(node: Node) -> None:
     findings = node.governance_report()["findings"]
     subjects = {finding["subject"] for finding in findings if finding["kind"] == "operator_name_ambiguous"}
     assert subjects == {KELVIN, "Root", "root"}
+
+
+def test_the_last_approver_stays_however_the_name_is_spelled(node: Node) -> None:
+    """`remove ADA` is refused as `remove ada` is."""
+    with pytest.raises(Refused) as refused, node.unit(ADA) as unit:
+        operators.remove(unit, "ADA")
+    assert refused.value.code == "last_approver"
+
+
+def test_recovery_makes_no_second_row_for_a_name(node: Node) -> None:
+    """Whoever recovers under another spelling is the operator on record."""
+    with node.unit(ADA) as unit:
+        operators.require(unit.session, "ada").removed_at = unit.now
+    assert authorizing.recover(node, ADA, "Ada", "everybody left")["operator"] == "ada"
+    with node.read() as session:
+        assert [row.name for row in operators.listing(session)] == ["ada"]
+
+
+def test_keys_stand_under_the_name_on_record(node: Node, tmp_path: Path) -> None:
+    """A key that was let in under one spelling is taken away under any other."""
+    file = tmp_path / "authorized_keys"
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIP1xkSe3FuZZUbUiMWDyL+WwSlp5F2SOyo5RSyQZ+0Qb"
+    assert authorizing.authorize(node, ADA, "Ada", key, file, lambda _name: ["fedtui"])["operator"] == "ada"
+    assert authorizing.deauthorize(node, ADA, "ADA", file)["removed"] == 1
+    assert file.read_bytes() == b""

@@ -189,6 +189,14 @@ def test_a_living_daemon_that_cannot_write_is_no_missing_one(node: Node, monkeyp
     assert found(node, "stuck_accepted") == ["worker_not_running"]
 
 
+def test_a_home_without_locks_has_a_daemon_all_the_same(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the lock cannot be taken, as in a home that is mounted read-only, that is logged, and nothing fails."""
+    (tmp_path / presence.LOCK_FILE).mkdir()  # no account, root neither, opens it as a file
+    with presence.announced(tmp_path):
+        assert not presence.daemon_lives(tmp_path)
+    assert "cannot be locked" in caplog.text
+
+
 def test_a_killed_daemon_is_missed_at_once(node: Node, sleeper: subprocess.Popen[bytes]) -> None:
     """kill -9: its process id is on record, so that nobody waits for three lease times."""
     on_record(node, sleeper.pid)
@@ -231,6 +239,7 @@ def test_times_still_to_come_name_a_clock_that_was_set_back(node: Node, clock: M
     with node.unit(ADA) as unit:
         heartbeats.sweep(unit, node.settings)
         assert peers.get(unit.session, peer_id).last_heartbeat_at == unit.now
+    assert "clock_stepped" in found(node), "also once jobs have run by the clock as it is now"
     clock.advance(minutes=6)
     with node.unit(ADA) as unit:
         unit.session.execute(update(daemons.Daemon).values(last_seen_at=unit.now))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from fake_access import access_node
 from fake_node import FakeNode, console, in_loop, page, peer, table, trail, until, zoo
 from test_console_dialogs import on_top
 from test_console_rules import arrive, screens
 
+from fedtui.core.control import operators
+from fedtui.core.errors import Unusable
 from fedtui.screens.commands import COMMANDS, at, completions
 from fedtui.screens.dialogs.ask import Ask
 from fedtui.screens.dialogs.tell import Shown
@@ -117,6 +120,27 @@ async def test_an_operator_is_added_in_the_console() -> None:
         await until(pilot, lambda: node.asked)
         given = {"name": "carol", "permissions": [PERMISSIONS["view"], PERMISSIONS["peers"]]}
         assert node.asked == [("system.operator_add", given, "new")]
+
+
+def test_every_permission_has_a_short_name() -> None:
+    """What an operator may do in the core can be given in the console."""
+    assert set(PERMISSIONS.values()) == set(operators.PERMISSIONS)
+
+
+@in_loop
+async def test_operators_that_cannot_be_read_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`:operators` with a database that does not answer says so in the line of messages."""
+
+    def silent() -> None:
+        raise Unusable("The database does not answer.", cause="It is down.", fix="Start it.")
+
+    node = access_node()
+    monkeypatch.setattr(node, "operators", silent)
+    app = console(node, place="home")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await arrive(pilot, "home")
+        await pilot.press("colon", *"operators", "enter")
+        await until(pilot, lambda: "The database does not answer. Start it." in page(pilot))
 
 
 @in_loop

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple, Protocol, cast
 from sqlalchemy import BigInteger, ColumnElement, Index, Table, Text, delete, func, insert, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from fedtui.core.access.document_text import Normalized
 from fedtui.core.errors import WrongUsage
 from fedtui.core.runtime.database import Base
+from fedtui.core.runtime.document_text import Normalized
 from fedtui.core.runtime.types import Text_, Time
 from fedtui.core.runtime.unit import Unit
 
@@ -126,8 +126,8 @@ class EmbeddedStore:
 
     def get(self, session: Session, kind: str, id: str) -> Document | None:
         """The document, or None."""
-        found = session.execute(_of(kind, id, Resource.document, *_FACTS)).one_or_none()
-        return None if found is None else Document(*found)
+        row = session.execute(_of(kind, id, Resource.document, *_FACTS)).one_or_none()
+        return None if row is None else Document(*row)
 
     def put(
         self,
@@ -181,11 +181,11 @@ def _of(kind: str, id: str, *columns: Any) -> Any:
 
 def _checked(unit: Unit, kind: str, id: str, expected: Expected) -> int | None:
     """The version that is there, locked; None where there is none. Raises `VersionMismatch`."""
-    found = unit.session.execute(_of(kind, id, *_FACTS).with_for_update()).one_or_none()
-    tag = None if found is None else Document("", *found).etag
+    row = unit.session.execute(_of(kind, id, *_FACTS).with_for_update()).one_or_none()
+    tag = None if row is None else Document("", *row).etag
     if expected is not None and (tag is None or ("*" not in expected and tag not in expected)):
         raise VersionMismatch(tag)
-    return None if found is None else int(found.version)
+    return None if row is None else int(row.version)
 
 
 def stored(session: Session, *, peer_id: str | None = None, grant_id: str | None = None) -> Stored:
@@ -197,10 +197,10 @@ def stored(session: Session, *, peer_id: str | None = None, grant_id: str | None
 
 def held_by(session: Session, kind: str, id: str) -> tuple[Owner | None, int]:
     """On whose account a document goes, and its size; (None, 0) where there is none."""
-    found = session.execute(_of(kind, id, Resource.peer_id, Resource.grant_id, Resource.size)).one_or_none()
-    if found is None or found.peer_id is None:
+    row = session.execute(_of(kind, id, Resource.peer_id, Resource.grant_id, Resource.size)).one_or_none()
+    if row is None or row.peer_id is None:
         return None, 0
-    return Owner(found.peer_id, found.grant_id), int(found.size)
+    return Owner(row.peer_id, row.grant_id), int(row.size)
 
 
 def check_id(text: str) -> str:

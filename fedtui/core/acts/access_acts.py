@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from fedtui.core.access import allowlists, bridges, document_text, inventory, resources
+from fedtui.core.access import allowlists, bridges, inventory, resources
 from fedtui.core.access.bridges import Bridge
 from fedtui.core.access.resources import Document, EmbeddedStore, Provider
 from fedtui.core.acts.peer_acts import named_peer, peer_target
@@ -17,6 +17,7 @@ from fedtui.core.acts.table import Act, Change, Params, Result, Wanted
 from fedtui.core.errors import NotFound, Refused, WrongUsage
 from fedtui.core.peering import peers
 from fedtui.core.record.events import emit
+from fedtui.core.runtime import document_text
 from fedtui.core.runtime.unit import Unit
 from fedtui.core.trust.site import Site
 

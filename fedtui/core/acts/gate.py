@@ -66,9 +66,7 @@ def request(
     once met a failing remote.
     """
     act = table[action]
-    with site.read() as session:
-        operators.require(session, actor.name, policies.RULES[action].permission)
-    raw = act.fetch(site, raw)
+    raw = _fetched(site, act, actor, raw)
     with site.unit(actor) as unit:
         operators.require(unit.session, actor.name, policies.RULES[action].permission)
         wanted = _wanted(unit, site, act, raw)
@@ -102,13 +100,20 @@ def request(
 def preview(site: Site, table: ActTable, actor: Actor, action: str, raw: Mapping[str, Any]) -> tuple[str, list[Change]]:
     """What an act would do, in words and as before and after; nothing is done. Raises as `request`."""
     act = table[action]
-    raw = act.fetch(site, raw)
+    raw = _fetched(site, act, actor, raw)
     with site.unit(actor) as unit:
         wanted = _wanted(unit, site, act, raw)
         target = act.target(unit.session, wanted.params) or {}
         told = act.summary(wanted.params, target), list(act.changes(wanted.params, target))
         unit.session.rollback()
         return told
+
+
+def _fetched(site: Site, act: Act, actor: Actor, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what was asked for, with what its remote adds. It is called for those alone who may ask for the act."""
+    with site.read() as session:
+        operators.require(session, actor.name, policies.RULES[act.action].permission)
+    return act.fetch(site, raw)
 
 
 def approve(

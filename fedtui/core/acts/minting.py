@@ -26,7 +26,7 @@ def fetch_request(site: Site, raw: Mapping[str, Any]) -> Mapping[str, Any]:
     What is on record may be from before it lost its key or was restored: to sign that key mends nothing. Raises
     `RemoteFailed` where it cannot be asked.
     """
-    if raw.get("proxy") is not None or raw.get("csr_pem") or AGAIN in raw or not raw.get("peer"):
+    if raw.get("proxy") is not None or raw.get("csr_pem") is not None or AGAIN in raw or not raw.get("peer"):
         return raw
     with site.read() as session:
         peer = peers.find(session, str(raw["peer"]))

@@ -82,8 +82,8 @@ class Refusals:
                 count = self._counts.get(same)
             if count is None:
                 count = self._counts[same] = _Count(now)
-            told = block in count.blocks and now - count.since < WITHIN
-            if not told and same.cause == refusal.cause and self._has_room(refusal, block):
+            reported = block in count.blocks and now - count.since < WITHIN
+            if not reported and same.cause == refusal.cause and self._has_room(refusal, block):
                 count.blocks.add(block)
                 return True
             count.times += 1
@@ -99,9 +99,11 @@ class Refusals:
     def over(self, *, all_: bool = False) -> Counted:
         """The counts whose minute is over."""
         with self._lock:
-            ended = [one for one, count in self._counts.items() if all_ or self._clock() - count.since >= WITHIN]
-            counts = {one: self._counts.pop(one) for one in ended}
-        return {one: (count.times, len(count.blocks)) for one, count in counts.items() if count.times}
+            ended = [
+                refused for refused, count in self._counts.items() if all_ or self._clock() - count.since >= WITHIN
+            ]
+            counts = {refused: self._counts.pop(refused) for refused in ended}
+        return {refused: (count.times, len(count.blocks)) for refused, count in counts.items() if count.times}
 
 
 def record(unit: Unit, refusal: Refusal) -> None:

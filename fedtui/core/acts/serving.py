@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 from fedtui.core.access import callers, chain, quota, resources
 from fedtui.core.access.callers import Caller, Headers
 from fedtui.core.access.chain import Asked, Judgement, Seen
-from fedtui.core.access.document_text import Normalized
 from fedtui.core.access.quota import Quotas
 from fedtui.core.access.resources import Document, Expected, Owner, VersionMismatch
 from fedtui.core.acts.access_acts import PROVIDER
@@ -20,6 +19,7 @@ from fedtui.core.control import standing
 from fedtui.core.errors import Denied
 from fedtui.core.record.events import emit
 from fedtui.core.runtime.actor import Actor
+from fedtui.core.runtime.document_text import Normalized
 from fedtui.core.runtime.unit import Unit
 
 SOURCE = "resource_api"

@@ -8,7 +8,7 @@ the clock. They stay a finding until another operator has confirmed them (`gover
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -42,6 +42,12 @@ def changes(session: Session, row: Lowering) -> list[Event]:
     return list(session.scalars(query)) if caused else []
 
 
+def unconfirmed(row: Lowering, events: Sequence[Event]) -> list[Event]:
+    """Return those of a lowering's events that came after its confirmation, or all where there is none: nobody stands
+    by what they have not seen."""
+    return [event for event in events if row.confirmed_at is None or event.emitted_at > row.confirmed_at]
+
+
 def confirm(unit: Unit, wanted: str) -> Lowering:
     """Record that another operator has seen what went through under a lowering, and stands by it.
 
@@ -52,7 +58,7 @@ def confirm(unit: Unit, wanted: str) -> Lowering:
     if row is None:
         raise NotFound(f"There is no lowering {wanted[:60]!r}.", cause="A lowering is named by its id.",
                        fix="See them with: fedtui policies lowered", code="lowering_unknown")  # fmt: skip
-    if row.confirmed_at is not None:
+    if row.confirmed_at is not None and not unconfirmed(row, acts(unit.session, row)):
         raise Refused(f"{row.confirmed_by} has confirmed it already.", fix="Nothing is left to confirm.",
                       cause=f"That was at {row.confirmed_at:%F %H:%M} UTC.", code="lowering_confirmed")  # fmt: skip
     operators.require(unit.session, unit.actor.name, CONTROL)
@@ -74,11 +80,14 @@ def confirm(unit: Unit, wanted: str) -> Lowering:
 def undo_unconfirmed(unit: Unit, row: Lowering) -> list[str]:
     """Undo what a lowering that ends let change of policies, settings and operators; what was undone, in words.
 
-    Does nothing where another operator has confirmed it. What has been changed again since is left as it is.
+    What another operator has confirmed stays, and what has been changed again since is left as it is. A confirmation
+    that is older than the last act counts no longer: the rest is still to be seen.
     """
-    if row.confirmed_at is not None:
-        return []
-    undone = [words for change in changes(unit.session, row) if (words := UNDO[change.kind](unit, change.payload))]
+    pending = unconfirmed(row, changes(unit.session, row))
+    undone = [words for change in pending if (words := UNDO[change.kind](unit, change.payload))]
+    if row.confirmed_at is not None and unconfirmed(row, acts(unit.session, row)):
+        row.confirmed_at = row.confirmed_by = None
+        unit.session.flush()
     if undone:
         emit(unit, "system.policy.changes_undone", source=SOURCE, action=row.action, lowering_id=row.id, undone=undone)
     return undone
@@ -114,7 +123,7 @@ def _undo_removed(unit: Unit, change: Payload) -> str:
     row = unit.session.get(Operator, change["operator"])
     if row is None or row.removed_at is None:
         return ""
-    operators.add(unit, row.name, row.permissions)
+    operators.restore(unit, row)  # whatever its name: an earlier version took others than `add` does
     return f"operator {row.name}: brought back"
 
 

@@ -124,8 +124,9 @@ def shape(session: Session, row: Lowering) -> dict[str, Any]:
         "confirmed_at": row.confirmed_at,
         "confirmed_by": row.confirmed_by,
         "went_through": [_act(event) for event in emergency_review.acts(session, row)],
-        "to_undo": [] if row.restored_at or row.confirmed_at else [
-            {"kind": change.kind, **change.payload} for change in emergency_review.changes(session, row)
+        "to_undo": [] if row.restored_at else [
+            {"kind": change.kind, **change.payload}
+            for change in emergency_review.unconfirmed(row, emergency_review.changes(session, row))
         ],
     }  # fmt: skip
 

@@ -43,10 +43,9 @@ def add(unit: Unit, name: str, permissions: Sequence[str]) -> Operator:
     require_free(unit.session, name)
     existing = unit.session.get(Operator, name)
     operator = existing or Operator(name=name)
-    operator.permissions, operator.added_at, operator.removed_at = sorted(set(permissions)), unit.now, None
+    operator.permissions = sorted(set(permissions))
     unit.session.add(operator)
-    unit.session.flush()
-    emit(unit, "system.operator.added", source="control", operator=name, permissions=operator.permissions)
+    restore(unit, operator)
     return operator
 
 
@@ -64,6 +63,13 @@ def require_free(session: Session, name: str) -> None:
         fix="See them with: fedtui operators list" if there else f"Bring them back: fedtui operators add {row.name}",
         code="operator_exists",
     )
+
+
+def restore(unit: Unit, operator: Operator) -> None:
+    """Put an operator in office, with the permissions that its row has."""
+    operator.added_at, operator.removed_at = unit.now, None
+    unit.session.flush()
+    emit(unit, "system.operator.added", source="control", operator=operator.name, permissions=operator.permissions)
 
 
 def check(name: str, permissions: Sequence[str]) -> None:
@@ -88,6 +94,7 @@ def check(name: str, permissions: Sequence[str]) -> None:
 def remove(unit: Unit, name: str) -> Operator:
     """Remove an operator. Raises `Refused` for the last one who can approve."""
     operator = require(unit.session, name)
+    name = operator.name
     # Held until the end of the unit: two removals at once must not each count on the other's operator.
     unit.session.execute(select(Operator.name).with_for_update())
     if approvers(unit.session) == [name]:
@@ -106,7 +113,8 @@ def remove(unit: Unit, name: str) -> Operator:
 
 def bring_back(unit: Unit, name: str) -> Operator:
     """Make `name` an operator with every permission, whoever it was: the break-glass."""
-    operator = unit.session.get(Operator, name) or Operator(name=name)
+    alike = [unit.session.get(Operator, name), *_alike(unit.session, name)]
+    operator = next((row for row in alike if row is not None), None) or Operator(name=name)
     operator.permissions, operator.added_at, operator.removed_at = sorted(PERMISSIONS), unit.now, None
     unit.session.add(operator)
     unit.session.flush()

@@ -69,7 +69,7 @@ def recover(unit: Unit, name: str, reason: str) -> Operator:
     unit.session.add(
         Recovery(
             id=new_id(),
-            operator=name,
+            operator=operator.name,
             reason=reason,
             uid=unit.actor.uid,
             origin=unit.actor.origin,
@@ -77,7 +77,7 @@ def recover(unit: Unit, name: str, reason: str) -> Operator:
         )
     )
     unit.session.flush()
-    emit(unit, "system.operator.recovered", source="control", operator=name, reason=reason)
+    emit(unit, "system.operator.recovered", source="control", operator=operator.name, reason=reason)
     return operator
 
 

@@ -299,9 +299,9 @@ def _date(header: str) -> datetime | None:
     """The time in a `Date` header (RFC 9110 section 5.6.7); None for anything else."""
     try:
         given = parsedate_to_datetime(header)
-    except ValueError:
+        return given.astimezone(UTC) if given.tzinfo is not None else None
+    except (ValueError, OverflowError):  # the last year there is, a zone of many digits
         return None
-    return given.astimezone(UTC) if given.tzinfo is not None else None
 
 
 async def _read(response: httpx.Response) -> bytes:
@@ -454,11 +454,12 @@ def _goes_without_saying(url: str, peer: Peer) -> bool:
     """Whether an unconfirmed endpoint is dialled: it is at the very host and port of the peer's own URL, and says no
     more than a path. Of a peer from before that was so, the host is enough."""
     try:
-        host, port = urls.host_port(urls.secure(url))
-        if urls.secure(url) != url:
-            return False
+        plain = urls.secure(url)
     except WrongUsage:
         return False
+    if plain != url:
+        return False
+    host, port = urls.host_port(url)
     own_host, own_port = urls.host_port(peer.remote_instance_url)
     if peer.resolves_anywhere:
         return host == own_host

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Table, bindparam, func, or_, select, update
+from sqlalchemy import CursorResult, Float, Table, and_, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from fedtui.core.errors import Problem, WrongUsage
@@ -41,6 +41,8 @@ GATHERED = 0.5
 """Seconds in which outcomes are gathered while calls begin: a trip to the disk for each would keep others from it."""
 SKEW_NOTED = 30.0
 """Seconds by which a peer's clock differs, by the `Date` of its answers, that are written down at once."""
+SKEW_STEADY = 5.0
+"""Seconds by which such a difference may vary before it is written down anew."""
 SILENT_AFTER = timedelta(minutes=5)
 MOST_SLUGS = 1_000
 """Extensions that a peer takes."""
@@ -126,10 +128,14 @@ def _attempt(site: Site, peer_id: str, partial_mtls: str) -> _Attempt:
 
 
 _ATTEMPTED = update(_PEERS).where(_PEERS.c.id == bindparam("peer_id")).values(last_outbound_attempt_at=bindparam("now"))
+_KNOWN_SKEW, _SKEW = func.coalesce(_PEERS.c.clock_skew_seconds, 0.0), bindparam("skew", type_=Float)
 _SENT_AGAIN = _ATTEMPTED.where(
     _PEERS.c.last_outbound_error.is_(None),
     _PEERS.c.offered_csr_pem.is_(None),
-    func.abs(func.coalesce(_PEERS.c.clock_skew_seconds, 0.0)) <= SKEW_NOTED,
+    or_(
+        and_(func.abs(_KNOWN_SKEW) <= SKEW_NOTED, func.abs(_SKEW) <= SKEW_NOTED),
+        func.abs(_KNOWN_SKEW - _SKEW) <= SKEW_STEADY,
+    ),
 ).values(last_outbound_at=bindparam("now"))
 _FAILED_AGAIN = _ATTEMPTED.where(_PEERS.c.last_outbound_error == bindparam("error"))
 
@@ -141,11 +147,9 @@ def _as_before(unit: Unit, peer_id: str, attempt: _Attempt) -> bool:
     """
     if attempt.pair_news or attempt.crl is not None or attempt.crl_error is not None or "csr_pem" in attempt.answer:
         return False
-    if attempt.skew is not None and abs(attempt.skew) > SKEW_NOTED:
-        return False
     times = {"peer_id": peer_id, "now": unit.now}
     if attempt.error is None:
-        written = unit.session.execute(_SENT_AGAIN, times)
+        written = unit.session.execute(_SENT_AGAIN, {**times, "skew": attempt.skew or 0.0})
     else:
         written = unit.session.execute(_FAILED_AGAIN, {**times, "error": attempt.error})
     return cast(CursorResult[Any], written).rowcount == 1

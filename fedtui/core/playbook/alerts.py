@@ -10,22 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from fedtui.core.control.approvals import Approval
-from fedtui.core.peering.peers import MAY_HEARTBEAT, Peer
+from fedtui.core.peering.peers import Peer
 from fedtui.core.playbook import survey
-from fedtui.core.playbook.checks.limits import REFUSALS_SINCE, SKEW_LIMIT
+from fedtui.core.playbook.checks.limits import REFUSALS_SINCE
 from fedtui.core.playbook.model import Subject
-from fedtui.core.record.events import Event
 from fedtui.core.trust.site import Site
 
-LEAKED, CLOCK, REFUSED, WAITING, DENIED, ACCEPT_FAILED = (
-    "leaked", "clock", "refused", "waiting", "denied", "accept_failed",
-)  # fmt: skip
-"""Sorts: somebody else presented a peer's token; a peer's clock differs; a proposed peer's accept was refused; an
-accepted peer sends no heartbeat; calls of peers or with grants were denied; an accept of ours came to nothing."""
+DENIED, ACCEPT_FAILED = "denied", "accept_failed"
+"""Sorts besides those of `survey.by_record`: calls of peers or with grants were denied; an accept of ours failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +38,13 @@ class Alerts:
 
 def alerts(session: Session, site: Site, now: datetime, *, limit: int) -> tuple[Alerts, ...]:
     """Every sort of which there is any."""
-    found = (
-        *(_of_peers(session, sort, clause, limit) for sort, clause in _clauses(site, now).items()),
+    suspects = survey.by_record(now, 2 * site.settings.heartbeat_interval)
+    sorts = (
+        *(_of_peers(session, sort, clause, limit) for sort, clause in suspects.items()),
         _of_subjects(DENIED, None, survey.denied_calls(session, now), limit),
         _of_subjects(ACCEPT_FAILED, _failed_accepts(session, now), survey.failed_accepts(session, now), limit),
     )
-    return tuple(one for one in found if one.first)
-
-
-def _clauses(site: Site, now: datetime) -> dict[str, ColumnElement[bool]]:
-    """What makes a peer a suspect, by sort."""
-    grace = 2 * site.settings.heartbeat_interval
-    refused = select(Event.peer_id).where(
-        Event.kind == "federation.peer.accept_refused", Event.emitted_at >= now - REFUSALS_SINCE
-    )
-    return {
-        LEAKED: Peer.id.in_(survey.leaked(now)),
-        CLOCK: Peer.status.in_(MAY_HEARTBEAT)
-        & or_(Peer.clock_skew_seconds > SKEW_LIMIT, Peer.clock_skew_seconds < -SKEW_LIMIT),
-        REFUSED: (Peer.status == "proposed") & Peer.id.in_(refused) & Peer.id.not_in(survey.leaked(now)),
-        WAITING: Peer.status.in_(("accepted", "enrolled"))
-        & (func.coalesce(Peer.signed_at, Peer.updated_at) <= now - grace),
-    }
+    return tuple(alert for alert in sorts if alert.first)
 
 
 def _of_peers(session: Session, sort: str, clause: ColumnElement[bool], limit: int) -> Alerts:
@@ -71,7 +52,8 @@ def _of_peers(session: Session, sort: str, clause: ColumnElement[bool], limit: i
     count = session.scalar(select(func.count()).select_from(Peer).where(where)) or 0
     columns = select(Peer.id, Peer.remote_instance_url, Peer.clock_skew_seconds).where(where)
     rows = session.execute(columns.order_by(Peer.id).limit(limit)) if count else ()
-    return Alerts(sort, count, tuple(("peer", id, url, skew if sort == CLOCK else None) for id, url, skew in rows))
+    first = (("peer", id, url, skew if sort == survey.CLOCK else None) for id, url, skew in rows)
+    return Alerts(sort, count, tuple(first))
 
 
 def _failed_accepts(session: Session, now: datetime) -> int:
@@ -84,4 +66,4 @@ def _failed_accepts(session: Session, now: datetime) -> int:
 
 
 def _of_subjects(sort: str, count: int | None, subjects: Sequence[Subject], limit: int) -> Alerts:
-    return Alerts(sort, count, tuple((one.scope, one.id, one.label, None) for one in subjects[:limit]))
+    return Alerts(sort, count, tuple((subject.scope, subject.id, subject.label, None) for subject in subjects[:limit]))

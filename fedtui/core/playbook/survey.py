@@ -15,7 +15,7 @@ from fedtui.core.access.grants import Grant
 from fedtui.core.control import approvals
 from fedtui.core.control.approvals import Approval
 from fedtui.core.peering import peers
-from fedtui.core.peering.peers import MAY_HEARTBEAT, Peer
+from fedtui.core.peering.peers import MAY_HEARTBEAT, Peer, term_end_sql
 from fedtui.core.playbook.checks.decided import ENDED
 from fedtui.core.playbook.checks.limits import LATELY, REFUSALS_SINCE, SKEW_LIMIT
 from fedtui.core.playbook.checks.of_things import about_the_caller
@@ -116,24 +116,38 @@ def _refused_with(session: Session, grant_id: str) -> list[Subject]:
     return [_of_decision(session, row) for row in newest.values()]
 
 
-def _suspects(session: Session, site: Site, now: datetime, *, everybody: bool) -> tuple[list[Subject], int]:
-    """Peers that are not as they should be, the most urgent first; and how many there are."""
-    grace = timedelta(0) if everybody else 2 * site.settings.heartbeat_interval
-    waits = and_(
-        Peer.status.in_(("accepted", "enrolled")),
-        func.coalesce(Peer.signed_at, Peer.updated_at) <= now - grace,
-    )
+LEAKED, CLOCK, REFUSED, WAITING = "leaked", "clock", "refused", "waiting"
+"""Sorts of suspects: somebody else presented a peer's token; a peer's clock differs; a proposed peer's accept was
+refused; a peer sends no heartbeat yet."""
+
+
+def by_record(now: datetime, grace: timedelta) -> dict[str, ColumnElement[bool]]:
+    """Return what makes a peer a suspect though its status does not say so, by sort. `grace`: how long a first
+    heartbeat may take."""
     refused = select(Event.peer_id).where(
         Event.kind == "federation.peer.accept_refused", Event.emitted_at >= now - REFUSALS_SINCE
     )
+    return {
+        LEAKED: Peer.id.in_(leaked(now)),
+        # A proposed peer, too: an accept of its invite has failed over the clocks.
+        CLOCK: Peer.status.in_(("proposed", *MAY_HEARTBEAT))
+        & or_(Peer.clock_skew_seconds > SKEW_LIMIT, Peer.clock_skew_seconds < -SKEW_LIMIT),
+        REFUSED: (Peer.status == "proposed") & Peer.id.in_(refused) & Peer.id.not_in(leaked(now)),
+        WAITING: Peer.status.in_(("accepted", "enrolled"))
+        & (func.coalesce(Peer.signed_at, Peer.updated_at) <= now - grace),
+    }
+
+
+def _suspects(session: Session, site: Site, now: datetime, *, everybody: bool) -> tuple[list[Subject], int]:
+    """Peers that are not as they should be, the most urgent first; and how many there are."""
+    grace = timedelta(0) if everybody else 2 * site.settings.heartbeat_interval
     wrong = or_(
         Peer.status == "degraded",
-        Peer.id.in_(leaked(now)),
-        waits,
+        *by_record(now, grace).values(),
         and_(Peer.status.in_(MAY_HEARTBEAT), Peer.last_outbound_error.is_not(None)),
         and_(Peer.status.in_(MAY_HEARTBEAT), Peer.offered_csr_pem.is_not(None)),
-        and_(Peer.status.in_(MAY_HEARTBEAT), func.abs(Peer.clock_skew_seconds) > SKEW_LIMIT),
-        and_(Peer.status == "proposed", or_(Peer.drill_mode, Peer.id.in_(refused))),
+        and_(Peer.status.in_(MAY_HEARTBEAT), term_end_sql() <= now),
+        and_(Peer.status == "proposed", Peer.drill_mode),
         Peer.id.in_(_broken_pairs(session, site)),
     )
     query = select(Peer).where(Peer.peer_kind == "platform", wrong)

@@ -23,7 +23,8 @@ def bounded(value: Json, most: int) -> tuple[Json, bool]:
 
 
 def _cut(value: Json, left: int, depth: int) -> tuple[Json, int]:
-    """The value within `left` bytes, and how many are left then."""
+    """Return the value within `left` bytes, and how many are left then, which may be none or fewer."""
+    left = max(left, 0)
     if isinstance(value, str):
         shown = value if len(value) <= left else f"{value[:left]}{MARK} ({len(value) - left} more characters)"
         return shown, left - len(shown)
@@ -40,7 +41,7 @@ def _cut_object(value: dict[str, Json], left: int, depth: int) -> tuple[Json, in
         if left <= 0:
             shown[MARK] = f"{len(value) - number} more entries"
             break
-        name = key[:LONGEST_KEY]
+        name = key if len(key) <= LONGEST_KEY else f"{key[:LONGEST_KEY]}{MARK} ({number})"
         shown[name], left = _cut(inner, left - len(name), depth + 1)
     return shown, left
 

@@ -9,18 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import TypeVar
 
 from fedtui.core.runtime.database import require_no_transaction
+from fedtui.core.runtime.document_text import TEXT, levels
 
 Parsed = TypeVar("Parsed")
-# Possessive, and an unterminated text ends with the content: no input makes it go back.
-_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
 _BLANKS = b" \t\r\n"
-_OPENED = ord("[")
-_STEPS = bytes.maketrans(b"{}", b"[]")
-_NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
 
 
 class TooComplex(ValueError):
@@ -51,15 +46,15 @@ def parse(content: bytes, bounds: Bounds, parser: Callable[[bytes], Parsed]) -> 
 
 def check(content: bytes, bounds: Bounds) -> None:
     """Raise `TooComplex` for what is beyond the bounds. Whether it is JSON at all is the parser's to say."""
-    bare = _TEXT.sub(b'"', content).translate(None, _BLANKS)
+    bare = TEXT.sub(b'"', content).translate(None, _BLANKS)
     # Texts are values or names of members, of which there is one a value at most.
     if bounds.values is not None and max(_values(bare), bare.count(b'"') // 2) > bounds.values:
         raise TooComplex(f"it must not hold more than {bounds.values} values")
-    if bounds.text is not None and any(len(text) > bounds.text + 2 for text in _TEXT.findall(content)):
+    if bounds.text is not None and any(len(text) > bounds.text + 2 for text in TEXT.findall(content)):
         raise TooComplex(f"a text must not be longer than {bounds.text} bytes")
     if bounds.number is not None and _has_number(bare, bounds.number):
         raise TooComplex(f"a number must not be longer than {bounds.number} characters")
-    if _levels(bare) > bounds.levels:
+    if levels(bare) > bounds.levels:
         raise TooComplex(f"it must not be nested deeper than {bounds.levels} levels")
 
 
@@ -72,11 +67,3 @@ def _values(bare: bytes) -> int:
 def _has_number(bare: bytes, most: int) -> bool:
     # The look-behind makes all positions but the first of a run fail at once.
     return re.search(rb"(?<![-+.0-9eE])[-+.0-9eE]{%d}" % (most + 1), bare) is not None
-
-
-def _levels(bare: bytes) -> int:
-    brackets = bare.translate(None, _NO_BRACKET).translate(_STEPS)
-    opened = brackets.count(_OPENED)
-    if len(brackets) > 2 * opened:
-        return 0  # more is closed than was opened: the parser stops there
-    return max(accumulate(1 if step == _OPENED else -1 for step in brackets), default=0)

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
-DEEPEST = 200
-"""Levels of lists and objects in one document."""
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+from fedtui.core.runtime.document_text import LEVELS, UNSTORABLE
+
 BLOT = "\N{REPLACEMENT CHARACTER}"
 
 
-def storable(value: Any, *, levels: int = DEEPEST) -> Any:
+def storable(value: Any, *, levels: int = LEVELS) -> Any:
     """`value`, unless no database keeps it: NUL, half a surrogate pair, a number that is none, nested without end.
 
     Raises `ValueError`.
     """
-    if isinstance(value, str) and _UNSTORABLE.search(value):
+    if isinstance(value, str) and UNSTORABLE.search(value):
         raise ValueError("a text must not hold NUL or half a surrogate pair")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("a number must be finite")
     if isinstance(value, dict | list):
         if not levels:
-            raise ValueError(f"it must not be nested deeper than {DEEPEST} levels")
+            raise ValueError(f"it must not be nested deeper than {LEVELS} levels")
         for inner in (*value, *value.values()) if isinstance(value, dict) else value:
             storable(inner, levels=levels - 1)
     return value

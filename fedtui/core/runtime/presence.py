@@ -7,11 +7,13 @@ it ends. A daemon that is stopped, or that cannot write to its database, still h
 from __future__ import annotations
 
 import fcntl
+import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+log = logging.getLogger(__name__)
 LOCK_FILE = "daemon.lock"
 ATTEMPTS = 2
 PAUSE_SECONDS = 0.01
@@ -20,17 +22,22 @@ PAUSE_SECONDS = 0.01
 
 @contextmanager
 def announced(home: Path) -> Iterator[None]:
-    """Hold the lock that says: a daemon of this home lives. Raises `OSError` where the home cannot be written."""
-    with (home / LOCK_FILE).open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
+    """Hold the lock that says: a daemon of this home lives. Raises nothing: a home that is mounted read-only, or whose
+    file system has no locks, has no such sign, and its daemon serves all the same."""
+    with ExitStack() as held:
+        try:
+            file = held.enter_context((home / LOCK_FILE).open("a"))
+            fcntl.flock(file, fcntl.LOCK_SH)
+        except OSError as error:
+            log.warning("[Daemon] %s cannot be locked: %s", home / LOCK_FILE, error)
         yield
 
 
 def daemon_lives(home: Path) -> bool:
-    """Return whether some process holds the lock of this home's daemons."""
+    """Return whether some process holds the lock of this home's daemons, as far as this account can see."""
     try:
         file = (home / LOCK_FILE).open()
-    except FileNotFoundError:
+    except OSError:
         return False
     with file:
         for attempt in range(ATTEMPTS):
@@ -40,5 +47,7 @@ def daemon_lives(home: Path) -> bool:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
+            except OSError:  # a file system without locks
+                return False
             return False
     return True

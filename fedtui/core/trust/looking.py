@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from fedtui.core.runtime.dialling import is_address
 from fedtui.core.trust import crls
 from fedtui.core.trust.crls import PeerCrl
 from fedtui.core.trust.tls import ServerRefused
@@ -113,7 +114,7 @@ async def look(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host:
     context.set_info_callback(lambda connection, _where, _result: states.add(connection.get_state_string()))
     connection = SSL.Connection(context, None)
     connection.set_connect_state()
-    if not _is_address(host):
+    if not is_address(host):
         connection.set_tlsext_host_name(host.encode("idna"))
     found = await _shake(connection, reader, writer, SSL)
     asks = any(ASKED in state for state in states)
@@ -292,9 +293,9 @@ def _stands_for(leaf: x509.Certificate, host: str) -> bool:
         if low == wanted:
             return True
         head, dot, rest = wanted.partition(".")
-        if low.startswith("*.") and dot and head and low[2:] == rest and not _is_address(wanted):
+        if low.startswith("*.") and dot and head and low[2:] == rest and not is_address(wanted):
             return True
-    return _is_address(wanted) and str(ipaddress.ip_address(wanted)) in names_of(leaf)
+    return is_address(wanted) and str(ipaddress.ip_address(wanted)) in names_of(leaf)
 
 
 def _for_servers(leaf: x509.Certificate) -> bool:
@@ -303,14 +304,6 @@ def _for_servers(leaf: x509.Certificate) -> bool:
     except x509.ExtensionNotFound:
         return True
     return ExtendedKeyUsageOID.SERVER_AUTH in usages
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True
 
 
 def _name(one: Any) -> str:

@@ -9,6 +9,7 @@ from fedtui.core.playbook.causes import access, ways
 from fedtui.core.playbook.causes.seen import (
     DEGRADED,
     STUCK,
+    clock_difference,
     failing,
     heard_meanwhile,
     how,
@@ -90,9 +91,8 @@ def _undelivered(case: Case, error: str) -> Sense:
 
 
 def _skewed(case: Case) -> Sense | None:
-    now, recorded = case.fact("skew_now"), case.fact("skew")
-    skew = now if now is not None else recorded
-    if skew is None or abs(skew) <= SKEW_LIMIT:
+    skew = clock_difference(case)
+    if abs(skew) <= SKEW_LIMIT:
         return None
     ahead = "ahead of" if skew > 0 else "behind"
     fix = Fix("See with its operators which of the clocks is wrong, and set that right (NTP); it needs no more",

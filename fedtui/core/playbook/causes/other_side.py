@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedtui.core.peering.peers import ENDED_THERE, MAY_HEARTBEAT, TERM_ENDED
+from fedtui.core.peering.peers import ENDED_THERE, MAY_HEARTBEAT, TERM_ENDED, term_end
 from fedtui.core.playbook.causes import seen, ways
 from fedtui.core.playbook.causes.seen import DEGRADED, STUCK
 from fedtui.core.playbook.model import Case, Cause, Fix, Sense, in_words
@@ -70,13 +70,13 @@ def _ended(case: Case) -> Sense | None:
 
 def _term(case: Case) -> Sense | None:
     peer, status = case.fact("peer"), case.fact("status")
-    over = peer is not None and peer.expires_at is not None and peer.expires_at <= case.now
-    refused = seen.failing(case) == TERM_ENDED
-    if status not in MAY_HEARTBEAT or not (refused or (over and status == "degraded")):
+    if status not in MAY_HEARTBEAT:
         return None
-    when = (
-        f"The agreed term ended at {in_words(peer.expires_at)} here." if over else "It answers that the term is over."
-    )
+    end = term_end(peer.expires_at, peer.term_grace_until)
+    over = end is not None and end <= case.now
+    if not over and seen.failing(case) != TERM_ENDED:
+        return None
+    when = f"The agreed term ended at {in_words(end)} here." if over else "It answers that the term is over."
     fixes = (
         Fix("Agree on another term with its operators, then extend it here",
             f"fedtui peers edit {peer.id} --expires 365d", "system.federation_peer_edit",
@@ -127,7 +127,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause("never_heard", STUCK, "peer", "high", 5,
           "The peer takes this node's heartbeats and sends none, so that it does not become active.",
           "A URL of this node that the peer cannot reach: its operators see that.", "stuck-at-accepted", _never_heard,
-          (*_OWN, *_PAIRS, "clock_skew", "one_way_partition", "handshake_incomplete")),
+          (*_OWN, *_PAIRS, "clock_skew", "one_way_partition", "handshake_incomplete", "term_ended")),
     Cause("silent_peer", DEGRADED, "peer", "high", 5,
           "The peer answers and sends no heartbeats: its heartbeat job does not run, or does not send to this node.",
           "A restart that takes long.", "degraded", _silent,

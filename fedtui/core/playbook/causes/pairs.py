@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fedtui.core.playbook.causes import seen
 from fedtui.core.playbook.commands import anew
 from fedtui.core.playbook.model import Case, Cause, Fix, Sense
+from fedtui.core.trust import signing
 
 SYMPTOM = "partial_mtls"
+BACKDATED = signing.BACKDATE.total_seconds()
+"""Seconds by which a peer's clock may be behind: what is signed for it is dated back by so much."""
 
 
 def _here(case: Case) -> Sense:
@@ -48,6 +52,8 @@ def _there(case: Case) -> Sense:
 
 def _broken(state: str) -> Callable[[Case], Sense | None]:
     def holds(case: Case) -> Sense | None:
+        if state == "cert_missing" and seen.waits(case) and seen.clock_difference(case) < -BACKDATED:
+            return None  # its accept stopped at a certificate that is not valid yet by its clock: it signed none
         if case.fact("broken") == state and case.fact("status") not in (None, "proposed", "revoked", "suspended"):
             return _here(case)
         view = case.fact("view") or {}

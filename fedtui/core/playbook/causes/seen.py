@@ -61,6 +61,12 @@ def troubled(case: Case) -> bool:
     return (case.fact("status") == "degraded" or fails) and not case.fact("in_maintenance")
 
 
+def clock_difference(case: Case) -> float:
+    """Return by how many seconds the peer's clock is ahead of this node's: as it says now, else as it is on record."""
+    now = case.fact("skew_now")
+    return float((now if now is not None else case.fact("skew")) or 0.0)
+
+
 def still_heard(case: Case) -> bool:
     """Whether an active peer's own heartbeats go on coming."""
     age = case.fact("heartbeat_age")

@@ -43,12 +43,12 @@ def on_peer(session: Session, peer: Peer | None) -> Decided | None:
     """The decision that ended or halted a peering; None where it goes on."""
     if peer is None or peer.status not in ENDED:
         return None
-    found = events.recent(session, kind=f"federation.peer.{peer.status}", peer_id=peer.id, limit=1)
+    recorded = events.recent(session, kind=f"federation.peer.{peer.status}", peer_id=peer.id, limit=1)
     by, why = (
         ("suspended_by", "suspension_reason") if peer.status == "suspended" else ("revoked_by", "revocation_reason")
     )
-    who = _who(session, found[0]) if found else str(peer.metadata_.get(by) or "an operator")
-    at = found[0].emitted_at if found else peer.updated_at
+    who = _who(session, recorded[0]) if recorded else str(peer.metadata_.get(by) or "an operator")
+    at = recorded[0].emitted_at if recorded else peer.updated_at
     reason = str(peer.metadata_.get(why) or "")
     return Decided(f"{peer.status} {peer.remote_instance_url}", who, at, reason, f"fedtui peers show {peer.id}")
 
@@ -57,8 +57,8 @@ def on_certificate(session: Session, row: Certificate | None) -> Decided | None:
     """The decision that revoked a certificate; None where another certificate has taken its place."""
     if row is None or row.revoked_at is None or row.revocation_reason == certificates.SUPERSEDED:
         return None
-    found = events.recent(session, kind="federation.certificate.revoked", peer_id=row.peer_id, limit=MOST_EVENTS)
-    event = next((one for one in found if one.payload.get("serial") == row.serial), None)
+    recorded = events.recent(session, kind="federation.certificate.revoked", peer_id=row.peer_id, limit=MOST_EVENTS)
+    event = next((entry for entry in recorded if entry.payload.get("serial") == row.serial), None)
     who = _who(session, event) if event is not None else "an operator"
     reason = row.revocation_reason or ""
     return Decided(
@@ -70,8 +70,8 @@ def on_grant(session: Session, grant: Grant | None) -> Decided | None:
     """The decision that revoked a grant; None where nobody is on record with one."""
     if grant is None or grant.revoked_at is None or not grant.revocation_reason:
         return None
-    found = events.recent(session, kind="federation.grant.revoked", peer_id=grant.peer_id, limit=MOST_EVENTS)
-    event = next((one for one in found if grant.id in map(str, one.payload.values())), None)
+    recorded = events.recent(session, kind="federation.grant.revoked", peer_id=grant.peer_id, limit=MOST_EVENTS)
+    event = next((entry for entry in recorded if grant.id in map(str, entry.payload.values())), None)
     who = _who(session, event) if event is not None else "an operator"
     see = f"fedtui grants show {grant.id}"
     return Decided(f"revoked the grant {grant.id}", who, grant.revoked_at, grant.revocation_reason, see)

@@ -97,12 +97,13 @@ ENDED_LATELY = timedelta(days=1)
 def _clock(case: Case) -> Outcome:
     """Whether the record holds times that are still to come: then the clock was set back, or ran ahead before."""
     with case.site.read() as session:
-        ran = session.scalar(select(JobRun.started_at).order_by(JobRun.id.desc()).limit(1))
+        # Not that of the newest id: runs go on after the clock was set back.
+        ran = session.scalar(select(func.max(JobRun.started_at)))
         seen = session.scalar(select(func.max(daemons.Daemon.last_seen_at)))
         heard = session.scalar(
             select(Peer.last_heartbeat_at).order_by(func.coalesce(Peer.last_heartbeat_at, NEVER).desc()).limit(1)
         )
-    times = {"newest run of a job": ran, "a daemon was last seen": seen, "newest heartbeat of a peer": heard}
+    times = {"latest run of a job": ran, "a daemon was last seen": seen, "newest heartbeat of a peer": heard}
     ahead = {what: at for what, at in times.items() if at is not None and at > case.now + AHEAD}
     evidence = tuple(case.seen(what, at, "job_runs, daemons, peers") for what, at in ahead.items())
     if not ahead:

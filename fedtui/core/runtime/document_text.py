@@ -22,13 +22,15 @@ LEVELS = 200
 """Of lists and objects in one document."""
 HEAD = struct.Struct(">I")
 """Before each message of the program: its length."""
-_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
+TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
+"""A text in JSON. Possessive, and an unterminated one ends with the content: no input makes it go back."""
 _WHOLE_TEXT = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")', re.DOTALL)
 _BLANKS = b" \t\r\n"
+_OPENED, _STEPS = ord("["), bytes.maketrans(b"{}", b"[]")
 _NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
-"""What escapes must look like for `_UNSTORABLE` to be among them."""
+"""What an escape must look like for `UNSTORABLE` to be among them."""
 _SURELY_FINITE = 300
 """A number of so many characters without an exponent is finite as a double."""
 
@@ -41,12 +43,12 @@ class Normalized(NamedTuple):
 
 
 def normalize(content: bytes) -> Normalized:
-    """A document as it was sent: numbers, escapes and the order of members keep their spelling.
+    """Return a document as it was sent: numbers, escapes and the order of members keep their spelling.
 
     Raises `ValueError`, in words for the caller, for what is no JSON, is null, or what readers of JSON or databases
     do not agree on: a number beyond a double, two members of the same name, NUL, half a surrogate pair.
     """
-    if _levels(content) > LEVELS:
+    if levels(TEXT.sub(b"", content)) > LEVELS:
         raise ValueError(_TOO_DEEP)
     try:
         text = content.decode()
@@ -61,7 +63,7 @@ def normalize(content: bytes) -> Normalized:
     if value is None:
         raise ValueError("a document must not be null; DELETE removes it")
     if _SUSPECT.search(content):
-        _require_storable(value)
+        _require_texts_storable(value)
     if len(content.translate(None, _BLANKS)) != len(content):
         text = _without_blanks(content).decode()
     return _digested(text)
@@ -73,7 +75,7 @@ def of(value: Any) -> Normalized:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except ValueError:
         raise ValueError(_NOT_FINITE) from None
-    _require_storable(value)
+    _require_texts_storable(value)
     return _digested(text)
 
 
@@ -108,33 +110,32 @@ def _number(spelled: str) -> int:
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         raise ValueError("an object must not have two members of the same name")
-    return found
+    return members
 
 
 def _no_number(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _levels(content: bytes) -> int:
-    brackets = _TEXT.sub(b"", content).translate(None, _NO_BRACKET)
-    if len(brackets) <= LEVELS:
-        return 0
-    return max(accumulate(1 if one in b"[{" else -1 for one in brackets))
+def levels(bare: bytes) -> int:
+    """Return how deep lists and objects are nested in JSON without its texts."""
+    brackets = bare.translate(None, _NO_BRACKET).translate(_STEPS)
+    return max(accumulate(1 if bracket == _OPENED else -1 for bracket in brackets), default=0)
 
 
-def _require_storable(value: Any) -> None:
+def _require_texts_storable(value: Any) -> None:
     waiting = [value]
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, str) and _UNSTORABLE.search(one):
+        part = waiting.pop()
+        if isinstance(part, str) and UNSTORABLE.search(part):
             raise ValueError("a text must not hold NUL or half a surrogate pair")
-        if isinstance(one, list):
-            waiting += one
-        elif isinstance(one, dict):
-            waiting += (*one, *one.values())
+        if isinstance(part, list):
+            waiting += part
+        elif isinstance(part, dict):
+            waiting += (*part, *part.values())
 
 
 def _serve(given: BinaryIO, answers: BinaryIO) -> None:
@@ -143,10 +144,10 @@ def _serve(given: BinaryIO, answers: BinaryIO) -> None:
         began = time.process_time()
         content = given.read(HEAD.unpack(head)[0])
         try:
-            found: tuple[str, ...] = normalize(content)
+            outcome: tuple[str, ...] = normalize(content)
         except ValueError as error:
-            found = (str(error),)
-        answer = json.dumps([time.process_time() - began, *found]).encode()
+            outcome = (str(error),)
+        answer = json.dumps([time.process_time() - began, *outcome]).encode()
         answers.write(HEAD.pack(len(answer)) + answer)
         answers.flush()
 
