@@ -20,7 +20,7 @@ from fedtui.api.listener import Listener, bind
 from fedtui.core.acts import jobs
 from fedtui.core.errors import Unusable
 from fedtui.core.node import Node
-from fedtui.core.runtime import presence, urls
+from fedtui.core.runtime import urls
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.complaint import tell
 from fedtui.core.trust import certificates, signing, tls
@@ -47,8 +47,7 @@ def serve(node: Node, *, announce: Callable[[str], None], until_eof: bool = Fals
     main = bind(host, port)
     operations = bind(*urls.split_listen(node.settings.operations_listen))
     try:
-        with presence.announced(node.settings.home):
-            return asyncio.run(_run(node, main, operations, announce, until_eof))
+        return asyncio.run(_run(node, main, operations, announce, until_eof))
     finally:
         main.close()
         operations.close()

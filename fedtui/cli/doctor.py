@@ -121,7 +121,8 @@ def _in_words(shape: dict[str, Any]) -> str:
     if shape["not_looked_at"]:
         lines += ["", f"{shape['not_looked_at']} more peers are not as they should be; the most urgent were looked at."]
     end = f"{count} found" if count else "No cause found" if shape["failed_beside"] else "No alerts"
-    return "\n".join([*lines, "", f"{end}, in {shape['duration_ms']} ms."]).strip()
+    beside = "" if count else " Governance is not checked here: fedtui governance scan"
+    return "\n".join([*lines, "", f"{end}, in {shape['duration_ms']} ms.{beside}"]).strip()
 
 
 def _finding(one: dict[str, Any]) -> list[str]:

@@ -45,8 +45,10 @@ def serve(
     """Run the node: federation API and scheduler. SIGTERM drains and stops, SIGHUP reloads certificates."""
     from fedtui import daemon
     from fedtui.core.record import logs
+    from fedtui.core.runtime import presence
 
-    with opened(listen=listen) as node:
+    # Before the database is opened: a restore that is under way puts another in its place.
+    with presence.announced(load_settings().home), opened(listen=listen) as node:
         logs.configure(format_=node.settings.log_format, level=node.settings.log_level)
         code = daemon.serve(node, announce=_announce, until_eof=until_eof)
     raise typer.Exit(code)

@@ -81,8 +81,19 @@ def restore_node(settings: Settings, backup: Path, *, reason: str, clock: Clock 
     backup does not know as one who may; `WrongUsage` for a file that is no backup; `Unusable` for one that this
     vault's key does not open.
     """
-    _require_stopped(settings, clock)
     home.require_private(settings.home)
+    with presence.kept_out(settings.home) as free:
+        if not free:
+            raise _daemon_runs("A daemon of this home")
+        _require_stopped(settings, clock)
+        aside, begun = _replace_database(settings, backup, reason, clock)
+    return {"restored": str(backup), "put_aside": str(aside) if aside else None, **begun}
+
+
+def _replace_database(
+    settings: Settings, backup: Path, reason: str, clock: Clock | None
+) -> tuple[Path | None, Mapping[str, Any]]:
+    """Put a backup in the database's place: where the old one is now, and how the quarantine began."""
     staged = upkeep.stage(backup, settings.home)
     try:
         copied = replace(settings, database_url=f"sqlite:///{quote(str(staged))}")
@@ -103,7 +114,7 @@ def restore_node(settings: Settings, backup: Path, *, reason: str, clock: Clock 
     finally:
         for left in settings.home.glob(f"{upkeep.STAGED}*"):
             left.unlink()
-    return {"restored": str(backup), "put_aside": str(aside) if aside else None, **begun}
+    return aside, begun
 
 
 def _require_stopped(settings: Settings, clock: Clock | None) -> None:
@@ -117,8 +128,6 @@ def _require_stopped(settings: Settings, clock: Clock | None) -> None:
         )
     if not settings.config_file.exists() or not (settings.home / DATABASE_FILE).exists():
         return
-    if presence.daemon_lives(settings.home):
-        raise _daemon_runs("A daemon of this home")
     try:
         node = open_node(settings, clock=clock, migrate_first=False)
     except Unusable:

@@ -93,7 +93,7 @@ def test_documents_of_before_become_text_and_json(fresh: Fresh, monkeypatch: pyt
             connection.execute(text(insert.format(column)), given)
     migrate.upgrade(database)
     with database.reading() as session:
-        kept = dict(session.execute(text("SELECT id, document FROM resources")).tuples().all())
+        kept = dict(session.execute(text("SELECT id, document FROM resources")).all())
     expected = {id: json.loads(document.replace("Infinity,", "null,")) for id, document in documents.items()}
     assert {id: json.loads(document) for id, document in kept.items()} == expected
 

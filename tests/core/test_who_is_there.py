@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -187,6 +188,26 @@ def test_a_living_daemon_that_cannot_write_is_no_missing_one(node: Node, monkeyp
     assert "SQLite answers: database is locked." in finding.sense.because
     assert [fix.command for fix in finding.sense.fixes] == [f"fuser {node.database.file}"]
     assert found(node, "stuck_accepted") == ["worker_not_running"]
+
+
+def test_no_daemon_begins_while_a_home_is_kept_for_a_restore(tmp_path: Any) -> None:
+    """Whoever restores holds the home alone: a daemon that is started meanwhile waits for the end of that, and a
+    living one keeps the restore out."""
+    begun = threading.Event()
+
+    def serve() -> None:
+        with presence.announced(tmp_path):
+            begun.set()
+
+    with presence.kept_out(tmp_path) as free:
+        assert free
+        waiting = threading.Thread(target=serve)
+        waiting.start()
+        assert not begun.wait(0.3)
+    assert begun.wait(30)
+    waiting.join()
+    with presence.announced(tmp_path), presence.kept_out(tmp_path) as free:
+        assert not free
 
 
 def test_a_home_without_locks_has_a_daemon_all_the_same(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:

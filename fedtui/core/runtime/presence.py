@@ -28,9 +28,29 @@ def announced(home: Path) -> Iterator[None]:
         try:
             file = held.enter_context((home / LOCK_FILE).open("a"))
             fcntl.flock(file, fcntl.LOCK_SH)
+        except FileNotFoundError:
+            pass  # there is no home, so that there is no node either, which is told when it is opened
         except OSError as error:
             log.warning("[Daemon] %s cannot be locked: %s", home / LOCK_FILE, error)
         yield
+
+
+@contextmanager
+def kept_out(home: Path) -> Iterator[bool]:
+    """Keep daemons of this home from beginning, until the block ends: one that is started meanwhile waits for its lock.
+
+    Yields whether none lives; where one does, nothing is held. A home without locks has no such sign.
+    """
+    with ExitStack() as held:
+        try:
+            file = held.enter_context((home / LOCK_FILE).open("a"))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        except OSError as error:
+            log.warning("[Restore] %s cannot be locked: %s", home / LOCK_FILE, error)
+        yield True
 
 
 def daemon_lives(home: Path) -> bool:
