@@ -67,6 +67,7 @@ def clock() -> ManualClock:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--database", choices=(SQLITE, POSTGRESQL), default=SQLITE, help="What the nodes keep records on.")
+    parser.addoption("--write-golden", action="store_true", help="Pin anew what tests/golden compares with.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
