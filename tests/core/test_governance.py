@@ -201,8 +201,8 @@ def _document(stage: Stage, size: int, grant_id: str | None = None) -> None:
     with stage.node.unit(JOB) as unit:
         unit.session.execute(
             insert(Resource).values(
-                kind="doc", id="one", document={}, version=1, updated_at=unit.now, updated_by="x", digest="", size=size,
-                peer_id=stage.peer_id, grant_id=grant_id,
+                kind="doc", id="one", document="{}", version=1, updated_at=unit.now, updated_by="x", digest="",
+                size=size, peer_id=stage.peer_id, grant_id=grant_id,
             )
         )  # fmt: skip
 

@@ -6,11 +6,13 @@ import os
 import signal
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy import delete
 
 from fedtui.core.acts import jobs, restoring
 from fedtui.core.faults.model import HERE, PROXY, Fault, Node, Range, theirs, yours
+from fedtui.core.faults.staging import caught_up
 from fedtui.core.peering import heartbeats
 from fedtui.core.playbook import engine
 from fedtui.core.playbook.survey import Wanted
@@ -109,12 +111,6 @@ def _clock_set_back(stand: Range) -> None:
                                 finished_at=then, outcome="ok", detail={}))  # fmt: skip
 
 
-def _clock_caught_up(stand: Range) -> None:
-    """The time that was ahead has come, as far as the record goes."""
-    with stand.opened(HERE) as node, node.unit(node.actor("drill")) as unit:
-        unit.session.execute(delete(JobRun).where(JobRun.started_at > unit.now))
-
-
 AHEAD = timedelta(hours=2)
 AHEAD_JOB = "drill"
 
@@ -162,7 +158,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("port-held", "another program has taken alpha's port", ("port_taken",), _port_held,
           mend=(yours(_port_free),)),
     Fault("clock-set-back", "alpha's clock was two hours ahead, and was set back", ("clock_stepped",), _clock_set_back,
-          mend=(yours(_clock_caught_up),)),
+          mend=(yours(partial(caught_up, name=HERE)),)),
     Fault("job-off", "alpha's daemon runs without the heartbeat job", ("job_not_registered",),
           _without_job(heartbeats.JOB), mend=(yours(_with_all_jobs),), symptom="stuck_accepted"),
     Fault("lease-held", "a daemon of alpha holds the lease and does nothing", ("sweep_overdue",), _lease_held,

@@ -8,6 +8,7 @@ from fedtui.core.faults.model import HERE, THERE, Fault, Range, theirs, yours
 from fedtui.core.faults.staging import (
     WHY,
     calls_fail,
+    caught_up,
     degraded,
     heard_meanwhile,
     long_ago,
@@ -105,6 +106,11 @@ def _clock_off(stand: Range) -> None:
         stand.until("the clocks are compared", noticed)
 
 
+def _clock_right(stand: Range) -> None:
+    other_there(clock_offset=None)(stand)
+    caught_up(stand, THERE)
+
+
 def _rate_limited(stand: Range) -> None:
     other_there(heartbeats_per_minute=1, heartbeats_burst=1)(stand)
     calls_fail(stand, "remote_rate_limited")
@@ -146,7 +152,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("undelivered", "what alpha signed for beta was never delivered", ("handshake_incomplete",), _undelivered,
           symptom="stuck_accepted", mend=(yours(_manager_resumed), theirs(speaking))),
     Fault("clock-skew", "beta's clock is ten minutes ahead", ("clock_skew",), _clock_off,
-          mend=(theirs(other_there(clock_offset=None)),)),
+          mend=(theirs(_clock_right),)),
     Fault("rate-limit", "beta takes one heartbeat a minute", ("remote_rate_limited",), _rate_limited,
           mend=(theirs(other_there(heartbeats_per_minute=600, heartbeats_burst=None)),)),
     Fault("errors-there", "what answers at beta's URL answers with errors", ("remote_failing",), _errors_there,
