@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
+from sqlalchemy.util import memoized_property
 
 from fedtui.core.access import allowlists, bridges, grants, inventory
 from fedtui.core.access.callers import Caller
@@ -126,14 +126,17 @@ _BY_FINGERPRINT = (
 
 @dataclass
 class Seen:
-    """What the checks look at, each read when first needed."""
+    """What the checks look at, each read when first needed.
+
+    Not by `functools.cached_property`: before Python 3.12 it holds one lock for all instances while it reads.
+    """
 
     session: Session
     asked: Asked
     now: datetime
     supposed: Supposed = field(default_factory=Supposed)
 
-    @cached_property
+    @memoized_property
     def _presented(self) -> tuple[Presented | None, Calling | None]:
         fingerprint = self.asked.caller.fingerprint
         row = self.session.execute(_BY_FINGERPRINT, {"fingerprint": fingerprint}).one_or_none() if fingerprint else None
@@ -147,7 +150,7 @@ class Seen:
         """The client certificate, as we have it on record."""
         return self._presented[0]
 
-    @cached_property
+    @memoized_property
     def peer(self) -> Calling | None:
         """The peer that the certificate stands for."""
         named = self.asked.caller.peer_id
@@ -156,13 +159,13 @@ class Seen:
         row = self.session.execute(_PEER_BY_ID, {"peer_id": named}).one_or_none()
         return Calling(*row) if row is not None else None
 
-    @cached_property
+    @memoized_property
     def named_grant(self) -> Grant | None:
         """The grant that the bearer names, whoever's it is."""
         wanted = grant_id(self.asked.bearer)
         return self.session.get(Grant, wanted) if wanted else None
 
-    @cached_property
+    @memoized_property
     def grant(self) -> Grant | None:
         """The grant, if it is this caller's. The later checks see no other, so that one of
         another peer costs and tells no more than one that does not exist."""
@@ -171,7 +174,7 @@ class Seen:
             return None
         return grants.as_if(named, self.supposed.grant) if self.supposed.grant else named
 
-    @cached_property
+    @memoized_property
     def instance(self) -> str | None:
         """The calling instance: as a trusted proxy says, else as the certificate does."""
         said = self.asked.caller.instance_id
