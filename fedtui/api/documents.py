@@ -42,8 +42,8 @@ class Documents:
             if len(content) > SMALL:
                 return self._beside_us(content)
             began = time.thread_time()
-            found = document_text.normalize(content)
-            return time.thread_time() - began, found
+            document = document_text.normalize(content)
+            return time.thread_time() - began, document
         except ValueError as error:
             raise InvalidBody([{"field": "body", "message": str(error)}]) from None
 
@@ -64,10 +64,10 @@ class Documents:
                     fix="See the memory that is left (free -m); the next document starts the process again.",
                     code="document_process_failed",
                 ) from error
-        seconds, *found = json.loads(answer)
-        if len(found) == 1:
-            raise ValueError(found[0])
-        return seconds, Normalized(*found)
+        seconds, *fields = json.loads(answer)
+        if len(fields) == 1:
+            raise ValueError(fields[0])
+        return seconds, Normalized(*fields)
 
     def _exchange(self, content: bytes) -> bytes:
         if self._beside is not None and self._beside.poll() is not None:
