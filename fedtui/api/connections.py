@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 MOST_KNOWN = 10_000
 
@@ -27,6 +27,8 @@ class Connection:
     close: Callable[[], object] = field(default=lambda: None, repr=False)
     open: bool = False
     working: int = 0
+    body: StreamReader | None = field(default=None, repr=False)
+    """Of the newest request on it."""
 
     @contextmanager
     def at_work(self) -> Iterator[None]:

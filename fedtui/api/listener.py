@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from aiohttp import hdrs, web, web_response
+from aiohttp import StreamReader, hdrs, web, web_response
 from aiohttp.http import HttpProcessingError, HttpVersion11, RawRequestMessage
 from cryptography import x509
 from multidict import CIMultiDictProxy
@@ -119,8 +119,9 @@ class _Counted(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._read_on()
-        self._ended(self._inner)
+        # First: who reads a body must learn that it is not all there.
         self._inner.connection_lost(exc)
+        self._ended(self._inner)
 
 
 class Listener:
@@ -167,7 +168,7 @@ class Listener:
         await self._runner.setup()
         server = self._runner.server
         assert server is not None  # noqa: S101 - it was just set up
-        server.request_factory = partial(_expecting, server.request_factory)
+        server.request_factory = partial(self._make_request, partial(_expecting, server.request_factory))
         bound.setblocking(False)
         self._socket = bound
         self._loop_task = asyncio.create_task(self._accept(bound))
@@ -232,6 +233,9 @@ class Listener:
         def ended(inner: asyncio.Protocol) -> None:
             self._by_protocol.pop(inner, None)
             self._release(held)
+            if held.body is not None:
+                held.body.feed_eof()  # aiohttp would wait for the rest of an answered request until its time is over
+                held.body = None
 
         try:
             if self.context:
@@ -266,6 +270,20 @@ class Listener:
     def _trim(self) -> None:
         self._ended_since_trim = 0
         asyncio.get_running_loop().run_in_executor(None, _give_memory_back)
+
+    def _make_request(
+        self,
+        make: Callable[..., web.BaseRequest],
+        message: RawRequestMessage,
+        body: StreamReader,
+        protocol: asyncio.Protocol,
+        *more: Any,
+    ) -> web.BaseRequest:
+        """Make a request, and note its body on its connection."""
+        held = self._by_protocol.get(protocol)
+        if held is not None:
+            held.body = body
+        return make(message, body, protocol, *more)
 
     @web.middleware
     async def _at_work(self, request: web.Request, handler: Handler) -> web.StreamResponse:

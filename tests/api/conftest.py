@@ -97,10 +97,19 @@ def serve(make_node: MakeNode) -> Iterator[Serve]:
     yield start
     for served in running:
         served.stop()
+        asyncio.run_coroutine_threadsafe(_end_tasks(), served.loop).result(15)
         asyncio.run_coroutine_threadsafe(served.loop.shutdown_default_executor(), served.loop).result(15)
         served.loop.call_soon_threadsafe(served.loop.stop)
         served.thread.join()
         served.loop.close()
+
+
+async def _end_tasks() -> None:
+    """Cancel what still runs on this loop, as `asyncio.run` does."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @pytest.fixture

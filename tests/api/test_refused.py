@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
+from fedtui.api import listener
 from fedtui.api.federation import health
 from fedtui.api.listener import Listener, bind
 from fedtui.core.peering.client import PREFIX
@@ -248,6 +249,28 @@ def test_a_client_that_leaves_is_no_error(served: Served, caplog: pytest.LogCapt
                 secured.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
     settled(served)
     assert not [record for record in caplog.records if record.exc_info or record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("method", ["GET {}/diagnosis", "POST {}/nope", "POST {}/accept"])
+def test_a_client_that_leaves_takes_its_task_with_it(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """The body of an answered request is not waited for once its connection is over."""
+    monkeypatch.setattr(listener, "LINGER_SECONDS", 3600)
+    served = serve()
+    head = f"{method} HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\nExpect: 100-continue\r\n\r\n"
+    for _ in range(5):
+        with tls_to(served) as secured:
+            secured.sendall(head.format(PREFIX).encode())
+            secured.recv(1)
+            secured.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    settled(served)
+    asyncio.run_coroutine_threadsafe(_requests_ended(), served.loop).result(60)
+
+
+async def _requests_ended() -> None:
+    tasks = [task for task in asyncio.all_tasks() if "RequestHandler" in repr(task)]
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def settled(served: Served) -> None:
