@@ -15,19 +15,19 @@ from textual.binding import BindingType
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
-from fedtui.screens.commands import ALWAYS, REBOUND, bindings
-from fedtui.screens.console_file import ConsoleFile
 from fedtui.screens.dialogs.tell import Told
-from fedtui.screens.frame import Frame, Go, Wear
-from fedtui.screens.handle import Shared, utc_now
-from fedtui.screens.help import HelpScreen
-from fedtui.screens.home import HomeScreen
-from fedtui.screens.node_handle import NodeHandle
-from fedtui.screens.terminal import Leaving, over_ssh
-from fedtui.screens.terminal_app import TerminalApp
-from fedtui.screens.trouble import UNDONE, trouble
-from fedtui.screens.views import THEME
-from fedtui.screens.way import Way
+from fedtui.screens.home.screen import HomeScreen
+from fedtui.screens.shell.commands import ALWAYS, REBOUND, bindings
+from fedtui.screens.shell.console_context import Shared, utc_now
+from fedtui.screens.shell.console_file import ConsoleFile
+from fedtui.screens.shell.data_freshness import UNDONE, trouble
+from fedtui.screens.shell.frame import Frame, Go, Wear
+from fedtui.screens.shell.help import HelpScreen
+from fedtui.screens.shell.navigation import Way
+from fedtui.screens.shell.node_handle import NodeHandle
+from fedtui.screens.shell.saved_views import THEME
+from fedtui.screens.shell.terminal import Leaving, over_ssh
+from fedtui.screens.shell.terminal_app import TerminalApp
 from fedtui.screens.widgets.clean import clean
 from fedtui.screens.widgets.palettes import FIRST, PALETTES
 
@@ -63,13 +63,15 @@ class Console(TerminalApp[None], inherit_bindings=False):
     DEFAULT_MODE = "home"
     PLACES: ClassVar[Mapping[str, Place]] = {
         "home": Place(HomeScreen),
-        "peers": Place(_later("peers", "PeersScreen"), _later("peers", "PeerScreen")),
-        "grants": Place(_later("grants", "GrantsScreen"), _later("grants", "GrantScreen")),
-        "approvals": Place(_later("approvals", "ApprovalsScreen"), _later("approvals", "ApprovalScreen")),
-        "playbook": Place(_later("playbook", "PlaybookScreen"), _later("wizard", "WizardScreen")),
-        "certs": Place(_later("certs", "CertsScreen"), _later("certs", "CertScreen")),
-        "events": Place(_later("events", "EventsScreen"), _later("events", "EventScreen")),
-        "governance": Place(_later("governance", "FindingsScreen"), _later("governance", "FindingScreen")),
+        "peers": Place(_later("peers.screen", "PeersScreen"), _later("peers.screen", "PeerScreen")),
+        "grants": Place(_later("grants.screen", "GrantsScreen"), _later("grants.screen", "GrantScreen")),
+        "approvals": Place(_later("approvals.screen", "ApprovalsScreen"), _later("approvals.screen", "ApprovalScreen")),
+        "playbook": Place(_later("playbook.screen", "PlaybookScreen"), _later("playbook.wizard", "WizardScreen")),
+        "certs": Place(_later("mtls.screen", "CertsScreen"), _later("mtls.screen", "CertScreen")),
+        "events": Place(_later("events.screen", "EventsScreen"), _later("events.screen", "EventScreen")),
+        "governance": Place(
+            _later("governance.screen", "FindingsScreen"), _later("governance.screen", "FindingScreen")
+        ),
     }
     """The places, by the names that `:` and deep links use. `DEFAULT_MODE` is painted first; the
     others are imported when they are first gone to."""

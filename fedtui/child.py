@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from fedtui.core.runtime import children
+from fedtui.core.runtime import child_process
 
 STOP_SECONDS = 5.0
 """How long a daemon may take to drain before it is killed."""
@@ -63,7 +63,7 @@ class ChildDaemon:
 
     def environment(self) -> dict[str, str]:
         """What the daemon is told."""
-        return children.environment(os.environ, {**self._settings, "FEDTUI_HOME": str(self.home)})
+        return child_process.environment(os.environ, {**self._settings, "FEDTUI_HOME": str(self.home)})
 
     def start(self) -> None:
         """Start it. It ends with the pipe to its standard input, so also when this process is killed."""
@@ -77,7 +77,7 @@ class ChildDaemon:
 
     def _launched(self, log: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            children.command("fedtui", "serve", "--until-eof"),
+            child_process.command("fedtui", "serve", "--until-eof"),
             env=self.environment(),
             stdin=subprocess.PIPE,
             stdout=log,

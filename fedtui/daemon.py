@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 
 from fedtui.api.federation import FederationApi, health
 from fedtui.api.listener import Listener, bind
-from fedtui.core.acts import jobs
 from fedtui.core.errors import Unusable
+from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
+from fedtui.core.pki import certificates, signing, tls
 from fedtui.core.runtime import urls
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.runtime.complaint import tell
-from fedtui.core.trust import certificates, signing, tls
+from fedtui.core.runtime.failure_log import tell
 
 if TYPE_CHECKING:
     from fedtui.core.runtime.scheduler import Scheduler
@@ -122,7 +122,7 @@ def server_context(node: Node) -> tuple[str, ssl.SSLContext]:
     The root is sent along, so that a peer can pin it by its fingerprint.
     """
     with node.unit(START) as unit:
-        jobs.renew_server(unit, node)
+        job_tasks.renew_server(unit, node)
         row = certificates.current_server(unit.session)
         assert row is not None  # noqa: S101 - renew_server made one if there was none
         key = signing.private_key_pem(unit.session, node.vault, row)

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import tomli_w
 
+from fedtui.core.bootstrap import init_node
 from fedtui.core.node import Node
-from fedtui.core.opening import init_node
 from fedtui.core.runtime import home as homes
 from fedtui.core.runtime import migrate, settings
 from fedtui.core.runtime.database import Database

@@ -48,9 +48,13 @@ class Stem:
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.forks", str(theirs.fileno())],
-                env=self.environment, cwd=ROOT, pass_fds=[theirs.fileno()],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None,
-            )  # fmt: skip
+                env=self.environment,
+                cwd=ROOT,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=None,
+            )
         said = self._channel.recv(len(PREPARED), socket.MSG_WAITALL)
         assert said == PREPARED, "the process that others are forked from did not start; it says why on standard error"
 
@@ -116,9 +120,12 @@ class Forked:
             self.stdout = self._stream(stdout, theirs)
             self.stderr = self._stream(stderr, theirs)
             request = {
-                "module": module, "words": list(words), "environment": dict(env), "folder": str(Path.cwd()),
+                "module": module,
+                "words": list(words),
+                "environment": dict(env),
+                "folder": str(Path.cwd()),
                 "session": start_new_session,
-            }  # fmt: skip
+            }
             self._told = stem().fork(request, theirs)
         finally:
             for descriptor in theirs:

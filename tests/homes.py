@@ -19,11 +19,10 @@ from typing import Any, Protocol, TypeVar
 
 import tomli_w
 
-from fedtui.core.acts import gate
-from fedtui.core.acts.gate import Done
-from fedtui.core.control import approvals
+from fedtui.core.bootstrap import open_node
 from fedtui.core.node import Node
-from fedtui.core.opening import open_node
+from fedtui.core.operations import approvals, gate
+from fedtui.core.operations.gate import Done
 from fedtui.core.runtime import settings
 from fedtui.core.runtime.clock import SystemClock
 from tests import forks
@@ -75,8 +74,13 @@ class Home:
         else:
             done = subprocess.run(
                 [sys.executable, "-m", "fedtui", *words],
-                env=environ, input=stdin, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
-            )  # fmt: skip
+                env=environ,
+                input=stdin,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE_SECONDS,
+                check=False,
+            )
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def ok(self, *words: str, code: int = 0, **options: Any) -> Any:

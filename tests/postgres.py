@@ -104,8 +104,10 @@ class Server:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [binaries() / "postgres", "-D", self.folder / "data", "-k", self.folder, *words],
-                stdout=log, stderr=log, **_as_unprivileged(),
-            )  # fmt: skip
+                stdout=log,
+                stderr=log,
+                **_as_unprivileged(),
+            )
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > deadline:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fedtui.core.acts.measures import QUESTIONS
-from fedtui.core.governance import measures as governance
-from fedtui.screens.commands import COMMANDS, DIALOGS, key_names
+from fedtui.core.governance import metrics as governance
+from fedtui.core.views.metrics import QUESTIONS
+from fedtui.screens.shell.commands import COMMANDS, DIALOGS, key_names
 
 ROOT = Path(__file__).parent.parent
 TEST_COMMAND = (

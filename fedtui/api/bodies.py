@@ -12,13 +12,13 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from fedtui.core.acts.admitting import AcceptRequest
 from fedtui.core.errors import WrongUsage
-from fedtui.core.peering.heartbeats import Declared
+from fedtui.core.pki.x509 import PEM_LIMIT, pem_fingerprint
+from fedtui.core.protocol.accept_server import AcceptRequest
+from fedtui.core.protocol.heartbeats import Declared
 from fedtui.core.runtime import bounded_json
 from fedtui.core.runtime.bounded_json import Bounds, TooComplex
-from fedtui.core.runtime.foreign import storable
-from fedtui.core.trust.x509_reading import PEM_LIMIT, pem_fingerprint
+from fedtui.core.runtime.untrusted import storable
 
 LONGEST_TEXT = 2048
 MOST_ENDPOINTS = 100

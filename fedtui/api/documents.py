@@ -17,7 +17,7 @@ from typing import IO
 
 from fedtui.api.bodies import InvalidBody
 from fedtui.core.errors import Unusable
-from fedtui.core.runtime import children, document_text
+from fedtui.core.runtime import child_process, document_text
 from fedtui.core.runtime.database import require_no_transaction
 from fedtui.core.runtime.document_text import HEAD, Normalized
 
@@ -73,7 +73,7 @@ class Documents:
         if self._beside is not None and self._beside.poll() is not None:
             self._end()
         if self._beside is None:
-            environment = children.environment(os.environ, {})
+            environment = child_process.environment(os.environ, {})
             self._beside = subprocess.Popen(
                 COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, cwd="/"
             )

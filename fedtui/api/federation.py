@@ -19,27 +19,28 @@ from fedtui.api import openapi
 from fedtui.api.bodies import AcceptBody, Body, EnrollBody, HeartbeatBody, RenewBody, declared
 from fedtui.api.connections import admitted
 from fedtui.api.gatekeeper import Gatekeeper, presented_by
-from fedtui.api.intake import Intake
 from fedtui.api.metrics import Metrics
 from fedtui.api.rendering import Handler, TooLarge, TooMany, data, document, failure, plain_only, render_problems
+from fedtui.api.request_body import Intake
 from fedtui.api.routes import CRL_TYPE, ROUTES
-from fedtui.api.toll import Toll, address_of
-from fedtui.core.access import quota
-from fedtui.core.access.chain import RESOURCES, Judgement
-from fedtui.core.access.resources import Expected
-from fedtui.core.acts import admitting, diagnosing, handshake, jobs, renewing, serving
-from fedtui.core.acts.refusals import WORKER_KIND, Refusal
-from fedtui.core.acts.serving import Answer
+from fedtui.api.traffic_budget import Toll, address_of
 from fedtui.core.errors import Denied
+from fedtui.core.grants import quota
+from fedtui.core.grants.chain import RESOURCES, Judgement
+from fedtui.core.grants.resources import Expected
+from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
+from fedtui.core.pki import certificates, signing
+from fedtui.core.protocol import accept_server, diagnosis_report, handshake, renewal, resource_server
+from fedtui.core.protocol.refusals import WORKER_KIND, Refusal
+from fedtui.core.protocol.resource_server import Answer
 from fedtui.core.runtime import urls
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.runtime.batch import GroupCommit
 from fedtui.core.runtime.correlation import carried
-from fedtui.core.runtime.limits import Buckets
+from fedtui.core.runtime.group_commit import GroupCommit
+from fedtui.core.runtime.rate_limit import Buckets
 from fedtui.core.runtime.settings import Settings
 from fedtui.core.runtime.unit import Unit
-from fedtui.core.trust import certificates, signing
 
 GREETERS = 8
 INBOX = Actor("peer", "inbox", origin="api")
@@ -100,7 +101,7 @@ class FederationApi:
 
         return data(
             await self._intake.charged(
-                None, address, admitting.answer_accept, self._node, body.request(), caller, in_full
+                None, address, accept_server.answer_accept, self._node, body.request(), caller, in_full
             )
         )
 
@@ -112,9 +113,13 @@ class FederationApi:
         answer = await self._intake.charged(
             None,
             peer_id,
-            admitting.receive_certificate,
-            self._node, peer_id, signed.cert_pem, signed.ca_chain_pem, caller,
-        )  # fmt: skip
+            accept_server.receive_certificate,
+            self._node,
+            peer_id,
+            signed.cert_pem,
+            signed.ca_chain_pem,
+            caller,
+        )
         if answer["newly_complete"]:
             self._greeter.submit(carried(handshake.greet), self._node, peer_id)
         return data({key: answer[key] for key in ("status", "serial")})
@@ -125,14 +130,14 @@ class FederationApi:
         await self._gate.admit(request, "renew")
         caller = _caller(request, peer_id)
         return data(
-            await self._intake.charged(None, peer_id, renewing.answer_renew, self._node, peer_id, body.csr_pem, caller)
+            await self._intake.charged(None, peer_id, renewal.answer_renew, self._node, peer_id, body.csr_pem, caller)
         )
 
     async def diagnosis(self, request: web.Request) -> web.Response:
         """What this node sees of the caller; nothing about others."""
         peer_id = await self._gate.admit(request, "diagnosis")
         _limit(self._enrolls, peer_id)
-        return data(await _off(lambda: diagnosing.view_of(self._node, peer_id, self._gate.presented(request))))
+        return data(await _off(lambda: diagnosis_report.view_of(self._node, peer_id, self._gate.presented(request))))
 
     async def heartbeat(self, request: web.Request) -> web.Response:
         """An authenticated sign of life, written with whatever else has queued."""
@@ -141,7 +146,7 @@ class FederationApi:
 
         def work(unit: Unit) -> Mapping[str, Any]:
             unit.actor = caller
-            return admitting.receive_heartbeat(unit, self._node, peer_id, content)
+            return accept_server.receive_heartbeat(unit, self._node, peer_id, content)
 
         return data(await asyncio.wrap_future(self._inbox.submit(work)))
 
@@ -171,9 +176,9 @@ class FederationApi:
         def work() -> Answer:
             now = self._node.clock.now()
             with self._node.read() as session:
-                judgement = serving.authorize(session, self._gate.asked(session, request, RESOURCES, now), now)
+                judgement = resource_server.authorize(session, self._gate.asked(session, request, RESOURCES, now), now)
                 self._limit_resources(judgement)
-                return serving.get(session, judgement, now)
+                return resource_server.get(session, judgement, now)
 
         return await self._serve(request, asyncio.to_thread(work))
 
@@ -190,7 +195,7 @@ class FederationApi:
         def work(unit: Unit) -> Answer:
             # Judged anew: what was allowed may have ended while the document came in.
             asked = self._gate.asked(unit.session, request, RESOURCES, unit.now)
-            return serving.put(unit, asked, content, expected, quotas)
+            return resource_server.put(unit, asked, content, expected, quotas)
 
         return await self._serve(request, asyncio.wrap_future(self._inbox.submit(work)))
 
@@ -200,7 +205,7 @@ class FederationApi:
         expected = _expected(request)
 
         def work(unit: Unit) -> Answer:
-            return serving.delete(unit, self._gate.asked(unit.session, request, RESOURCES, unit.now), expected)
+            return resource_server.delete(unit, self._gate.asked(unit.session, request, RESOURCES, unit.now), expected)
 
         return await self._serve(request, asyncio.wrap_future(self._inbox.submit(work)))
 
@@ -233,7 +238,7 @@ class FederationApi:
     async def sweep(self, request: web.Request) -> web.Response:
         """The worker's call: one sweep, for whoever holds the worker token."""
         await self._let_worker_in(request)
-        swept = await _off(jobs.sweep, self._node)
+        swept = await _off(job_tasks.sweep, self._node)
         return data({key: swept[key] for key in ("swept", "degraded_ids", "ran_at")})
 
     async def sweep_check(self, request: web.Request) -> web.Response:

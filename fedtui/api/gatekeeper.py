@@ -22,24 +22,24 @@ from cryptography import x509
 from fedtui.api.bodies import InvalidBody
 from fedtui.api.connections import admitted
 from fedtui.api.rendering import TooLarge
-from fedtui.api.toll import address_of
-from fedtui.core.access import allowlists, callers, decisions, usage
-from fedtui.core.access.callers import FORWARDED, Caller, Headers
-from fedtui.core.access.chain import RESOURCES, Asked, Judgement
-from fedtui.core.acts import refusals, serving
-from fedtui.core.acts.refusals import BODY_KIND, Refusal, Refusals
-from fedtui.core.acts.serving import Answer, Turned
+from fedtui.api.traffic_budget import address_of
+from fedtui.core.grants import allowlists, callers, decisions, usage
+from fedtui.core.grants.callers import FORWARDED, Caller, Headers
+from fedtui.core.grants.chain import RESOURCES, Asked, Judgement
 from fedtui.core.node import Node
-from fedtui.core.runtime import lines
+from fedtui.core.pki import certificates
+from fedtui.core.pki.x509 import Described, described, read_der
+from fedtui.core.protocol import refusals, resource_server
+from fedtui.core.protocol.refusals import BODY_KIND, Refusal, Refusals
+from fedtui.core.protocol.resource_server import Answer, Turned
+from fedtui.core.runtime import bounded_log
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.runtime.batch import GroupCommit
-from fedtui.core.runtime.complaint import tell
-from fedtui.core.runtime.limits import address_key
+from fedtui.core.runtime.failure_log import tell
+from fedtui.core.runtime.group_commit import GroupCommit
+from fedtui.core.runtime.rate_limit import address_key
 from fedtui.core.runtime.unit import Unit
-from fedtui.core.trust import certificates
-from fedtui.core.trust.x509_reading import Described, described, read_der
 
-log = lines.logger(__name__)
+log = bounded_log.logger(__name__)
 Result = TypeVar("Result")
 WRITE_SECONDS = 2.0
 """How long counts stay in memory."""
@@ -105,7 +105,7 @@ class Gatekeeper:
         direct = Caller(source_ip=request.remote, network_id=self._network)
         if (shown := presented_by(request)) is not None:
             direct = replace(direct, **shown._asdict())
-        caller = serving.caller_behind(session, direct, _forwarded(request), now)
+        caller = resource_server.caller_behind(session, direct, _forwarded(request), now)
         self._remember_proxy(direct.fingerprint, caller)
         if call != RESOURCES:
             return Asked(call, caller)
@@ -143,7 +143,7 @@ class Gatekeeper:
             now = self._node.clock.now()
             with self._node.read() as session:
                 asked = self.asked(session, request, call, now)
-                return (*serving.admit(session, asked, now), asked)
+                return (*resource_server.admit(session, asked, now), asked)
 
         peer_id, first_used, asked = await self.recording(asyncio.to_thread(judge))
         admitted(request)
@@ -165,7 +165,7 @@ class Gatekeeper:
         def judge() -> Judgement:
             now = self._node.clock.now()
             with self._node.read() as session:
-                return serving.authorize(session, self.asked(session, request, RESOURCES, now), now)
+                return resource_server.authorize(session, self.asked(session, request, RESOURCES, now), now)
 
         judgement: Judgement = await self.recording(asyncio.to_thread(judge))
         admitted(request)
@@ -290,7 +290,7 @@ class Gatekeeper:
             await self._write()
 
     async def _write(self, *, last: bool = False) -> None:
-        lines.BOUNDED.flush(all_=last)
+        bounded_log.BOUNDED.flush(all_=last)
         again, counts = self._recorder.take(), self._counts.take()
         refused = self.refusals.over(all_=last)
         if dropped := self._recorder.take_dropped():

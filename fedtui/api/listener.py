@@ -27,11 +27,11 @@ from fedtui.api import connections
 from fedtui.api.connections import Connection, Connections
 from fedtui.api.rendering import EXPECT, Handler
 from fedtui.core.errors import Unusable
-from fedtui.core.runtime import lines
-from fedtui.core.runtime.limits import address_key
-from fedtui.core.trust.tls import presented_to_us
+from fedtui.core.pki.tls import presented_to_us
+from fedtui.core.runtime import bounded_log
+from fedtui.core.runtime.rate_limit import address_key
 
-log = lines.logger(__name__)
+log = bounded_log.logger(__name__)
 HANDSHAKE_SECONDS = 5
 """From the connection to the end of TLS."""
 IDLE_SECONDS = 15
@@ -64,8 +64,8 @@ class _OursOnly(logging.Filter):
 
 http_log = logging.getLogger(f"{__name__}.http")
 http_log.addFilter(_OursOnly())
-http_log.addFilter(lines.BOUNDED)
-lines.logger("asyncio")  # what it logs of connections, too
+http_log.addFilter(bounded_log.BOUNDED)
+bounded_log.logger("asyncio")  # what it logs of connections, too
 
 
 class _Counted(asyncio.Protocol):

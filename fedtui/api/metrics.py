@@ -17,12 +17,12 @@ from prometheus_client.registry import Collector
 
 from fedtui.api.connections import Connections
 from fedtui.api.rendering import Handler
-from fedtui.core.acts.measures import Measure
 from fedtui.core.errors import Denied, Problem
 from fedtui.core.node import Node
-from fedtui.core.runtime import lines
+from fedtui.core.runtime import bounded_log
+from fedtui.core.views.metrics import Measure
 
-log = lines.logger(__name__)
+log = bounded_log.logger(__name__)
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for every counter and histogram, which nothing here needs
 FRESH_SECONDS = 10.0
 """How long what the database said is good: a scraper that hurries costs nothing more."""
@@ -45,9 +45,11 @@ class Metrics:
             registry=self.registry,
         )
         self._denials = Counter(
-            "fedtui_denials", "Calls turned away, by internal code: by TLS, the chain, or a token.", ("code",),
+            "fedtui_denials",
+            "Calls turned away, by internal code: by TLS, the chain, or a token.",
+            ("code",),
             registry=self.registry,
-        )  # fmt: skip
+        )
         self._connections = Gauge(
             "fedtui_api_connections", "Connections open to the federation API.", registry=self.registry
         )
@@ -56,9 +58,10 @@ class Metrics:
             "fedtui_api_handshakes", "Connections that have not finished TLS.", registry=self.registry
         )
         self._evicted = Gauge(
-            "fedtui_api_connections_evicted", "Silent connections ended to make room, since the start.",
+            "fedtui_api_connections_evicted",
+            "Silent connections ended to make room, since the start.",
             registry=self.registry,
-        )  # fmt: skip
+        )
         self._of_the_node = _OfTheNode(node, clock)
         self.registry.register(self._of_the_node)
         ProcessCollector(registry=self.registry)

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from fedtui import __version__
-from fedtui.api import answers
+from fedtui.api import response_models
 from fedtui.api.routes import ANYONE, CRL_TYPE, GRANT, PEER, ROUTES, TOKEN, WORKER, Route
 
 JSON = "application/json"
@@ -98,7 +98,7 @@ def _success(route: Route) -> dict[str, Any]:
 def _refusal(status: int) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "description": HTTPStatus(status).phrase,
-        "content": {JSON: {"schema": _reference(answers.Error)}},
+        "content": {JSON: {"schema": _reference(response_models.Error)}},
     }
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         seconds = {"schema": {"type": "integer", "minimum": 1}, "description": "Seconds.", "required": True}
@@ -112,7 +112,7 @@ def _reference(model: type[BaseModel]) -> dict[str, str]:
 
 def _schemas() -> dict[str, Any]:
     taken = {route.body for route in ROUTES if isinstance(route.body, type)}
-    given = {route.answer for route in ROUTES if route.answer is not None} | {answers.Error}
+    given = {route.answer for route in ROUTES if route.answer is not None} | {response_models.Error}
     sides = [(one, "validation") for one in taken] + [(one, "serialization") for one in given]
     sides.sort(key=lambda side: side[0].__name__)
     _, found = models_json_schema(sides, ref_template=REFERENCE)  # type: ignore[arg-type]

@@ -14,10 +14,10 @@ from aiohttp import web
 from fedtui.api.bodies import InvalidBody
 from fedtui.api.connections import waiting
 from fedtui.core.errors import Denied, Problem, Refused, Unusable, WrongUsage
-from fedtui.core.runtime import lines
+from fedtui.core.runtime import bounded_log
 from fedtui.core.runtime.correlation import correlated
 
-log = lines.logger(__name__)
+log = bounded_log.logger(__name__)
 BODY_SECONDS = 20
 CLIENT_LEFT = 499
 """For our metrics alone: nobody reads this answer."""
@@ -106,8 +106,14 @@ async def _rendered(request: web.Request, handler: Handler) -> web.StreamRespons
         response.force_close()  # after the answer: what is left of the body is not waited for
         return response
     except Denied as denied:
-        log.info("[FederationApi] %s %s from %s: %s (%s)", denied.http_status, request.path, request.remote,
-                 denied.problem, denied.code)  # fmt: skip
+        log.info(
+            "[FederationApi] %s %s from %s: %s (%s)",
+            denied.http_status,
+            request.path,
+            request.remote,
+            denied.problem,
+            denied.code,
+        )
         return failure(
             denied.http_status, denied.public or "refused", denied.public_code, decision_id=denied.decision_id
         )

@@ -22,11 +22,10 @@ Limit = Annotated[int, typer.Option(min=1, max=MOST, help="At most this many.")]
 @bridges_app.command("list")
 def bridges_list(limit: Limit = 100) -> None:
     """Every bridge; those that have ended last."""
-    from fedtui.core.access import bridges
-    from fedtui.core.acts import access_acts
+    from fedtui.core.grants import bridges, resource_operations
 
     with viewing() as (_node, session):
-        rows = [access_acts.bridge_shape(row) for row in bridges.listing(session, limit=limit)]
+        rows = [resource_operations.bridge_shape(row) for row in bridges.listing(session, limit=limit)]
     columns = (("id", "ID"), ("status", "STATUS"), ("peer_id", "PEER"), ("network_id", "NETWORK"))
     empty = "No bridges. Propose one with: fedtui bridges propose PEER NETWORK"
     show(rows, lambda: table(rows, columns, empty=empty))
@@ -59,7 +58,7 @@ def bridges_revoke(bridge: str, wait: Wait = False) -> None:
 @inventory_app.command("list")
 def inventory_list() -> None:
     """The kinds that this node serves."""
-    from fedtui.core.access import inventory
+    from fedtui.core.grants import inventory
 
     with viewing() as (_node, session):
         listed = inventory.listing(session)
@@ -85,7 +84,7 @@ def resources_list(
     kind: Annotated[str | None, typer.Option(help="Only of this kind.")] = None, limit: Limit = 100
 ) -> None:
     """The documents, by kind and id."""
-    from fedtui.core.access import resources
+    from fedtui.core.grants import resources
 
     with viewing() as (_node, session):
         listed = resources.listing(session, kind=kind, limit=limit)
@@ -101,10 +100,10 @@ def resources_list(
 @resources_app.command("get")
 def resources_get(kind: str, id: str) -> None:
     """One document."""
-    from fedtui.core.acts import access_acts
+    from fedtui.core.grants import resource_operations
 
     with viewing() as (_node, session):
-        found = access_acts.require_document(session, kind, id)
+        found = resource_operations.require_document(session, kind, id)
     shape = {"kind": kind, "id": id, "version": found.version, "etag": found.etag, "document": found.content}
     show(shape, lambda: json.dumps(found.content, indent=2))
 

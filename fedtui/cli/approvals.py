@@ -27,17 +27,17 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, max=MOST, help="At most this many.")] = 100,
 ) -> None:
     """Requests: open ones first, then the newest."""
-    from fedtui.core.acts import shapes
-    from fedtui.core.control import approvals, queue
+    from fedtui.core.operations import approval_queue, approvals
+    from fedtui.core.views import serializers
 
-    view = queue.MINE if mine else queue.FOR_ME if for_me else ""
+    view = approval_queue.MINE if mine else approval_queue.FOR_ME if for_me else ""
     with viewing() as (node, session):
         if view:
-            here = queue.View(view, node.operator, node.clock.now())
-            found = [approvals.find(session, line.id) for line in queue.page(session, view=here, limit=limit)]
+            here = approval_queue.View(view, node.operator, node.clock.now())
+            found = [approvals.find(session, line.id) for line in approval_queue.page(session, view=here, limit=limit)]
         else:
             found = approvals.listing(session, status=status, limit=limit, now=node.clock.now())
-        rows = [shapes.approval(row, node.clock.now()) for row in found]
+        rows = [serializers.approval(row, node.clock.now()) for row in found]
     columns = (
         ("id", "ID"),
         ("status", "STATUS"),
@@ -51,11 +51,11 @@ def list_(
 @app.command("show")
 def show_(approval: ApprovalArgument) -> None:
     """One request: what will happen, its digest, and what it waits for."""
-    from fedtui.core.acts import shapes
-    from fedtui.core.control import approvals
+    from fedtui.core.operations import approvals
+    from fedtui.core.views import serializers
 
     with viewing() as (node, session):
-        shape = shapes.approval_in_full(session, approvals.find(session, approval), node, node.acts)
+        shape = serializers.approval_in_full(session, approvals.find(session, approval), node, node.acts)
     show(shape, lambda: _told(shape))
 
 
@@ -65,18 +65,21 @@ def _told(shape: Mapping[str, Any]) -> str:
     pending = shape["status"] == "pending"
     apart = ("changes", "params", "target", "waiting", "result", "error")
     short = fields(shape, [key for key in shape if key not in apart])
-    changes = [f"{one['what']}: {one['before'] or 'nothing'} -> {one['after'] or 'nothing'}"
-               for one in shape["changes"]]  # fmt: skip
+    changes = [
+        f"{one['what']}: {one['before'] or 'nothing'} -> {one['after'] or 'nothing'}" for one in shape["changes"]
+    ]
     blocks = {
         "changes": changes,
-        **{key: [f"{name}: {text(value)}" for name, value in (shape[key] or {}).items()]
-           for key in ("params", "target", "result")},
+        **{
+            key: [f"{name}: {text(value)}" for name, value in (shape[key] or {}).items()]
+            for key in ("params", "target", "result")
+        },
         "error": [text(value) for value in (shape["error"] or {}).values()],
         "can decide": [", ".join(waiting["can_decide"]) or "nobody: fedtui operators add NAME"] if pending else [],
         "cannot decide": [f"{name}: {why}" for name, why in waiting["cannot_decide"].items()] if pending else [],
         "then": [waiting["then"]] if waiting["then"] else [],
         "to approve": [f"fedtui approvals approve {shape['id']} --digest {shape['digest'][:12]}"] if pending else [],
-    }  # fmt: skip
+    }
     return "\n".join([short, *(block(label, lines) for label, lines in blocks.items() if lines)])
 
 
@@ -87,12 +90,12 @@ def approve(
     reason: Annotated[str | None, typer.Option(help="Why, for the record.")] = None,
 ) -> None:
     """Approve exactly what was shown. The manager carries it out at its next tick."""
-    from fedtui.core.acts import shapes
+    from fedtui.core.views import serializers
 
     with opened() as node:
         row = node.approve(node.actor("cli"), approval, digest, reason=reason)
         with node.read() as session:
-            shape = shapes.approval_in_full(session, row, node, node.acts)
+            shape = serializers.approval_in_full(session, row, node, node.acts)
     show(shape, f"approved; {shape['waiting']['then']}")
 
 
@@ -117,7 +120,7 @@ def retry(approval: ApprovalArgument) -> None:
 @app.command()
 def again(approval: ApprovalArgument, reason: Reason = None, wait: Wait = False) -> None:
     """Ask again for what was rejected, withdrawn, went stale or timed out, as things are now."""
-    from fedtui.core.control import approvals
+    from fedtui.core.operations import approvals
 
     with viewing() as (_node, session):
         row = approvals.find(session, approval)
@@ -126,18 +129,19 @@ def again(approval: ApprovalArgument, reason: Reason = None, wait: Wait = False)
 
 
 def _decide(what: str, approval: str, *words: str) -> None:
-    from fedtui.core.acts import gate, shapes
+    from fedtui.core.operations import gate
+    from fedtui.core.views import serializers
 
     with opened() as node:
         row = gate.decide(node, node.actor("cli"), what, approval, *words)
-        shape = shapes.approval(row)
+        shape = serializers.approval(row)
     show(shape, f"{row.status}: {row.summary}")
 
 
 @policies_app.command("list")
 def policies_list() -> None:
     """Every action and the policy in force."""
-    from fedtui.core.control import policies
+    from fedtui.core.operations import policies
 
     with viewing() as (node, session):
         rows = policies.listing(session, node.clock.now())
@@ -184,7 +188,7 @@ def policies_confirm(lowering: str, reason: Reason = None) -> None:
 @policies_app.command("lowered")
 def policies_lowered(limit: Annotated[int, typer.Option(min=1, max=MOST, help="At most this many.")] = 100) -> None:
     """Every lowering, newest first, with what went through meanwhile, for review."""
-    from fedtui.core.control import lowering
+    from fedtui.core.operations import overrides as lowering
 
     with viewing() as (_node, session):
         rows = [lowering.shape(session, row) for row in lowering.history(session, limit=limit)]
@@ -216,10 +220,10 @@ def _reviewed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 @manager_app.command("status")
 def manager_status() -> None:
     """Whether it works, when it ticked, who holds the lease, how each job went."""
-    from fedtui.core.acts import shapes
+    from fedtui.core.views import serializers
 
     with viewing() as (node, session):
-        shape = shapes.manager(session, node, tuple(node.jobs()))
+        shape = serializers.manager(session, node, tuple(node.jobs()))
     show(shape, lambda: _of_the_manager(shape))
 
 
@@ -259,7 +263,7 @@ def manager_resume(reason: Reason = None) -> None:
 @manager_app.command("tick")
 def manager_tick() -> None:
     """Do one tick now, in this process; safe beside the daemon."""
-    from fedtui.core.acts import jobs
+    from fedtui.core.jobs import tasks as jobs
 
     with opened() as node:
         outcome = jobs.tick_by_hand(node, node.acts, node.actor("cli"))

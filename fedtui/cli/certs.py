@@ -12,7 +12,7 @@ from fedtui.cli.output import MODE, fields, narrate, show, table
 from fedtui.cli.pem_files import CERTIFICATE, PRIVATE_KEY, REQUEST, read_pem
 
 if TYPE_CHECKING:
-    from fedtui.core.peering.probing import Step
+    from fedtui.core.protocol.probe import Step
 
 certs_app = group("Certificates, ours and theirs.")
 ca_app = group("This node's own CA.")
@@ -27,10 +27,10 @@ Wait = Annotated[bool, typer.Option("--wait", help="Wait for the decision and th
 @certs_app.command("list")
 def certs_list(limit: Limit = 100) -> None:
     """Every certificate, what will hurt first on top."""
-    from fedtui.core.acts import shapes
+    from fedtui.core.views import serializers
 
     with viewing() as (_node, session):
-        rows = shapes.certificates(session, limit=limit)
+        rows = serializers.certificates(session, limit=limit)
     lines = [{**row, "pair": row["problem"] or row["pair"].replace("none", "") or None} for row in rows]
     columns = (
         ("serial", "SERIAL"),
@@ -48,22 +48,22 @@ def certs_list(limit: Limit = 100) -> None:
 @certs_app.command("show")
 def certs_show(serial: str) -> None:
     """One certificate, with its PEM."""
-    from fedtui.core.acts import shapes
-    from fedtui.core.trust import certificates
+    from fedtui.core.pki import certificates
+    from fedtui.core.views import serializers
 
     with viewing() as (_node, session):
         row = certificates.find(session, serial)
-        shape = {**shapes.certificate(session, row), "cert_pem": row.cert_pem, "chain_pem": row.chain_pem}
+        shape = {**serializers.certificate(session, row), "cert_pem": row.cert_pem, "chain_pem": row.chain_pem}
     show(shape, lambda: fields(shape, [key for key in shape if not key.endswith("_pem")]) + "\n\n" + row.cert_pem)
 
 
 @certs_app.command("csr")
 def certs_csr(peer: PeerArgument) -> None:
     """This node's signing request to a peer, for its operator to sign; made if there is none."""
-    from fedtui.core.acts import certificate_acts
+    from fedtui.core.certificates import operations as certificate_operations
 
     with opened() as node:
-        found = certificate_acts.request_for(node, node.actor("cli"), peer)
+        found = certificate_operations.request_for(node, node.actor("cli"), peer)
     show(found, found["csr_pem"].strip())
 
 
@@ -145,8 +145,8 @@ def certs_probe(
     peer_or_url: Annotated[str, typer.Argument(metavar="PEER|URL", help="A peer, or any https URL.")],
 ) -> None:
     """Look at a peer's TLS step by step, and say what is wrong. Exit 1 if something is."""
-    from fedtui.core.control import operators
-    from fedtui.core.peering import probing
+    from fedtui.core.administration import operators
+    from fedtui.core.protocol import probe as probing
 
     with opened() as node:
         with node.read() as session:
@@ -161,7 +161,7 @@ def certs_probe(
 @ca_app.command("show")
 def ca_show() -> None:
     """The CA's fingerprint, for the other side to compare, and its certificate."""
-    from fedtui.core.trust import certificates
+    from fedtui.core.pki import certificates
 
     with viewing() as (_node, session):
         row = certificates.own_ca(session)

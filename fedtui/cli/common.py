@@ -17,8 +17,8 @@ from fedtui.cli.output import MODE, fields, narrate, show, show_problem, text
 from fedtui.core.errors import Problem, Refused, Unusable, WrongUsage
 
 if TYPE_CHECKING:
-    from fedtui.core.control.approvals import Approval
     from fedtui.core.node import Node
+    from fedtui.core.operations.approvals import Approval
 
     Session = Any
     """A database session, which the command line only passes on."""
@@ -100,7 +100,7 @@ def _with_common_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @contextmanager
 def opened(**options: Any) -> Iterator[Node]:
     """The node of this home, closed again at the end."""
-    from fedtui.core.opening import open_node
+    from fedtui.core.bootstrap import open_node
 
     node = open_node(load_settings(**options))
     try:
@@ -112,7 +112,7 @@ def opened(**options: Any) -> Iterator[Node]:
 @contextmanager
 def viewing() -> Iterator[tuple[Node, Session]]:
     """The node and a read-only session, for an operator on record (any permission includes seeing)."""
-    from fedtui.core.control import operators
+    from fedtui.core.administration import operators
 
     with opened() as node, node.read() as session:
         operators.require(session, node.operator)
@@ -142,7 +142,7 @@ def answered(look: Callable[[], Found], pause: Callable[[], object]) -> Found:
 
 def ask(action: str, params: Mapping[str, Any], *, reason: str | None = None, wait: bool = False) -> None:
     """Ask the gate for an act and print what became of it: done (0), or pending approval (4)."""
-    from fedtui.core.acts.gate import Done
+    from fedtui.core.operations.gate import Done
 
     with opened() as node:
         outcome = node.request(node.actor("cli"), action, params, reason=reason)
@@ -185,12 +185,12 @@ def piped(value: str, *, limit: int = PIPE_LIMIT) -> str:
 
 
 def _show_pending(node: Node, approval_id: str) -> None:
-    from fedtui.core.acts import shapes
-    from fedtui.core.control import approvals
+    from fedtui.core.operations import approvals
+    from fedtui.core.views import serializers
 
     with node.read() as session:
         row = approvals.find(session, approval_id)
-        full = shapes.approval_in_full(session, row, node, node.acts)
+        full = serializers.approval_in_full(session, row, node, node.acts)
     narrate(f"This needs approval. {full['summary']}")
     narrate(f"  waits for:  a decision until {text(full['expires_at'])}, when the clock rejects it")
     narrate(f"  then:       {full['waiting']['then']}")
@@ -201,7 +201,7 @@ def _show_pending(node: Node, approval_id: str) -> None:
 
 
 def _await(node: Node, approval_id: str) -> Approval:
-    from fedtui.core.control import approvals, waiting
+    from fedtui.core.operations import approval_status, approvals
 
     def look() -> Approval:
         with node.read() as session:
@@ -210,7 +210,7 @@ def _await(node: Node, approval_id: str) -> Approval:
     narrate("Waiting for the decision and the manager (Ctrl-C stops waiting, not the request).")
     while True:
         row = answered(look, _pause)
-        if waiting.standing(row.status, row.expires_at, node.clock.now()) not in UNDER_WAY:
+        if approval_status.standing(row.status, row.expires_at, node.clock.now()) not in UNDER_WAY:
             return row
         _pause()
 
@@ -220,10 +220,10 @@ def _pause() -> None:
 
 
 def _show_outcome(node: Node, row: Approval) -> None:
-    from fedtui.core.acts import shapes
+    from fedtui.core.views import serializers
 
     with node.read() as session:
-        shape = shapes.approval_in_full(session, row, node, node.acts)
+        shape = serializers.approval_in_full(session, row, node, node.acts)
     if row.status == "executed":
         show(shape, lambda: fields(row.result or {}) or DONE)
         return

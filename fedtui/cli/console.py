@@ -21,9 +21,19 @@ if TYPE_CHECKING:
     from fedtui.core.runtime.settings import Settings
 
 KEPT = (
-    "HOME", "USER", "LOGNAME", "PATH", "TERM", "COLORTERM", "NO_COLOR", "LANG", "TZ",
-    "SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY",
-)  # fmt: skip
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "PATH",
+    "TERM",
+    "COLORTERM",
+    "NO_COLOR",
+    "LANG",
+    "TZ",
+    "SSH_CONNECTION",
+    "SSH_CLIENT",
+    "SSH_TTY",
+)
 """What a restricted session keeps of its environment, besides `LC_*`."""
 CHILD_LOG = "daemon.log"
 """In the home: what a console's child daemon says."""
@@ -38,8 +48,8 @@ def load_settings(**options: Any) -> Settings:
 
 def init_here(settings: Settings, **options: Any) -> dict[str, str]:
     """Set the node up; the contract's object."""
-    from fedtui.core.opening import init_node
-    from fedtui.core.trust import certificates
+    from fedtui.core.bootstrap import init_node
+    from fedtui.core.pki import certificates
 
     node = init_node(settings, **options)
     try:
@@ -126,7 +136,7 @@ def _first_run(settings: Settings) -> int | None:
     )
     ending = first_run.run_first_run(here, set_up)
     if ending == first_run.DEMO:
-        from fedtui import demo
+        from fedtui.lab import demo
 
         return demo.run(nodes=2, keep=None, headless=False, exit_when_active=False)
     return {first_run.LEAVE: 0, first_run.CRASHED: 70}.get(ending)
@@ -135,8 +145,8 @@ def _first_run(settings: Settings) -> int | None:
 def _console(settings: Settings, *, read_only: bool, place: str, restricted: bool) -> int:
     """The console, with a daemon as its child while no other runs; a read-only console starts none."""
     from fedtui.app import run_console
-    from fedtui.core.faults.model import MARKER
-    from fedtui.screens import console_file
+    from fedtui.lab.faults.model import MARKER
+    from fedtui.screens.shell import console_file
 
     file = console_file.load(settings.home)
     standby: list[Standby] = []
@@ -144,7 +154,7 @@ def _console(settings: Settings, *, read_only: bool, place: str, restricted: boo
     def open_here() -> Node:
         # Beside the console, after its first paint: all that is slow to import or to do.
         from fedtui.child import ChildDaemon, Standby
-        from fedtui.core.opening import open_node
+        from fedtui.core.bootstrap import open_node
 
         node = open_node(settings)
         if restricted:
@@ -171,7 +181,7 @@ def _console(settings: Settings, *, read_only: bool, place: str, restricted: boo
 
 
 def _require_on_record(node: Node) -> None:
-    from fedtui.core.control import operators
+    from fedtui.core.administration import operators
 
     try:
         with node.read() as session:
@@ -192,7 +202,7 @@ def _other_daemon(node: Node, ours: int | None) -> Other:
     The database names those that wrote to it lately; the lock of the home, on this machine, also one that cannot.
     """
     from fedtui.child import Other
-    from fedtui.core.runtime import daemons, presence, upkeep
+    from fedtui.core.runtime import backup, daemons, process_lock
 
     here = socket.gethostname()
     with node.read() as session:
@@ -200,10 +210,13 @@ def _other_daemon(node: Node, ours: int | None) -> Other:
         silent = [row.pid for row in daemons.of_host(session, here) if row.pid != ours]
     if any((row.host, row.pid) != (here, ours) for row in running):
         return Other(alive=True)
-    if not presence.daemon_lives(node.settings.home):
+    if not process_lock.daemon_lives(node.settings.home):
         return Other(alive=False)
     process = f"process {silent[0]}" if len(silent) == 1 else "it"
-    if refusal := upkeep.unwritable(node.database):
+    if refusal := backup.unwritable(node.database):
         return Other(alive=True, trouble=f"A daemon of this node runs, but {process} cannot write: {refusal.why}.")
-    return Other(alive=True, trouble=f"A daemon of this node exists, but {process} does not respond. "
-                                     "End it (kill -9), and another one is started.")  # fmt: skip
+    return Other(
+        alive=True,
+        trouble=f"A daemon of this node exists, but {process} does not respond. "
+        "End it (kill -9), and another one is started.",
+    )

@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 @db_app.command("upgrade")
 def db_upgrade() -> None:
     """Bring the database to this program's schema. Safe to run twice, and from several processes."""
-    from fedtui.core import opening
+    from fedtui.core import bootstrap
     from fedtui.core.runtime import home, migrate
     from fedtui.core.runtime.database import Database
 
@@ -37,7 +37,7 @@ def db_upgrade() -> None:
     home.require_private(settings.home)
     database = Database(settings.resolved_database_url)
     try:
-        upgraded = opening.upgrade(settings, database)
+        upgraded = bootstrap.upgrade(settings, database)
     finally:
         database.close()
     result = {"upgraded": upgraded, "revision": migrate.HEAD}
@@ -47,10 +47,10 @@ def db_upgrade() -> None:
 @db_app.command("backup")
 def db_backup(file: Path) -> None:
     """Copy the database to a new file while the node runs. The vault key is not in it."""
-    from fedtui.core import opening
-    from fedtui.core.runtime import upkeep
+    from fedtui.core import bootstrap
+    from fedtui.core.runtime import backup as upkeep
 
-    with closing(opening.open_database(load_settings())) as database:  # not opened as a node: that would upgrade it
+    with closing(bootstrap.open_database(load_settings())) as database:  # not opened as a node: that would upgrade it
         size = upkeep.backup(database, file)
     show({"file": str(file), "bytes": size, "holds_vault_key": False}, f"{file}: {size} bytes")
     narrate("vault.key and config.toml are not in it: keep copies of them, the key's apart from this file.")
@@ -59,7 +59,7 @@ def db_backup(file: Path) -> None:
 @db_app.command("restore")
 def db_restore(file: Path, reason: Why) -> None:
     """Put a backup in the database's place. The node then stands in quarantine until that is ended (db confirm)."""
-    from fedtui.core.opening import restore_node
+    from fedtui.core.bootstrap import restore_node
 
     settings = load_settings()
     restored = restore_node(settings, file, reason=reason)
@@ -77,13 +77,13 @@ def db_quarantine(
     reason: Annotated[str | None, typer.Option(help="Why, for the record; needed to begin one.")] = None,
 ) -> None:
     """Whether the node is in quarantine, and what to look at before that is ended."""
-    from fedtui.core.acts import restoring
+    from fedtui.core.jobs import restore
 
     if begin:
         with opened() as node:
-            restoring.begin(node, node.actor("cli"), reason)
+            restore.begin(node, node.actor("cli"), reason)
     with viewing() as (_node, session):
-        found = restoring.shape(session)
+        found = restore.shape(session)
     show(found, lambda: fields(_flat(found)) if found["quarantine"] else "The node is not in quarantine.")
 
 
@@ -91,8 +91,10 @@ def _flat(found: Mapping[str, Any]) -> dict[str, Any]:
     """The quarantine for people: what there is to go through on one line."""
     counts = found.get("to_go_through", {})
     said = ", ".join(f"{what}: {count}" for what, count in counts.items())
-    return {key: f"{said}; any may have been revoked since" if key == "to_go_through" else value
-            for key, value in found.items()}  # fmt: skip
+    return {
+        key: f"{said}; any may have been revoked since" if key == "to_go_through" else value
+        for key, value in found.items()
+    }
 
 
 @db_app.command("confirm")
@@ -107,7 +109,7 @@ def db_confirm(
 def db_check() -> None:
     """Check the database and the vault key. Exit 1 if anything is wrong."""
     from fedtui.core.errors import Problem
-    from fedtui.core.runtime import upkeep
+    from fedtui.core.runtime import backup as upkeep
 
     try:
         with opened() as node:
@@ -120,7 +122,8 @@ def db_check() -> None:
         raise CheckFailed("The database is damaged.", cause="; ".join(found), fix="Restore a backup: fedtui db restore")
     if unwritable is not None:
         raise CheckFailed(
-            "The database is whole, and cannot be written.", cause=unwritable.why,
+            "The database is whole, and cannot be written.",
+            cause=unwritable.why,
             fix=f"{unwritable.fix} Nothing has to be restored.",
-        )  # fmt: skip
+        )
     show({"ok": True}, "the database is whole, and the vault key fits")

@@ -26,7 +26,7 @@ def demo(
     keep: Annotated[Path | None, typer.Option(help="Make the nodes in this directory and leave them there.")] = None,
 ) -> None:
     """Run real nodes on this machine, federate them, and open the console on the first."""
-    from fedtui import demo as demonstration
+    from fedtui.lab import demo as demonstration
 
     if list_faults:
         rows = demonstration.faults()

@@ -13,8 +13,8 @@ from fedtui.cli.output import MODE, narrate, show
 from fedtui.core.errors import WrongUsage
 
 if TYPE_CHECKING:
-    from fedtui.core.playbook.running import Seen
-    from fedtui.core.playbook.survey import Wanted
+    from fedtui.core.diagnosis.check_runner import Seen
+    from fedtui.core.diagnosis.triage import Wanted
 
 FOUND = 1
 SEVERITIES = ("low", "medium", "high", "critical")
@@ -46,9 +46,9 @@ def doctor(
     quiet: Annotated[bool, typer.Option("--quiet", help="For cron: print nothing at all unless it exits 1.")] = False,
 ) -> None:
     """Run the playbook's checks, name the causes, and say what helps. Exit 1 if something is wrong."""
-    from fedtui.core.control import operators
-    from fedtui.core.playbook import engine
-    from fedtui.core.playbook.survey import Wanted
+    from fedtui.core.administration import operators
+    from fedtui.core.diagnosis import engine
+    from fedtui.core.diagnosis.triage import Wanted
 
     if fail_on not in SEVERITIES:
         raise WrongUsage(
@@ -85,10 +85,10 @@ def _require_text() -> None:
 
 def _meant(text: str, otherwise: Wanted) -> Wanted:
     """What a text is about, said, and looked at."""
-    from fedtui.core.playbook import recognise
+    from fedtui.core.diagnosis import error_lookup
 
     with opened() as node, node.read() as session:
-        found = recognise.recognise(session, text)
+        found = error_lookup.recognise(session, text)
     if found is None:
         raise WrongUsage(
             "That text is not one that the playbook knows.",

@@ -17,9 +17,13 @@ ANY = "all"
 FailOn = Annotated[str, typer.Option(help="Exit 1 from this severity on: low, medium, high, critical.")]
 FindingArgument = Annotated[str, typer.Argument(metavar="ID", help="An id, or a beginning of one.")]
 COLUMNS = (
-    ("id", "FINDING"), ("severity", "SEVERITY"), ("state", "STATE"), ("first_seen", "SINCE"), ("kind", "KIND"),
+    ("id", "FINDING"),
+    ("severity", "SEVERITY"),
+    ("state", "STATE"),
+    ("first_seen", "SINCE"),
+    ("kind", "KIND"),
     ("said", "WHAT"),
-)  # fmt: skip
+)
 
 
 @app.command()
@@ -51,7 +55,7 @@ def list_(
 ) -> None:
     """Findings on record, the gravest first."""
     from fedtui.core.governance import findings
-    from fedtui.core.peering import peers
+    from fedtui.core.peers import peers
 
     one_of("--state", state, (*findings.STATES, ANY))
     with viewing() as (node, session):
@@ -65,11 +69,12 @@ def list_(
 @app.command("show")
 def show_(finding: FindingArgument) -> None:
     """One finding: what it rests on, where it leads, what to do."""
-    from fedtui.core.governance import findings, listing
+    from fedtui.core.governance import findings
+    from fedtui.core.governance import listing as finding_listing
 
     with viewing() as (node, session):
         row = findings.find(session, finding)
-        shape = findings.shape(listing.starting_with(session, row.id, now=node.clock.now())[0])
+        shape = findings.shape(finding_listing.starting_with(session, row.id, now=node.clock.now())[0])
     show(shape, lambda: fields(shape))
 
 
@@ -80,7 +85,7 @@ def report(
     fail_on: FailOn = "low",
 ) -> None:
     """What is open, acknowledged and gone lately, as Markdown or JSON. Exit 1 if something is open."""
-    from fedtui.core.control import operators
+    from fedtui.core.administration import operators
     from fedtui.core.governance import reporting
 
     one_of("--format", format_, FORMATS)
@@ -115,16 +120,20 @@ def acknowledge(
 
 
 def _lines(node: Any, session: Any, states: Any = ("open",), **wanted: Any) -> list[Any]:
-    from fedtui.core.governance import listing
+    from fedtui.core.governance import listing as finding_listing
 
-    return listing.rows(session, now=node.clock.now(), states=states, **wanted)
+    return finding_listing.rows(session, now=node.clock.now(), states=states, **wanted)
 
 
 def _in_words(data: dict[str, Any]) -> str:
     lines = []
     for one in data["findings"]:
-        lines += [f"{one['severity'].upper()}  {one['kind']}  ({one['id'][:13]})", f"  {visible(one['said'])}",
-                  f"  fix : {one['advice']} {one['fix']}", ""]  # fmt: skip
+        lines += [
+            f"{one['severity'].upper()}  {one['kind']}  ({one['id'][:13]})",
+            f"  {visible(one['said'])}",
+            f"  fix : {one['advice']} {one['fix']}",
+            "",
+        ]
     total = len(data["findings"])
     changed = f"{data['appeared']} new, {data['gone']} gone"
     end = f"{total} open" if total else "Nothing is open"

@@ -37,17 +37,19 @@ def list_(
     limit: Limit = 100,
 ) -> None:
     """Grants, what runs out first on top; revoked ones last."""
-    from fedtui.core.access import listing, usage
-    from fedtui.core.acts import grant_acts
-    from fedtui.core.peering import peers
+    from fedtui.core.grants import listing as grant_listing
+    from fedtui.core.grants import operations as grant_operations
+    from fedtui.core.grants import usage
+    from fedtui.core.peers import peers
 
     with viewing() as (node, session):
         now, of_peer = node.clock.now(), peers.find(session, peer).id if peer else None
-        found = listing.rows(session, peer_id=of_peer, archived=archived, limit=limit)
+        found = grant_listing.rows(session, peer_id=of_peer, archived=archived, limit=limit)
         used = usage.totals(session, [row.id for row in found], now)
         urls = {row.peer_id: peers.get(session, row.peer_id).remote_instance_url for row in found}
         rows = [
-            {**grant_acts.shape(row, now), "used_30d": used[row.id].times if row.id in used else 0} for row in found
+            {**grant_operations.shape(row, now), "used_30d": used[row.id].times if row.id in used else 0}
+            for row in found
         ]
     told = [{**row, **_in_short(row), "peer": urls[row["peer_id"]]} for row in rows]
     columns = (
@@ -67,7 +69,7 @@ def list_(
 
 def _in_short(grant: Mapping[str, Any]) -> Mapping[str, str]:
     """What a grant is for, and which of the allowlists restrict it."""
-    from fedtui.core.access import allowlists
+    from fedtui.core.grants import allowlists
 
     limits = [name for column, name in allowlists.NAMES.items() if grant[column]]
     return {
@@ -79,14 +81,15 @@ def _in_short(grant: Mapping[str, Any]) -> Mapping[str, str]:
 @app.command("show")
 def show_(grant: Grant) -> None:
     """One grant, how it was used in the last 30 days, and its last decisions."""
-    from fedtui.core.access import decisions, grants, quota, usage
-    from fedtui.core.acts import grant_acts, shapes
+    from fedtui.core.grants import decisions, grants, quota, usage
+    from fedtui.core.grants import operations as grant_operations
+    from fedtui.core.views import serializers
 
     with viewing() as (node, session):
         row, now = grants.find(session, grant), node.clock.now()
-        shape = {**grant_acts.shape(row, now), "stored": grant_acts.quota_of(session, node, row.id)}
-        used = [shapes.used(one) for one in usage.ways(session, row.id, now)]
-        last = [shapes.decision(one) for one in decisions.listing(session, grant_id=row.id, limit=10)]
+        shape = {**grant_operations.shape(row, now), "stored": grant_operations.quota_of(session, node, row.id)}
+        used = [serializers.used(one) for one in usage.ways(session, row.id, now)]
+        last = [serializers.decision(one) for one in decisions.listing(session, grant_id=row.id, limit=10)]
     full = {**shape, "used": used, "decisions": last}
     plain = {**shape, "stored": quota.words(shape["stored"])}
     show(full, lambda: "\n\n".join((fields(plain), _used(used), _decisions(last))))
@@ -186,7 +189,8 @@ def explain(
 
     With --add-..., --remove-... or --any-...: as it would be after that edit. Exit 1 where it is refused.
     """
-    from fedtui.core.acts import shapes, what_if
+    from fedtui.core.grants import what_if
+    from fedtui.core.views import serializers
 
     edits = {key: value for key, value in locals().items() if key.startswith(("add_", "remove_", "any_")) and value}
     if (bearer is None) == (decision is None):
@@ -198,20 +202,21 @@ def explain(
     described = what_if.Described(bearer or "", kind, id, method, instance, network, source_ip, peer)
     with viewing() as (node, session):
         found = what_if.explain(session, described, decision=decision, edit=edits, now=node.clock.now())
-        shape = shapes.explanation(found)
+        shape = serializers.explanation(found)
     show(shape, lambda: _explained(shape))
     raise typer.Exit(0 if shape["allowed"] else 1)
 
 
 def _tell_cut_off(grant: str, edit: Mapping[str, Any] | None) -> None:
     """Say what was used in the last 30 days and would be refused after this."""
-    from fedtui.core.access import grants
-    from fedtui.core.acts import grant_acts, shapes
+    from fedtui.core.grants import grants
+    from fedtui.core.grants import operations as grant_operations
+    from fedtui.core.views import serializers
 
     with viewing() as (node, session):
         row = grants.find(session, grant)
-        changes = None if edit is None else grant_acts.edited(row, edit)
-        cut = [shapes.used(one) for one in grant_acts.cut_off(session, row, changes, node.clock.now())]
+        changes = None if edit is None else grant_operations.edited(row, edit)
+        cut = [serializers.used(one) for one in grant_operations.cut_off(session, row, changes, node.clock.now())]
     if cut:
         narrate("This cuts off what was used in the last 30 days:")
         for line in _used(cut).splitlines():
@@ -282,9 +287,9 @@ def decisions_list(
     limit: Limit = 100,
 ) -> None:
     """Every refusal and a sample of what was allowed, newest first."""
-    from fedtui.core.access import decisions, grants
-    from fedtui.core.acts import shapes
-    from fedtui.core.peering import peers
+    from fedtui.core.grants import decisions, grants
+    from fedtui.core.peers import peers
+    from fedtui.core.views import serializers
 
     with viewing() as (_node, session):
         found = decisions.listing(
@@ -294,20 +299,20 @@ def decisions_list(
             refused_only=refused,
             limit=limit,
         )
-        rows = [shapes.decision(row) for row in found]
+        rows = [serializers.decision(row) for row in found]
     show(rows, lambda: _decisions(rows))
 
 
 @decisions_app.command("show")
 def decisions_show(id: str) -> None:
     """One decision: the call, what each check came to, what was answered, and what would help now."""
-    from fedtui.core.access import decisions
-    from fedtui.core.acts import shapes, what_if
+    from fedtui.core.grants import decisions, what_if
+    from fedtui.core.views import serializers
 
     with viewing() as (node, session):
         row = decisions.find(session, id)
         fix = what_if.fix_now(session, row, node.clock.now())
-        shape = {**shapes.decision(row), "fix": fix}
+        shape = {**serializers.decision(row), "fix": fix}
     show(shape, lambda: _decided(shape))
 
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from fedtui.cli.output import show_problem
 from fedtui.cli.streams import let_go
+from fedtui.core.audit.redaction import redact_text
 from fedtui.core.errors import Problem, Unusable
-from fedtui.core.record.redaction import redact_text
 
 BUG = 70
 INTERRUPTED = 130

@@ -10,12 +10,12 @@ from fedtui.cli.output import put, visible
 from fedtui.core.errors import Problem, Refused
 
 if TYPE_CHECKING:
+    from fedtui.core.diagnosis.check_runner import Seen
+    from fedtui.core.diagnosis.engine import Diagnosis
+    from fedtui.core.diagnosis.model import Fix
+    from fedtui.core.diagnosis.progress import Standing
+    from fedtui.core.diagnosis.triage import Wanted
     from fedtui.core.node import Node
-    from fedtui.core.playbook.engine import Diagnosis
-    from fedtui.core.playbook.model import Fix
-    from fedtui.core.playbook.progress import Standing
-    from fedtui.core.playbook.running import Seen
-    from fedtui.core.playbook.survey import Wanted
 
 MARKS = {"ok": "ok", "bad": "FAILED", "unknown": "UNKNOWN", "skipped": "not looked at"}
 STILL_WRONG = 1
@@ -120,13 +120,14 @@ def _offer(node: Node, actor: Any, standing: Standing, found: Diagnosis) -> str:
 
 def _before(standing: Standing, found: Diagnosis) -> list[str]:
     """What is said where the last fix was carried out, and something is found all the same."""
-    from fedtui.core.playbook import progress
-    from fedtui.core.playbook.model import in_words
+    from fedtui.core.diagnosis import progress
+    from fedtui.core.diagnosis.model import in_words
 
     if progress.unsettled(standing, found):
         after = in_words(standing.settles_at)
-        return [f"What is still found may be from before the fix. Check again (l) after {after}, when a heartbeat has "
-                "come."]  # fmt: skip
+        return [
+            f"What is still found may be from before the fix. Check again (l) after {after}, when a heartbeat has come."
+        ]
     return ["It was carried out, and the checks still find it."] if progress.found_again(standing, found) else []
 
 
@@ -134,18 +135,25 @@ def _instead(found: Diagnosis) -> list[str]:
     """What is said where no cause of what was asked about is left, and not all is well."""
     if found.findings:
         return []
-    lines = ["", "What was found is found no more. The incident stays open, as not every check passes:" if found.held
-             else "No cause of it was found, and not all is well:"]  # fmt: skip
+    lines = [
+        "",
+        "What was found is found no more. The incident stays open, as not every check passes:"
+        if found.held
+        else "No cause of it was found, and not all is well:",
+    ]
     lines += [f"  {one.check.title}. {one.subject.label}: {one.outcome.said}" for one in found.held or found.beside]
     if found.elsewhere:
         return [*lines, "Causes of other symptoms explain it:"]
-    return [*lines, "No cause explains it. Look again once a heartbeat may have come, hand it up, or close it without "
-            "the proof (c)."]  # fmt: skip
+    return [
+        *lines,
+        "No cause explains it. Look again once a heartbeat may have come, hand it up, or close it without "
+        "the proof (c).",
+    ]
 
 
 def _causes(found: Diagnosis, standing: Standing) -> list[Fix]:
     """Show each cause with its fixes; the fixes, as they are numbered."""
-    from fedtui.core.playbook import progress
+    from fedtui.core.diagnosis import progress
 
     fixes: list[Fix] = []
     for one in found.offered:
@@ -197,7 +205,7 @@ def _mended(node: Node, actor: Any, incident: str, fix: Fix) -> bool:
 
 def _evidence(found: Diagnosis) -> list[str]:
     """What was seen, where and when: of what was found, and of what failed."""
-    from fedtui.core.playbook.model import in_words
+    from fedtui.core.diagnosis.model import in_words
 
     lines: list[str] = []
     for seen in found.telling:
@@ -264,8 +272,12 @@ def _ask(question: str, *, lower: bool = True) -> str:
     sys.stderr.flush()
     line = sys.stdin.readline()
     if not line:
-        raise Refused("Nothing more came on standard input.", cause="The wizard asks, and waits for answers.",
-                      fix="Run it in a terminal; without a person: fedtui doctor", code="stdin_ended")  # fmt: skip
+        raise Refused(
+            "Nothing more came on standard input.",
+            cause="The wizard asks, and waits for answers.",
+            fix="Run it in a terminal; without a person: fedtui doctor",
+            code="stdin_ended",
+        )
     return line.strip().lower() if lower else line.strip()
 
 

@@ -26,16 +26,20 @@ def list_(
         _require(node)
         rows = node.incidents(open_only=open_only, limit=limit)
     columns = (
-        ("id", "INCIDENT"), ("opened_at", "OPENED"), ("state", "STATE"), ("owner", "WHO"), ("causes", "CAUSES"),
+        ("id", "INCIDENT"),
+        ("opened_at", "OPENED"),
+        ("state", "STATE"),
+        ("owner", "WHO"),
+        ("causes", "CAUSES"),
         ("title", "WHAT"),
-    )  # fmt: skip
+    )
     show(rows, lambda: table(rows, columns, empty="No incidents."))
 
 
 @app.command("show")
 def show_(incident: Annotated[str, typer.Argument(help="An id, or a beginning of one.")]) -> None:
     """One incident with its transcript."""
-    from fedtui.core.playbook import incidents
+    from fedtui.core.diagnosis import incidents
 
     with opened() as node:
         _require(node)
@@ -50,7 +54,7 @@ def export(
     to: Annotated[Path | None, typer.Option(help="Write it to this file instead.")] = None,
 ) -> None:
     """An incident as Markdown or JSON, without secrets."""
-    from fedtui.core.playbook import incidents
+    from fedtui.core.diagnosis import incidents
 
     one_of("--format", format_, FORMATS)
     with opened() as node:
@@ -96,8 +100,8 @@ def escalate(
     reason: Annotated[str, typer.Option(help="What was changed, or why not.")] = "",
 ) -> None:
     """Hand up what the runbook does not resolve: a change request to the federation's owner."""
+    from fedtui.core.diagnosis import incidents
     from fedtui.core.governance import change_requests
-    from fedtui.core.playbook import incidents
 
     with opened() as node:
         _require(node)
@@ -106,8 +110,13 @@ def escalate(
                 found = change_requests.listing(session) if list_ else [change_requests.find(session, str(export))]
                 rows = [change_requests.shape(row) for row in found]
             if list_:
-                columns = (("id", "REQUEST"), ("created_at", "WHEN"), ("created_by", "WHO"), ("status", "STATUS"),
-                           ("title", "WHAT"))  # fmt: skip
+                columns = (
+                    ("id", "REQUEST"),
+                    ("created_at", "WHEN"),
+                    ("created_by", "WHO"),
+                    ("status", "STATUS"),
+                    ("title", "WHAT"),
+                )
                 show(rows, lambda: table(rows, columns, empty="No change requests."))
                 return
             [one] = rows
@@ -123,7 +132,7 @@ def escalate(
 
 
 def _require(node: Node) -> None:
-    from fedtui.core.control import operators
+    from fedtui.core.administration import operators
 
     with node.read() as session:
         operators.require(session, node.operator)

@@ -18,7 +18,7 @@ def mcp(
     read_only: Annotated[bool, typer.Option("--read-only", help="Leave out the tools that act.")] = False,
 ) -> None:
     """Serve MCP to the AI client that started this, acting as --operator, through the same gate."""
-    from fedtui.core.record import logs
+    from fedtui.core.audit import logs
     from fedtui.mcp import server
 
     with opened() as node:

@@ -44,11 +44,11 @@ def serve(
 ) -> None:
     """Run the node: federation API and scheduler. SIGTERM drains and stops, SIGHUP reloads certificates."""
     from fedtui import daemon
-    from fedtui.core.record import logs
-    from fedtui.core.runtime import presence
+    from fedtui.core.audit import logs
+    from fedtui.core.runtime import process_lock
 
     # Before the database is opened: a restore that is under way puts another in its place.
-    with presence.announced(load_settings().home), opened(listen=listen) as node:
+    with process_lock.announced(load_settings().home), opened(listen=listen) as node:
         logs.configure(format_=node.settings.log_format, level=node.settings.log_level)
         code = daemon.serve(node, announce=_announce, until_eof=until_eof)
     raise typer.Exit(code)
@@ -90,7 +90,7 @@ def openapi() -> None:
 @settings_app.command("list")
 def settings_list() -> None:
     """The node settings."""
-    from fedtui.core.control import node_settings
+    from fedtui.core.administration import node_settings
 
     with viewing() as (_node, session):
         rows = node_settings.rows(session)

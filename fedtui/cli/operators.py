@@ -12,7 +12,7 @@ from fedtui.cli.common import SECRET_LIMIT, ask, group, opened, piped, viewing
 from fedtui.cli.console import load_settings
 from fedtui.cli.output import fields, narrate, show, table
 from fedtui.core.errors import WrongUsage
-from fedtui.core.runtime import children
+from fedtui.core.runtime import child_process
 from fedtui.core.runtime.actor import os_user
 
 operators_app = group("Operators: who may act on this node.")
@@ -25,11 +25,11 @@ KEYS = Path(".ssh/authorized_keys")
 @operators_app.command("list")
 def operators_list() -> None:
     """Operators and what each may do."""
-    from fedtui.core.acts import shapes
-    from fedtui.core.control import operators
+    from fedtui.core.administration import operators
+    from fedtui.core.views import serializers
 
     with viewing() as (_node, session):
-        rows = [shapes.operator(row) for row in operators.listing(session)]
+        rows = [serializers.operator(row) for row in operators.listing(session)]
     columns = (("name", "NAME"), ("permissions", "PERMISSIONS"), ("added_at", "ADDED"))
     show(rows, lambda: table(rows, columns, empty=""))
 
@@ -62,7 +62,7 @@ def operators_authorize(
     file: Annotated[Path | None, typer.Option(help="Default: this account's .ssh/authorized_keys.")] = None,
 ) -> None:
     """Let an SSH key of theirs open a restricted console here, and nothing else."""
-    from fedtui.core.acts import authorizing
+    from fedtui.core.operations import operator_access
 
     if (key is None) == (not remove):
         raise WrongUsage(
@@ -74,9 +74,9 @@ def operators_authorize(
     with opened() as node:
         actor = node.actor("cli")
         if key is None:
-            done = authorizing.deauthorize(node, actor, name, keys)
+            done = operator_access.deauthorize(node, actor, name, keys)
         else:
-            done = authorizing.authorize(node, actor, name, _read(key), keys, _console)
+            done = operator_access.authorize(node, actor, name, _read(key), keys, _console)
     show(done, lambda: fields(done))
     if remove and not done["removed"]:
         narrate(f"{keys}: no key of {name} is in it.")
@@ -116,7 +116,7 @@ def _console(name: str) -> list[str]:
     Python takes no PYTHON* variable: PYTHONINSPECT, say, would leave an interpreter behind, and that is a shell.
     """
     script = Path(sys.executable).with_name("fedtui")
-    program = [sys.executable, "-I", str(script)] if script.exists() else children.command("fedtui")
+    program = [sys.executable, "-I", str(script)] if script.exists() else child_process.command("fedtui")
     home = str(load_settings().home)
     return [*program, "console", "--operator", name, "--restricted", "--home", home]
 
@@ -127,10 +127,10 @@ def operators_recover(
     name: Annotated[str | None, typer.Option(help="Whom to make an operator. Default: this OS account.")] = None,
 ) -> None:
     """Break the glass: get in when no operator is left who could let anybody in."""
-    from fedtui.core.acts import authorizing
+    from fedtui.core.operations import operator_access
 
     with opened() as node:
-        done = authorizing.recover(node, node.actor("cli"), name or os_user(), reason)
+        done = operator_access.recover(node, node.actor("cli"), name or os_user(), reason)
     show(done, lambda: fields(done))
     narrate("Every console shows this until another operator says: fedtui operators acknowledge")
 
@@ -138,8 +138,8 @@ def operators_recover(
 @operators_app.command("acknowledge")
 def operators_acknowledge() -> None:
     """Say that you have seen the recoveries; not your own, unless you are alone."""
-    from fedtui.core.acts import authorizing
+    from fedtui.core.operations import operator_access
 
     with opened() as node:
-        names = authorizing.acknowledge(node, node.actor("cli"))
+        names = operator_access.acknowledge(node, node.actor("cli"))
     show({"acknowledged": names}, f"acknowledged: {', '.join(names) or 'nothing was open'}")

@@ -25,12 +25,13 @@ Limit = Annotated[int, typer.Option(min=1, max=MOST, help="At most this many.")]
 @app.command("list")
 def list_(limit: Limit = 100) -> None:
     """Every peer, what needs attention first."""
-    from fedtui.core.acts import shapes
-    from fedtui.core.peering import listing, peers
+    from fedtui.core.peers import listing as peer_listing
+    from fedtui.core.peers import peers
+    from fedtui.core.views import serializers
 
     with viewing() as (_node, session):
-        lines = listing.page(session, limit=limit)
-        rows = [shapes.peer(session, peers.get(session, line.id)) for line in lines]
+        lines = peer_listing.page(session, limit=limit)
+        rows = [serializers.peer(session, peers.get(session, line.id)) for line in lines]
     columns = (
         ("id", "ID"),
         ("shown_status", "STATUS"),
@@ -50,11 +51,11 @@ def show_(
     full: Annotated[bool, typer.Option("--full", help="All that the peer declares, however much it is.")] = False,
 ) -> None:
     """One peer, in full; what it declares at length is shortened without --full."""
-    from fedtui.core.acts import shapes
-    from fedtui.core.peering import peers
+    from fedtui.core.peers import peers
+    from fedtui.core.views import serializers
 
     with viewing() as (_node, session):
-        shape = shapes.peer(session, peers.find(session, peer), full=full)
+        shape = serializers.peer(session, peers.find(session, peer), full=full)
     show(shape, lambda: fields(shape))
     if shape["shortened"]:
         narrate(f"Shortened: {', '.join(shape['shortened'])}. All of it: fedtui peers show {shape['id']} --full")
@@ -149,21 +150,28 @@ def edit(
     reason: OptionalReason = None,
 ) -> None:
     """Move a peer's URL, confirm an endpoint, plan maintenance, or record its prefix or its term."""
-    params = {"peer": peer, "url": url, "confirm_endpoint": confirm_endpoint, "maintenance": maintenance,
-              "prefix": prefix, "expires": expires}  # fmt: skip
+    params = {
+        "peer": peer,
+        "url": url,
+        "confirm_endpoint": confirm_endpoint,
+        "maintenance": maintenance,
+        "prefix": prefix,
+        "expires": expires,
+    }
     ask("system.federation_peer_edit", params, reason=reason)
 
 
 @app.command()
 def heartbeat(peer: PeerArgument) -> None:
     """Send this node's heartbeat to a peer now. Exit 5 if it does not arrive."""
-    from fedtui.core.acts import peer_acts, shapes
-    from fedtui.core.peering import peers
+    from fedtui.core.peers import peers
+    from fedtui.core.protocol import manual_heartbeat
+    from fedtui.core.views import serializers
 
     with opened() as node:
-        peer_id, error = peer_acts.heartbeat_now(node, node.actor("cli"), peer)
+        peer_id, error = manual_heartbeat.send(node, node.actor("cli"), peer)
         with node.read() as session:
-            shape = shapes.peer(session, peers.get(session, peer_id))
+            shape = serializers.peer(session, peers.get(session, peer_id))
     if error is not None:
         code, _, said = error.partition(": ")
         raise RemoteFailed(

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedtui.core.errors import WrongUsage
+from fedtui.core.pki.x509 import PEM_LIMIT
 from fedtui.core.runtime.settings import require_text
-from fedtui.core.trust.x509_reading import PEM_LIMIT
 
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _LABEL = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")

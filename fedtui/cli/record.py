@@ -31,8 +31,8 @@ from fedtui.cli.output import (
 from fedtui.core.errors import Refused, WrongUsage
 
 if TYPE_CHECKING:
+    from fedtui.core.audit.events import Event, Wanted
     from fedtui.core.node import Node
-    from fedtui.core.record.events import Event, Wanted
 
 events_app = group("What happened: list, follow, export, verify.")
 POLL_MS = 200
@@ -68,8 +68,8 @@ def events(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens, oldest first.")] = False,
 ) -> None:
     """What happened, newest first."""
-    from fedtui.core.acts import shapes
-    from fedtui.core.record import events as record
+    from fedtui.core.audit import events as record
+    from fedtui.core.views import serializers
 
     given = (source, kind, severity, peer, correlation, since, until)
     if context.invoked_subcommand is not None:
@@ -82,7 +82,7 @@ def events(
         return
     with viewing() as (node, session):
         wanted = _wanted(node, session, *given)
-        rows = [] if follow else [shapes.event(row) for row in record.newest(session, wanted, limit=limit)]
+        rows = [] if follow else [serializers.event(row) for row in record.newest(session, wanted, limit=limit)]
     if follow:
         _follow(wanted, limit)
         return
@@ -103,8 +103,8 @@ def verify(
     ] = None,
 ) -> None:
     """Whether the record is as it was sealed; exit 1 and the first thing that is not."""
-    from fedtui.core.control import operators
-    from fedtui.core.record.verifying import SHORTEST_HEAD
+    from fedtui.core.administration import operators
+    from fedtui.core.audit.verify import SHORTEST_HEAD
 
     noted = head.strip().lower() if head is not None else None
     if noted is not None and (len(noted) < SHORTEST_HEAD or set(noted) - set("0123456789abcdef")):
@@ -138,15 +138,15 @@ def export(
     until: Until = None,
 ) -> None:
     """Events as JSON lines, oldest first."""
-    from fedtui.core.acts import shapes
-    from fedtui.core.record import following
+    from fedtui.core.audit import tail
+    from fedtui.core.views import serializers
 
     with viewing() as (node, session):
         wanted = _wanted(node, session, source, kind, severity, peer, correlation, since, until)
     count = 0
     with opened() as node, _written(file) as out:
-        for page in following.pages(node.database, wanted):
-            out.writelines(to_json_line(shapes.event(row)) + "\n" for row in page)
+        for page in tail.pages(node.database, wanted):
+            out.writelines(to_json_line(serializers.event(row)) + "\n" for row in page)
             count += len(page)
     if file != "-":
         show({"file": file, "events": count})
@@ -161,8 +161,8 @@ def audit(
     format_: Annotated[str, typer.Option("--format", help="md or json.")] = "md",
 ) -> None:
     """What this node holds of its dealings with one peer, to hand to that peer: no secrets, nothing of others."""
-    from fedtui.core.acts import auditing
-    from fedtui.core.peering import peers
+    from fedtui.core.peers import peers
+    from fedtui.core.views import audit_export
 
     one_of("--format", format_, FORMATS)
     with viewing() as (node, session):
@@ -170,26 +170,28 @@ def audit(
         now = node.clock.now()
         begin, end = _moment(since, now, "--since"), _moment(until, now, "--until") if until else now
     with opened() as node:
-        excerpt = auditing.excerpt(node, peer_id, begin, end, verdict=_verdict(node.verify_events(tell=_progress())))
+        excerpt = audit_export.excerpt(
+            node, peer_id, begin, end, verdict=_verdict(node.verify_events(tell=_progress()))
+        )
     if format_ == "json" or MODE.json:
         put(to_json(excerpt))
         return
-    put(*map(visible, auditing.markdown(excerpt).splitlines()))
+    put(*map(visible, audit_export.markdown(excerpt).splitlines()))
 
 
 def sweep() -> None:
     """Degrade peers not heard of within the stale window, now; safe beside the daemon."""
-    from fedtui.core.acts import jobs
+    from fedtui.core.jobs import tasks as job_tasks
 
     with opened() as node:
-        swept = jobs.sweep(node, node.actor("cli"))
+        swept = job_tasks.sweep(node, node.actor("cli"))
     held = " (held back: this node's own API has not been listening for a whole stale window)"
     show(swept, f"{swept['swept']} degraded{held if swept['held_back'] else ''}")
 
 
 def _follow(wanted: Wanted, limit: int) -> None:
     """Print what matches as it happens, until interrupted or until nobody reads it."""
-    from fedtui.core.record.following import Follower
+    from fedtui.core.audit.tail import Follower
 
     with opened() as node:
         follower, changes = Follower(node.database, wanted), node.changes()
@@ -213,9 +215,9 @@ def _follow(wanted: Wanted, limit: int) -> None:
 
 
 def _print_each(found: list[Event]) -> None:
-    from fedtui.core.acts import shapes
+    from fedtui.core.views import serializers
 
-    told = [shapes.event(row) for row in found]
+    told = [serializers.event(row) for row in found]
     if not put(*(to_json_line(one) if MODE.json else _line(one) for one in told)):
         raise BrokenPipeError
 
@@ -314,8 +316,8 @@ def _wanted(
     since: str | None,
     until: str | None,
 ) -> Wanted:
-    from fedtui.core.peering import peers
-    from fedtui.core.record import events as record
+    from fedtui.core.audit import events as record
+    from fedtui.core.peers import peers
 
     if severity is not None and severity not in record.SEVERITIES:
         raise WrongUsage(

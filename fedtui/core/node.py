@@ -8,61 +8,63 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from fedtui.core.access import grants
-from fedtui.core.access.explain import Explanation
-from fedtui.core.access.usage import Used
-from fedtui.core.acts import (
-    accepting,
-    access_acts,
-    certificate_acts,
-    gate,
-    grant_acts,
-    jobs,
-    measures,
-    node_acts,
-    notifying,
-    peer_acts,
-    policy_acts,
-    shapes,
-    what_if,
-)
-from fedtui.core.acts import overview as overviews
-from fedtui.core.acts.gate import Done, Pending
-from fedtui.core.acts.measures import Measure
-from fedtui.core.acts.overview import ApprovalRecord, CertificateRecord, EventRecord, GrantRecord, Overview, PeerRecord
-from fedtui.core.acts.table import ActTable, join
-from fedtui.core.acts.what_if import Described
-from fedtui.core.control import lowering, operators, preferences, queue
-from fedtui.core.control.approvals import Approval
+from fedtui.core.administration import manager_pause, operators, preferences
+from fedtui.core.audit import verify as verifying
+from fedtui.core.audit.changes import Changes, Watch
+from fedtui.core.audit.events import emit
+from fedtui.core.audit.verify import Verdict
+from fedtui.core.certificates import operations as certificate_operations
+from fedtui.core.diagnosis import dashboard as glances
+from fedtui.core.diagnosis import engine, incidents, progress, wizard
+from fedtui.core.diagnosis import error_lookup as recognise
+from fedtui.core.diagnosis.check_runner import Seen
+from fedtui.core.diagnosis.dashboard import Glance
+from fedtui.core.diagnosis.engine import Diagnosis
+from fedtui.core.diagnosis.error_lookup import Recognised
+from fedtui.core.diagnosis.model import Fix
+from fedtui.core.diagnosis.progress import Standing
+from fedtui.core.diagnosis.triage import Wanted
 from fedtui.core.governance import change_requests, findings, reporting, scanning
 from fedtui.core.governance import listing as finding_listing
-from fedtui.core.governance import measures as governance_measures
+from fedtui.core.governance import metrics as governance_measures
 from fedtui.core.governance.listing import FindingLine
-from fedtui.core.peering import heartbeats, probing
-from fedtui.core.peering.probing import Report, Step
-from fedtui.core.playbook import engine, incidents, progress, recognise, wizard
-from fedtui.core.playbook import glance as glances
-from fedtui.core.playbook.engine import Diagnosis
-from fedtui.core.playbook.glance import Glance
-from fedtui.core.playbook.model import Fix
-from fedtui.core.playbook.progress import Standing
-from fedtui.core.playbook.recognise import Recognised
-from fedtui.core.playbook.running import Seen
-from fedtui.core.playbook.survey import Wanted
-from fedtui.core.record import verifying
-from fedtui.core.record.changes import Changes, Watch
-from fedtui.core.record.events import emit
-from fedtui.core.record.verifying import Verdict
+from fedtui.core.grants import grants, resource_operations, what_if
+from fedtui.core.grants import operations as grant_operations
+from fedtui.core.grants.explain import Explanation
+from fedtui.core.grants.usage import Used
+from fedtui.core.grants.what_if import Described
+from fedtui.core.jobs import notifications
+from fedtui.core.jobs import tasks as jobs
+from fedtui.core.operations import approval_queue, gate, node_operations, override_operations, overrides
+from fedtui.core.operations.approvals import Approval
+from fedtui.core.operations.gate import Done, Pending
+from fedtui.core.operations.operation import ActTable, join
+from fedtui.core.peers import operations as peer_operations
+from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.vault import Vault
+from fedtui.core.protocol import accept_client, heartbeats, manual_heartbeat
+from fedtui.core.protocol import probe as probing
+from fedtui.core.protocol.probe import Report, Step
 from fedtui.core.runtime import daemons
 from fedtui.core.runtime.actor import Actor, os_user
 from fedtui.core.runtime.clock import Clock
 from fedtui.core.runtime.database import Database
 from fedtui.core.runtime.identity import NodeIdentity
-from fedtui.core.runtime.jobs import Job
+from fedtui.core.runtime.job_runs import Job
 from fedtui.core.runtime.lease import Held
 from fedtui.core.runtime.settings import Settings
-from fedtui.core.trust.site import Site
-from fedtui.core.trust.vault import Vault
+from fedtui.core.views import metrics as measures
+from fedtui.core.views import node_summary as overviews
+from fedtui.core.views import serializers
+from fedtui.core.views.metrics import Measure
+from fedtui.core.views.node_summary import (
+    ApprovalRecord,
+    CertificateRecord,
+    EventRecord,
+    GrantRecord,
+    Overview,
+    PeerRecord,
+)
 
 if TYPE_CHECKING:
     from fedtui.core.runtime.scheduler import Scheduler
@@ -97,7 +99,7 @@ class Node(Site):
         reason: str | None = None,
         claiming: bool = True,
     ) -> Done | Pending:
-        """Ask the gate for an act (`acts/gate.py`)."""
+        """Ask the gate for an act (`operations/gate.py`)."""
         return gate.request(self, self.acts, actor, action, params, reason=reason, claiming=claiming)
 
     def overview(self) -> Overview:
@@ -106,22 +108,22 @@ class Node(Site):
             return overviews.overview(session, self, self.operator)
 
     def home(self) -> Glance:
-        """Whether anything is wrong, and what needs the operator (`playbook/glance.py`)."""
+        """Whether anything is wrong, and what needs the operator (`diagnosis/dashboard.py`)."""
         with self.read() as session:
             return glances.glance(session, self, self.operator)
 
     def operators(self) -> list[Mapping[str, Any]]:
         """The operators, each with its permissions."""
         with self.read() as session:
-            return [shapes.operator(row) for row in operators.listing(session)]
+            return [serializers.operator(row) for row in operators.listing(session)]
 
     def lowerings(self) -> list[Mapping[str, Any]]:
-        """The newest lowerings of policies, each with what ran under it (`control/lowering.py`)."""
+        """The newest lowerings of policies, each with what ran under it (`operations/overrides.py`)."""
         with self.read() as session:
-            return [lowering.shape(session, row) for row in lowering.history(session, limit=MOST_LOWERINGS)]
+            return [overrides.shape(session, row) for row in overrides.history(session, limit=MOST_LOWERINGS)]
 
     def preferences(self) -> dict[str, Any]:
-        """What the operator prefers to see (`control/preferences.py`)."""
+        """What the operator prefers to see (`administration/preferences.py`)."""
         with self.read() as session:
             return preferences.of(session, self.operator)
 
@@ -137,7 +139,7 @@ class Node(Site):
 
     def heartbeat_now(self, actor: Actor, peer_id: str) -> str | None:
         """Send a heartbeat to a peer at once; None, or why it failed."""
-        return peer_acts.heartbeat_now(self, actor, peer_id)[1]
+        return manual_heartbeat.send(self, actor, peer_id)[1]
 
     def event_record(self, event_id: str) -> EventRecord | None:
         """What the same act caused besides an event, or None if that is not there."""
@@ -155,7 +157,7 @@ class Node(Site):
             return overviews.certificate_record(session, self, id)
 
     def probe(self, wanted: str, tell: Callable[[Step], object]) -> Report:
-        """Look at a peer's TLS (`peering/probing.py`)."""
+        """Look at a peer's TLS (`protocol/probe.py`)."""
         return probing.probe(self, wanted, tell)
 
     def approval_record(self, approval_id: str) -> ApprovalRecord | None:
@@ -166,8 +168,8 @@ class Node(Site):
     def approval_beside(self, approval_id: str, view: str, *, forwards: bool) -> str | None:
         """The id of the request after, or before, this one in a view of the queue."""
         with self.read() as session:
-            here = queue.View(view, self.operator, self.clock.now())
-            return queue.beside(session, approval_id, here, forwards=forwards)
+            here = approval_queue.View(view, self.operator, self.clock.now())
+            return approval_queue.beside(session, approval_id, here, forwards=forwards)
 
     def approve(self, actor: Actor, approval_id: str, digest: str, *, reason: str | None = None) -> Approval:
         """Approve a request by the digest that was shown."""
@@ -180,7 +182,7 @@ class Node(Site):
     def explain(
         self, described: Described, *, decision: str | None = None, edit: Mapping[str, Any] | None = None
     ) -> Explanation:
-        """Why a call is allowed or refused (`acts/what_if.py`)."""
+        """Why a call is allowed or refused (`grants/what_if.py`)."""
         with self.read() as session:
             return what_if.explain(session, described, now=self.clock.now(), decision=decision, edit=edit)
 
@@ -188,20 +190,20 @@ class Node(Site):
         """What an edit of a grant, or its revocation (None), would cut off."""
         with self.read() as session:
             grant = grants.find(session, grant_id)
-            changes = None if edit is None else grant_acts.edited(grant, edit)
-            return grant_acts.cut_off(session, grant, changes, self.clock.now())
+            changes = None if edit is None else grant_operations.edited(grant, edit)
+            return grant_operations.cut_off(session, grant, changes, self.clock.now())
 
     def diagnose(self, wanted: Wanted, tell: Callable[[Seen], object] = lambda _seen: None) -> Diagnosis:
-        """Run the playbook's checks (`playbook/engine.py`)."""
+        """Run the playbook's checks (`diagnosis/engine.py`)."""
         return engine.diagnose(self, self.acts, wanted, tell)
 
     def recognise(self, text: str) -> Recognised | None:
-        """What a pasted text means (`playbook/recognise.py`)."""
+        """What a pasted text means (`diagnosis/error_lookup.py`)."""
         with self.read() as session:
             return recognise.recognise(session, text)
 
     def begin_incident(self, actor: Actor, wanted: Wanted) -> str:
-        """Open an incident; its id (`playbook/wizard.py`)."""
+        """Open an incident; its id (`diagnosis/wizard.py`)."""
         return wizard.begin(self, actor, wanted)
 
     def look(
@@ -221,7 +223,7 @@ class Node(Site):
         return wizard.mend(self, self.acts, actor, incident_id, fix)
 
     def asked_for(self, incident_id: str) -> Fix:
-        """The fix that an incident waits for (`playbook/wizard.py`)."""
+        """The fix that an incident waits for (`diagnosis/wizard.py`)."""
         return wizard.asked_for(self, incident_id)
 
     def preview(self, actor: Actor, fix: Fix) -> list[str]:
@@ -233,11 +235,11 @@ class Node(Site):
         return progress.standing(self, incident_id)
 
     def leave_incident(self, actor: Actor, incident_id: str) -> bool:
-        """Close an incident that came to nothing (`playbook/wizard.py`)."""
+        """Close an incident that came to nothing (`diagnosis/wizard.py`)."""
         return wizard.leave(self, actor, incident_id)
 
     def surroundings(self, incident_id: str) -> dict[str, Any]:
-        """The events and findings around an incident (`playbook/wizard.py`)."""
+        """The events and findings around an incident (`diagnosis/wizard.py`)."""
         return wizard.surroundings(self, incident_id)
 
     def incident(self, wanted: str) -> dict[str, Any]:
@@ -305,7 +307,7 @@ class Node(Site):
     def verify_events(
         self, *, head: str | None = None, tell: Callable[[int], object] = lambda _sealed: None
     ) -> Verdict:
-        """Whether the record is as it was sealed (`record/verifying.py`)."""
+        """Whether the record is as it was sealed (`audit/verify.py`)."""
         return verifying.verify(self.database, jobs.sealing_key(self), self.clock.now(), head=head, tell=tell)
 
     def jobs(self) -> Sequence[Job]:
@@ -319,11 +321,11 @@ class Node(Site):
                 lambda held: jobs.federation_heartbeat(self, held),
             ),
             Job(
-                jobs.MANAGER_JOB,
+                manager_pause.MANAGER_JOB,
                 settings.manager_interval,
                 lambda held: jobs.manager_tick(self, self.acts, held),
             ),
-            Job(notifying.JOB, settings.notify_interval, lambda held: notifying.deliver(self, held)),
+            Job(notifications.JOB, settings.notify_interval, lambda held: notifications.deliver(self, held)),
             Job(jobs.SEALING_JOB, settings.sealing_interval, lambda held: jobs.sealing(self, held)),
             Job(jobs.MAINTENANCE_JOB, settings.maintenance_interval, self._maintenance),
         )
@@ -353,7 +355,7 @@ class Node(Site):
             emit(unit, "system.daemon.stopped", source=DAEMON, holder=self.holder)
 
     def measures(self) -> list[Measure]:
-        """What a monitoring system asks of the node (`acts/measures.py`)."""
+        """What a monitoring system asks of the node (`views/metrics.py`)."""
         with self.read() as session:
             return measures.measures(session, self, self.jobs(), (*measures.QUESTIONS, *governance_measures.QUESTIONS))
 
@@ -389,13 +391,13 @@ def assemble(
         name=known.name,
         url=known.url,
         acts=join(
-            peer_acts.ACTS,
-            accepting.ACTS,
-            grant_acts.ACTS,
-            access_acts.ACTS,
-            certificate_acts.ACTS,
-            policy_acts.ACTS,
-            node_acts.ACTS,
+            peer_operations.ACTS,
+            accept_client.ACTS,
+            grant_operations.ACTS,
+            resource_operations.ACTS,
+            certificate_operations.ACTS,
+            override_operations.ACTS,
+            node_operations.ACTS,
         ),
         operator=operator,
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fedtui.core.access import bridges, grants, inventory, resources
-from fedtui.core.acts import access_acts, grant_acts, shapes
+from fedtui.core.grants import bridges, grants, inventory, resource_operations, resources
+from fedtui.core.grants import operations as grant_operations
 from fedtui.core.node import Node
-from fedtui.core.peering import peers
+from fedtui.core.peers import peers
+from fedtui.core.views import serializers
 from fedtui.mcp import answers
 from fedtui.mcp.acting import act
 from fedtui.mcp.parameters import (
@@ -33,13 +34,13 @@ def _cut_off(node: Node, given: Given) -> Answer:
     edits = None if given["revoke"] else {key: value for key, value in given.items() if key in GRANT_EDITS}
     with node.read() as session:
         grant = grants.find(session, given["grant"])
-        changes = None if edits is None else grant_acts.edited(grant, edits)
-        cut = grant_acts.cut_off(session, grant, changes, node.clock.now())
+        changes = None if edits is None else grant_operations.edited(grant, edits)
+        cut = grant_operations.cut_off(session, grant, changes, node.clock.now())
     return {
         "grant_id": grant.id,
         "changes": changes,
         "cuts_off": sum(one.times for one in cut),
-        "used_in_30_days_and_cut_off": [shapes.used(one) for one in cut],
+        "used_in_30_days_and_cut_off": [serializers.used(one) for one in cut],
     }
 
 
@@ -47,7 +48,7 @@ def _bridges(node: Node, given: Given) -> Answer:
     with node.read() as session:
         of_peer = peers.find(session, given["peer"]).id if "peer" in given else None
         found = bridges.listing(session, peer_id=of_peer, limit=given["limit"])
-        return {"bridges": [access_acts.bridge_shape(row) for row in found]}
+        return {"bridges": [resource_operations.bridge_shape(row) for row in found]}
 
 
 def _inventory(node: Node, _given: Given) -> Answer:
@@ -61,17 +62,22 @@ def _documents(node: Node, given: Given) -> Answer:
         found = resources.listing(session, kind=given.get("resource_kind"), limit=given["limit"])
     return {
         "documents": [
-            {"kind": one.kind, "id": one.id, "version": one.version, "updated_at": one.updated_at,
-             "updated_by": one.updated_by}
+            {
+                "kind": one.kind,
+                "id": one.id,
+                "version": one.version,
+                "updated_at": one.updated_at,
+                "updated_by": one.updated_by,
+            }
             for one in found
         ]
-    }  # fmt: skip
+    }
 
 
 def _document(node: Node, given: Given) -> Answer:
     kind, id = given["resource_kind"], given["resource_id"]
     with node.read() as session:
-        found = access_acts.require_document(session, kind, id)
+        found = resource_operations.require_document(session, kind, id)
     shown = answers.shown(found.content)
     # One who writes back what was hidden or cut short would destroy it: they must be able to tell.
     return {

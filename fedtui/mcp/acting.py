@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fedtui.core.acts import shapes
-from fedtui.core.acts.gate import Pending
-from fedtui.core.control import approvals
 from fedtui.core.errors import RemoteFailed
 from fedtui.core.governance import findings
 from fedtui.core.node import Node
-from fedtui.core.peering import peers
+from fedtui.core.operations import approvals
+from fedtui.core.operations.gate import Pending
+from fedtui.core.peers import peers
 from fedtui.core.runtime import durations
+from fedtui.core.views import serializers
 from fedtui.mcp.parameters import (
     GRANT,
     GRANT_EDITS,
@@ -74,7 +74,7 @@ def asking(action: str, **always: Any) -> Callable[[Node, Given], Mapping[str, A
 def pending(node: Node, approval_id: str) -> Mapping[str, Any]:
     """What a request that waits is answered with (contract: `{"pending": true, "approval": ...}`)."""
     with node.read() as session:
-        shape = shapes.approval_in_full(session, approvals.find(session, approval_id), node, node.acts)
+        shape = serializers.approval_in_full(session, approvals.find(session, approval_id), node, node.acts)
     then = DECIDED_ELSEWHERE if shape["status"] == "pending" else CLAIMED_ELSEWHERE
     return {"pending": True, "approval": shape, "then": then}
 

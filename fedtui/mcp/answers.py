@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from fedtui.core.audit.redaction import redact
 from fedtui.core.errors import WrongUsage
-from fedtui.core.record.redaction import redact
 
 LONGEST_TEXT, MOST_ENTRIES, MOST_BYTES = 8000, 500, 400_000
 

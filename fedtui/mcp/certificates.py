@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from fedtui.core.acts import certificate_acts
+from fedtui.core.certificates import operations as certificate_operations
 from fedtui.core.node import Node
-from fedtui.core.peering import peers, probing
-from fedtui.core.trust import certificates
+from fedtui.core.peers import peers
+from fedtui.core.pki import certificates
+from fedtui.core.protocol import probe as probing
 from fedtui.mcp.acting import ORIGIN, act
 from fedtui.mcp.parameters import OPTIONAL_REASON, PEER, maybe, text
 from fedtui.mcp.table import Answer, Given, Tool
@@ -25,7 +26,7 @@ def _authority(node: Node, _given: Given) -> Answer:
 
 
 def _request(node: Node, given: Given) -> Answer:
-    return certificate_acts.request_for(node, node.actor(ORIGIN), given["peer"])
+    return certificate_operations.request_for(node, node.actor(ORIGIN), given["peer"])
 
 
 def _probe(node: Node, given: Given) -> Answer:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from fedtui.core.diagnosis import engine, incidents
+from fedtui.core.diagnosis.triage import Wanted
 from fedtui.core.errors import NotFound, Refused
 from fedtui.core.governance import change_requests
 from fedtui.core.node import Node
-from fedtui.core.playbook import engine, incidents
-from fedtui.core.playbook.survey import Wanted
 from fedtui.mcp.acting import ORIGIN, pending
 from fedtui.mcp.parameters import DOCTOR, INCIDENT, LIMIT, REASON, flag, maybe, number, one_of, text
 from fedtui.mcp.table import Answer, Given, Tool

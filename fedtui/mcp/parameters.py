@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from fedtui.core.diagnosis import causes
 from fedtui.core.errors import WrongUsage
-from fedtui.core.playbook import causes
 
 Parameter = tuple[Any, Any]
 """A type, and pydantic's field with words, default and bounds."""

@@ -5,23 +5,26 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import datetime
 
-from fedtui.core.access import decisions, grants
-from fedtui.core.access import listing as grant_listing
-from fedtui.core.access.chain import SCOPE_FOR
-from fedtui.core.acts import grant_acts, shapes
-from fedtui.core.acts.what_if import Described
-from fedtui.core.control import approvals, queue
+from fedtui.core.audit import events
+from fedtui.core.certificates import listing as certificate_listing
+from fedtui.core.diagnosis import engine
+from fedtui.core.diagnosis.triage import Wanted
 from fedtui.core.errors import WrongUsage
 from fedtui.core.governance import findings
 from fedtui.core.governance import listing as finding_listing
 from fedtui.core.governance.rules import BY_KIND
+from fedtui.core.grants import decisions, grants
+from fedtui.core.grants import listing as grant_listing
+from fedtui.core.grants import operations as grant_operations
+from fedtui.core.grants.chain import SCOPE_FOR
+from fedtui.core.grants.what_if import Described
 from fedtui.core.node import Node
-from fedtui.core.peering import certificate_listing, listing, peers
-from fedtui.core.playbook import engine
-from fedtui.core.playbook.survey import Wanted
-from fedtui.core.record import events
+from fedtui.core.operations import approval_queue, approvals
+from fedtui.core.peers import listing as peer_listing
+from fedtui.core.peers import peers
+from fedtui.core.pki import certificates
 from fedtui.core.runtime import durations
-from fedtui.core.trust import certificates
+from fedtui.core.views import serializers
 from fedtui.mcp.parameters import (
     CONTAINING,
     DOCTOR,
@@ -41,8 +44,8 @@ from fedtui.mcp.table import Answer, Given, Tool
 def _peers(node: Node, given: Given) -> Answer:
     containing = given.get("containing", "")
     with node.read() as session:
-        lines = listing.page(session, text=containing, limit=given["limit"], offset=given["offset"])
-        return {"peers": [asdict(line) for line in lines], "total": listing.count(session, text=containing)}
+        lines = peer_listing.page(session, text=containing, limit=given["limit"], offset=given["offset"])
+        return {"peers": [asdict(line) for line in lines], "total": peer_listing.count(session, text=containing)}
 
 
 def _peer(node: Node, given: Given) -> Answer:
@@ -57,7 +60,7 @@ def _grants(node: Node, given: Given) -> Answer:
     with node.read() as session:
         of_peer = peers.find(session, given["peer"]).id if "peer" in given else None
         found = grant_listing.rows(session, peer_id=of_peer, archived=given["archived"], limit=given["limit"])
-        return {"grants": [grant_acts.shape(row, node.clock.now()) for row in found]}
+        return {"grants": [grant_operations.shape(row, node.clock.now()) for row in found]}
 
 
 def _grant(node: Node, given: Given) -> Answer:
@@ -86,7 +89,7 @@ def _explain(node: Node, given: Given) -> Answer:
         source_ip=call.get("source_ip"),
         peer=call.get("peer"),
     )
-    return shapes.explanation(node.explain(described, decision=given.get("decision")))
+    return serializers.explanation(node.explain(described, decision=given.get("decision")))
 
 
 def _decisions(node: Node, given: Given) -> Answer:
@@ -98,20 +101,20 @@ def _decisions(node: Node, given: Given) -> Answer:
             refused_only=given["refused_only"],
             limit=given["limit"],
         )
-        return {"decisions": [shapes.decision(row) for row in found]}
+        return {"decisions": [serializers.decision(row) for row in found]}
 
 
 def _approvals(node: Node, given: Given) -> Answer:
-    here = queue.View(given["view"], node.operator, node.clock.now())
+    here = approval_queue.View(given["view"], node.operator, node.clock.now())
     with node.read() as session:
-        lines = queue.page(session, view=here, text=given.get("containing", ""), limit=given["limit"])
+        lines = approval_queue.page(session, view=here, text=given.get("containing", ""), limit=given["limit"])
         return {"approvals": [asdict(line) for line in lines]}
 
 
 def _approval(node: Node, given: Given) -> Answer:
     with node.read() as session:
         row = approvals.find(session, given["approval"])
-        return {"approval": shapes.approval_in_full(session, row, node, node.acts)}
+        return {"approval": serializers.approval_in_full(session, row, node, node.acts)}
 
 
 def _certificates(node: Node, given: Given) -> Answer:
@@ -143,7 +146,7 @@ def _events(node: Node, given: Given) -> Answer:
             until=_moment(node, given, "until"),
             limit=given["limit"],
         )
-        return {"events": [shapes.event(row) for row in found]}
+        return {"events": [serializers.event(row) for row in found]}
 
 
 def _moment(node: Node, given: Given, name: str) -> datetime | None:
@@ -191,7 +194,7 @@ def _findings(node: Node, given: Given) -> Answer:
 
 def _manager(node: Node, _given: Given) -> Answer:
     with node.read() as session:
-        return shapes.manager(session, node, tuple(node.jobs()))
+        return serializers.manager(session, node, tuple(node.jobs()))
 
 
 TOOLS: tuple[Tool, ...] = (
@@ -255,7 +258,9 @@ TOOLS: tuple[Tool, ...] = (
         name="system_sdwan_list_approval_requests",
         words="The approval queue. Requests are decided in the console or with `fedtui approvals`, never here.",
         takes={
-            "view": one_of("Which part: open, those for me to decide, mine, or history.", queue.VIEWS, default="open"),
+            "view": one_of(
+                "Which part: open, those for me to decide, mine, or history.", approval_queue.VIEWS, default="open"
+            ),
             "containing": CONTAINING,
             "limit": LIMIT,
         },

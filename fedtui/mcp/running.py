@@ -5,9 +5,10 @@ Who may do what, and what weakens the node, is changed by people: there is no to
 
 from __future__ import annotations
 
-from fedtui.core.acts import shapes
-from fedtui.core.control import lowering, node_settings, operators, policies
+from fedtui.core.administration import node_settings, operators
 from fedtui.core.node import Node
+from fedtui.core.operations import overrides, policies
+from fedtui.core.views import serializers
 from fedtui.mcp.acting import ORIGIN, act
 from fedtui.mcp.parameters import LIMIT, OPTIONAL_REASON, REASON, text
 from fedtui.mcp.table import Answer, Given, Tool
@@ -20,7 +21,7 @@ def _policies(node: Node, _given: Given) -> Answer:
 
 def _lowered(node: Node, given: Given) -> Answer:
     with node.read() as session:
-        return {"lowered": [lowering.shape(session, row) for row in lowering.history(session, limit=given["limit"])]}
+        return {"lowered": [overrides.shape(session, row) for row in overrides.history(session, limit=given["limit"])]}
 
 
 def _settings(node: Node, _given: Given) -> Answer:
@@ -30,11 +31,11 @@ def _settings(node: Node, _given: Given) -> Answer:
 
 def _operators(node: Node, _given: Given) -> Answer:
     with node.read() as session:
-        return {"operators": [shapes.operator(row) for row in operators.listing(session)]}
+        return {"operators": [serializers.operator(row) for row in operators.listing(session)]}
 
 
 def _withdraw(node: Node, given: Given) -> Answer:
-    return shapes.approval(node.decide(node.actor(ORIGIN), "withdraw", given["approval"]))
+    return serializers.approval(node.decide(node.actor(ORIGIN), "withdraw", given["approval"]))
 
 
 TOOLS: tuple[Tool, ...] = (

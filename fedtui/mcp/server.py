@@ -25,7 +25,7 @@ from mcp.types import (
 from mcp.types import Tool as Described
 
 from fedtui import __version__
-from fedtui.core.control import operators
+from fedtui.core.administration import operators
 from fedtui.core.errors import Problem, WrongUsage
 from fedtui.core.node import Node
 from fedtui.mcp import access, acting, answers, certificates, incidents, parameters, reading, running

@@ -15,13 +15,13 @@ from textual.screen import Screen
 
 from fedtui.core.errors import WrongUsage
 from fedtui.core.runtime import urls
-from fedtui.screens.aside import Aside
 from fedtui.screens.dialogs.ask import Ask, Question
 from fedtui.screens.dialogs.field import Field, required
 from fedtui.screens.dialogs.tell import Told
-from fedtui.screens.terminal import Leaving, over_ssh
-from fedtui.screens.terminal_app import TerminalApp
-from fedtui.screens.trouble import trouble
+from fedtui.screens.shell.background_worker import Aside
+from fedtui.screens.shell.data_freshness import trouble
+from fedtui.screens.shell.terminal import Leaving, over_ssh
+from fedtui.screens.shell.terminal_app import TerminalApp
 from fedtui.screens.widgets.paint import BLANK, Line, Lines, Part, paragraphs, row
 
 LEAVE, DEMO, CONSOLE, CRASHED = "leave", "demo", "console", "crashed"

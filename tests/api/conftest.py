@@ -15,15 +15,15 @@ import pytest
 from fedtui import daemon
 from fedtui.api.federation import FederationApi
 from fedtui.api.listener import Listener, bind
-from fedtui.core.acts import gate
-from fedtui.core.acts.gate import Done
-from fedtui.core.control import approvals
+from fedtui.core.diagnosis.triage import Wanted
 from fedtui.core.node import Node
-from fedtui.core.peering import peers, sending
-from fedtui.core.peering.client import PREFIX
-from fedtui.core.playbook.survey import Wanted
+from fedtui.core.operations import approvals, gate
+from fedtui.core.operations.gate import Done
+from fedtui.core.peers import peers
+from fedtui.core.pki import certificates, signing, tls
+from fedtui.core.protocol import heartbeat_sender
+from fedtui.core.protocol.client import PREFIX
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.trust import certificates, signing, tls
 from tests.conftest import MakeNode, ManualClock
 
 
@@ -186,7 +186,7 @@ def federate(a: Served, b: Served) -> Federated:
     assert isinstance(outcome, Done)
     at_b = str(act(b.node, "federation_peer_accept", {"invite": outcome.result["invite"]})["peer_id"])
     found = Federated(a, b, at_a, at_b)
-    assert sending.send(a.node, at_a) is None
+    assert heartbeat_sender.send(a.node, at_a) is None
     for node, peer_id in ((a.node, at_a), (b.node, at_b)):
         with node.read() as session:
             assert peers.get(session, peer_id).status == "active"

@@ -8,8 +8,8 @@ import sys
 
 from sqlalchemy import event
 
-from fedtui.core.acts import gate
-from fedtui.core.opening import open_node
+from fedtui.core.bootstrap import open_node
+from fedtui.core.operations import gate
 from fedtui.core.runtime import settings
 
 

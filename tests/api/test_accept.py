@@ -9,8 +9,8 @@ import httpx
 import pytest
 from cryptography import x509
 
-from fedtui.core.peering import peers
-from fedtui.core.trust import signing
+from fedtui.core.peers import peers
+from fedtui.core.pki import signing
 from tests.api.conftest import Serve, Served, accept_body, proposed_with_token
 
 
@@ -33,9 +33,17 @@ def test_accept_answers_the_contract(served: Served, serve: Serve) -> None:
     assert response.status_code == 200
     data = response.json()["data"]
     assert set(data) == {
-        "peer_id", "status", "peer_kind", "contract_version_agreed", "accepted_at", "handshake_at",
-        "certificate", "csr_pem", "ca_bundle_pem", "warnings",
-    }  # fmt: skip
+        "peer_id",
+        "status",
+        "peer_kind",
+        "contract_version_agreed",
+        "accepted_at",
+        "handshake_at",
+        "certificate",
+        "csr_pem",
+        "ca_bundle_pem",
+        "warnings",
+    }
     assert set(data["certificate"]) == {"cert_pem", "ca_chain_pem", "serial", "not_after"}
     leaf = x509.load_pem_x509_certificate(data["certificate"]["cert_pem"].encode())
     assert leaf.public_key() == key.public_key()

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from fedtui.core.acts import gate
-from fedtui.core.acts.gate import Done, Pending
-from fedtui.core.control import approvals
 from fedtui.core.errors import Refused
 from fedtui.core.node import Node
-from fedtui.core.peering import client, peers, sending
-from fedtui.core.trust import credentials
+from fedtui.core.operations import approvals, gate
+from fedtui.core.operations.gate import Done, Pending
+from fedtui.core.peers import peers
+from fedtui.core.pki import key_pairs
+from fedtui.core.protocol import client, heartbeat_sender
 from tests.api.conftest import ADA, BEN, Federated, Serve, Served, act, causes
 from tests.conftest import ManualClock
 
@@ -61,7 +61,7 @@ def test_an_accept_with_a_slow_clock_says_so_on_both_sides(serve: Serve) -> None
     b.node.clock = a.node.clock
     b.node.decide(BEN, "retry", approval_id)
     assert gate.execute(b.node, b.node.acts, approval_id) == "executed"
-    assert sending.send(a.node, at_a) is None
+    assert heartbeat_sender.send(a.node, at_a) is None
     assert skew(a.node, at_a) == pytest.approx(0, abs=30)
 
 
@@ -69,11 +69,11 @@ def test_a_certificate_that_ran_out_is_told_as_such(federated: Federated) -> Non
     """Stored too late, a certificate is named expired with its date."""
     a = federated.a.node
     with a.read() as session:
-        pair = credentials.pair(session, a.vault, federated.at_a)
+        pair = key_pairs.pair(session, a.vault, federated.at_a)
     assert pair.certificate is not None
     a.clock = ManualClock(at=pair.certificate.not_after + timedelta(days=1))
     with pytest.raises(Refused) as refused, a.unit(ADA) as unit:
-        credentials.complete(unit, federated.at_a, pair.certificate.cert_pem, pair.certificate.chain_pem)
+        key_pairs.complete(unit, federated.at_a, pair.certificate.cert_pem, pair.certificate.chain_pem)
     assert refused.value.code == "cert_expired"
     assert f"{pair.certificate.not_after:%F}" in refused.value.problem
 
@@ -84,13 +84,17 @@ def test_the_clock_of_a_peer_that_sends_nothing_is_known_by_its_answers(federate
     with a.unit(ADA) as unit:
         peers.lock(unit, at_a).last_heartbeat_at = unit.now - timedelta(hours=1)
     a.clock = ManualClock(at=datetime.now(UTC) - timedelta(seconds=120))
-    assert sending.send(a, at_a) is None
+    assert heartbeat_sender.send(a, at_a) is None
     assert skew(a, at_a) == pytest.approx(120, abs=20)
     with a.unit(ADA) as unit:
-        assert sending._as_before(unit, at_a, sending._Attempt(skew=skew(a, at_a) + 1, pair_news=False)), "it is known"
-        assert not sending._as_before(unit, at_a, sending._Attempt(skew=0.0, pair_news=False)), "it has changed"
+        assert heartbeat_sender._as_before(
+            unit, at_a, heartbeat_sender._Attempt(skew=skew(a, at_a) + 1, pair_news=False)
+        ), "it is known"
+        assert not heartbeat_sender._as_before(unit, at_a, heartbeat_sender._Attempt(skew=0.0, pair_news=False)), (
+            "it has changed"
+        )
     a.clock = ManualClock(at=datetime.now(UTC))
-    assert sending.send(a, at_a) is None
+    assert heartbeat_sender.send(a, at_a) is None
     assert skew(a, at_a) == pytest.approx(0, abs=20)
 
 

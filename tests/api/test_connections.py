@@ -14,7 +14,7 @@ import pytest
 
 from fedtui.api import listener as listening
 from fedtui.api.connections import Connection, Connections
-from fedtui.core.trust import tls
+from fedtui.core.pki import tls
 from tests.api.conftest import Serve, Served, joined
 
 PATIENCE_SECONDS = 30

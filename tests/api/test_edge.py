@@ -13,15 +13,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from sqlalchemy import update
 
-from fedtui.core.acts import renewing
-from fedtui.core.acts.gate import Done
+from fedtui.core.diagnosis import engine
+from fedtui.core.diagnosis.triage import Wanted
 from fedtui.core.node import Node
-from fedtui.core.peering import peers, sending
-from fedtui.core.playbook import engine
-from fedtui.core.playbook.survey import Wanted
-from fedtui.core.trust import anchors, certificates, credentials, crls, signing, tls
-from fedtui.core.trust.crls import PeerCrl
-from fedtui.core.trust.x509_reading import fingerprint, read_certificates, to_pem
+from fedtui.core.operations.gate import Done
+from fedtui.core.peers import peers
+from fedtui.core.pki import anchors, certificates, crl, key_pairs, signing, tls
+from fedtui.core.pki.crl import PeerCrl
+from fedtui.core.pki.x509 import fingerprint, read_certificates, to_pem
+from fedtui.core.protocol import heartbeat_sender, renewal
 from tests.api.conftest import ADA, Federated, Serve, Served, act
 
 NOW = datetime.now(UTC)
@@ -70,18 +70,18 @@ def test_trusting_the_edge_leaves_the_pair_and_its_renewal_whole(federated: Fede
     a, b = federated.a, federated.b
     edge = signed(ca_of(a).subject.rfc4514_string().removeprefix("CN=") if namesake else "edge CA")
     with b.node.read() as session:
-        assert crls.to_check_by(session, federated.at_b, b.node.clock.now()) is not None, "there is a CRL to mislead"
+        assert crl.to_check_by(session, federated.at_b, b.node.clock.now()) is not None, "there is a CRL to mislead"
     put_edge_before(a, edge, edge.certificate)
-    assert (sending.send(b.node, federated.at_b) or "").startswith("remote_tls_failed")
+    assert (heartbeat_sender.send(b.node, federated.at_b) or "").startswith("remote_tls_failed")
     pin = fingerprint(edge.certificate)
     done = act(b.node, "federation_certificate_anchor", {"peer": federated.at_b, "ca_fingerprint": pin})
     assert done["unfinished"] is None
     found = b.node.probe(federated.at_b, lambda _step: None)
     assert (found.faults, found.anchor, found.accepts_ours) == ((), pin, True)
-    renewed = renewing.renew(b.node, federated.at_b, ADA)
+    renewed = renewal.renew(b.node, federated.at_b, ADA)
     with b.node.read() as session:
         assert [one.fingerprint for one in anchors.of_peer(session, federated.at_b)] == [pin]
-        assert credentials.pair_state(session, federated.at_b) == "complete"
+        assert key_pairs.pair_state(session, federated.at_b) == "complete"
         row = certificates.by_fingerprint(session, str(renewed["fingerprint"]))
         assert row is not None
         assert row.issuer_fingerprint == fingerprint(ca_of(a))
@@ -91,9 +91,12 @@ def test_a_trusted_edge_is_no_disagreement_about_cas(federated: Federated) -> No
     """Each side puts both views beside each other, and neither finds that the CAs differ."""
     a, b, edge = federated.a, federated.b, signed("edge CA")
     put_edge_before(a, edge, edge.certificate)
-    act(b.node, "federation_certificate_anchor",
-        {"peer": federated.at_b, "ca_fingerprint": fingerprint(edge.certificate)})  # fmt: skip
-    assert sending.send(b.node, federated.at_b) is None
+    act(
+        b.node,
+        "federation_certificate_anchor",
+        {"peer": federated.at_b, "ca_fingerprint": fingerprint(edge.certificate)},
+    )
+    assert heartbeat_sender.send(b.node, federated.at_b) is None
     assert_cas_agree(a.node, federated.at_a)
     assert_cas_agree(b.node, federated.at_b)
 
@@ -115,9 +118,9 @@ def test_the_crl_of_the_peers_ca_is_taken_also_behind_an_edge(federated: Federat
     act(b, "federation_certificate_anchor", asked)
     with b.unit(ADA) as unit:
         unit.session.execute(update(PeerCrl).values(tried_at=b.clock.now() - timedelta(hours=2)))
-    assert sending.send(b, federated.at_b) is None
+    assert heartbeat_sender.send(b, federated.at_b) is None
     with b.read() as session:
-        kept = crls.of_peer(session, federated.at_b)
+        kept = crl.of_peer(session, federated.at_b)
         assert kept is not None
         assert (kept.covers, kept.error) == (False, None)
 
@@ -126,10 +129,9 @@ def test_the_peers_own_ca_no_longer_vouches_for_its_server(federated: Federated)
     """Known by the edge's CA and by no other: back under its own, it is refused until that is trusted again."""
     b, edge, before = federated.b.node, signed("edge CA"), federated.a.listener.context
     put_edge_before(federated.a, edge, edge.certificate)
-    act(b, "federation_certificate_anchor",
-        {"peer": federated.at_b, "ca_fingerprint": fingerprint(edge.certificate)})  # fmt: skip
+    act(b, "federation_certificate_anchor", {"peer": federated.at_b, "ca_fingerprint": fingerprint(edge.certificate)})
     federated.a.listener.context = before
-    assert (sending.send(b, federated.at_b) or "").startswith("remote_tls_failed")
+    assert (heartbeat_sender.send(b, federated.at_b) or "").startswith("remote_tls_failed")
     asked = {"peer": federated.at_b, "ca_fingerprint": fingerprint(ca_of(federated.a))}
     assert act(b, "federation_certificate_anchor", asked)["unfinished"] is None
 
@@ -153,10 +155,10 @@ def test_accepting_an_invitation_through_an_edge(serve: Serve, root_shown: bool)
         "ca_fingerprint": fingerprint(pinned.certificate),
     }
     at_b = str(act(b.node, "federation_peer_accept", asked)["peer_id"])
-    assert sending.send(a.node, at_a) is None
-    assert sending.send(b.node, at_b) is None
+    assert heartbeat_sender.send(a.node, at_a) is None
+    assert heartbeat_sender.send(b.node, at_b) is None
     for node, peer_id in ((a.node, at_a), (b.node, at_b)):
         with node.read() as session:
             assert peers.get(session, peer_id).status == "active"
-            assert credentials.pair_state(session, peer_id) == "complete"
+            assert key_pairs.pair_state(session, peer_id) == "complete"
         assert_cas_agree(node, peer_id)

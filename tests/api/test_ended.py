@@ -7,16 +7,18 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import delete
 
-from fedtui.core.acts import gate, handshake, jobs
-from fedtui.core.control import operators
+from fedtui.core.administration import operators
+from fedtui.core.diagnosis.triage import Wanted
 from fedtui.core.errors import Refused, RemoteFailed, WrongUsage
+from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
-from fedtui.core.peering import peers, sending
-from fedtui.core.peering.client import PREFIX
-from fedtui.core.playbook.survey import Wanted
+from fedtui.core.operations import gate
+from fedtui.core.peers import peers
+from fedtui.core.pki import certificates, signing
+from fedtui.core.protocol import handshake, heartbeat_sender
+from fedtui.core.protocol.client import PREFIX
 from fedtui.core.runtime import daemons
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.trust import certificates, signing
 from tests.api.conftest import ADA, Federated, Serve, act, federate
 from tests.api.test_renewal import lose_key, pair_of, rows
 from tests.conftest import ManualClock
@@ -71,7 +73,7 @@ def test_after_the_other_side_revoked_the_way_back_is_told_and_works(serve: Serv
         act(b, "federation_peer_accept", invite)
     assert caught.value.code == "peer_exists"
     assert f"fedtui peers revoke {federated.at_b}" in caught.value.fix, "also before it is known that they have"
-    assert (sending.send(b, federated.at_b) or "").startswith("peering_ended: ")
+    assert (heartbeat_sender.send(b, federated.at_b) or "").startswith("peering_ended: ")
     assert codes(federated, "b") == ["ended_there"]
     with pytest.raises(Refused) as caught:
         act(b, "federation_peer_accept", invite)
@@ -89,14 +91,14 @@ def test_no_old_key_is_signed_for_a_peer_that_has_lost_it(federated: Federated) 
     with pytest.raises(Refused) as caught:
         act(b, "federation_certificate_mint", {"peer": federated.at_b})
     assert caught.value.code == "csr_missing"
-    assert (sending.send(a, federated.at_a) or "").startswith("partial_mtls")
-    jobs.manager_tick(a, a.acts)
+    assert (heartbeat_sender.send(a, federated.at_a) or "").startswith("partial_mtls")
+    job_tasks.manager_tick(a, a.acts)
     with b.read() as session:
         assert peers.get(session, federated.at_b).offered_csr_pem is None, "no heartbeat has fetched it yet"
     minted = act(b, "federation_certificate_mint", {"peer": federated.at_b})
-    assert jobs.manager_tick(b, b.acts)["redelivered"] == 1
+    assert job_tasks.manager_tick(b, b.acts)["redelivered"] == 1
     assert rows(a, federated.at_a, "outbound")[-1].serial == minted["serial"]
-    assert sending.send(a, federated.at_a) is None
+    assert heartbeat_sender.send(a, federated.at_a) is None
 
 
 def test_no_peer_is_asked_for_whoever_may_not_ask(federated: Federated) -> None:
@@ -131,14 +133,15 @@ def test_what_a_restored_peer_presents_is_what_is_signed(federated: Federated) -
     [old] = rows(a, federated.at_a, "outbound")
     with b.unit(ADA) as unit:
         authority = signing.open_authority(unit.session, b.vault)
-        newer = handshake.sign_for(unit, b, peers.get(unit.session, federated.at_b), signing.new_key().public_key(),
-                                   authority)  # fmt: skip
+        newer = handshake.sign_for(
+            unit, b, peers.get(unit.session, federated.at_b), signing.new_key().public_key(), authority
+        )
         certificates.first_use(unit, newer.id)
     minted = act(b, "federation_certificate_mint", {"peer": federated.at_b})
     [signed] = [row for row in rows(b, federated.at_b, "inbound") if row.serial == minted["serial"]]
     assert certificates.key_of(signed) == certificates.key_of(old)
-    assert jobs.manager_tick(b, b.acts)["redelivered"] == 1
-    assert sending.send(a, federated.at_a) is None
+    assert job_tasks.manager_tick(b, b.acts)["redelivered"] == 1
+    assert heartbeat_sender.send(a, federated.at_a) is None
 
 
 def test_a_peer_that_cannot_be_asked_gets_nothing_signed(federated: Federated, clock: ManualClock) -> None:
@@ -160,29 +163,29 @@ def test_why_a_delivery_failed_is_kept(federated: Federated) -> None:
         handshake.sign_for(unit, b, peer, signing.new_key().public_key(), authority)
         peer.enroll_owed = True
         unit.session.flush()
-    jobs.manager_tick(b, b.acts)
+    job_tasks.manager_tick(b, b.acts)
     with b.read() as session:
         kept = peers.get(session, federated.at_b).metadata_[peers.DELIVERY_ERROR]
     assert kept.startswith("remote_rejecting: ")
     act(b, "federation_certificate_mint", {"peer": federated.at_b})
-    jobs.manager_tick(b, b.acts)
+    job_tasks.manager_tick(b, b.acts)
     with b.read() as session:
         assert peers.DELIVERY_ERROR not in peers.get(session, federated.at_b).metadata_
-    assert sending.send(a, federated.at_a) is None
+    assert heartbeat_sender.send(a, federated.at_a) is None
 
 
 def test_another_node_at_the_peers_address_is_named(serve: Serve, clock: ManualClock) -> None:
     """A third node answers where the peer should, while the peer's heartbeats go on: that, and no CA to be trusted."""
     federated, other = federate(serve("alpha"), serve("beta")), serve("gamma")
     a, b = federated.a.node, federated.b.node
-    assert sending.send(b, federated.at_b) is None
+    assert heartbeat_sender.send(b, federated.at_b) is None
     with a.unit(ADA) as unit:  # as a name or a forwarded port that leads elsewhere
         peers.lock(unit, federated.at_a).remote_instance_url = other.node.url
         unit.session.flush()
-    assert (sending.send(a, federated.at_a) or "").startswith("remote_tls_failed")
+    assert (heartbeat_sender.send(a, federated.at_a) or "").startswith("remote_tls_failed")
     assert codes(federated, "a") == ["remote_tls_failed"], "nothing proves yet that the peer is elsewhere"
     clock.advance(seconds=5)
-    assert sending.send(b, federated.at_b) is None
+    assert heartbeat_sender.send(b, federated.at_b) is None
     awake(a)
     [finding] = [one for one in a.diagnose(Wanted()).findings if one.subject.scope == "peer"]
     assert (finding.cause.code, finding.severity) == ("wrong_node", "critical")
@@ -195,7 +198,7 @@ def test_a_peer_that_takes_heartbeats_and_sends_none_is_named(federated: Federat
     act(a, "federation_peer_suspend", {"peer": federated.at_a, "reason": "test"})
     act(a, "federation_peer_resume", {"peer": federated.at_a})
     clock.advance(minutes=10)
-    assert sending.send(a, federated.at_a) is None
+    assert heartbeat_sender.send(a, federated.at_a) is None
     assert "never_heard" in codes(federated, "a")
     with a.unit(ADA) as unit:
         peer = peers.lock(unit, federated.at_a)

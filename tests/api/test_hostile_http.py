@@ -8,8 +8,8 @@ import socket
 import pytest
 
 from fedtui.api.routes import ROUTES
-from fedtui.core.peering.client import PREFIX
-from fedtui.core.trust import tls
+from fedtui.core.pki import tls
+from fedtui.core.protocol.client import PREFIX
 from tests.api.conftest import Served
 
 HEARTBEAT, CRL = f"POST {PREFIX}/heartbeat HTTP/1.1\r\nHost: x\r\n".encode(), b"GET /crl HTTP/1.1\r\nHost: x\r\n"
@@ -32,7 +32,9 @@ RAW: dict[str, bytes] = {
     "a header over two lines": CRL + b"X: a\r\n b\r\n\r\n",
     "NUL in a header": CRL + b"X: a\x00b\r\n\r\n",
     "bytes in a bearer": CRL + b"Authorization: Bearer \xff\xfe\r\n\r\n",
-    "bytes in a worker token": ROUTES[-1].method.encode() + b" " + ROUTES[-1].path.encode()
+    "bytes in a worker token": ROUTES[-1].method.encode()
+    + b" "
+    + ROUTES[-1].path.encode()
     + b" HTTP/1.1\r\nHost: x\r\nX-Worker-Token: \xff\xfe\r\n\r\n",
     "a length that is none": HEARTBEAT + b"Content-Length: -1\r\n\r\n",
     "two lengths": HEARTBEAT + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
@@ -43,7 +45,7 @@ RAW: dict[str, bytes] = {
     "wants to go on": HEARTBEAT + b"Expect: 100-nothing\r\nContent-Length: 2\r\n\r\n",
     "wants another protocol": CRL + b"Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n",
     "says utf-7": HEARTBEAT + b"Content-Type: application/json; charset=utf-7\r\nContent-Length: 2\r\n\r\n{}",
-}  # fmt: skip
+}  # fmt: skip - a table, read row by row
 ANSWERED = {b"200", b"400", b"401", b"404", b"405", b"411", b"413", b"414", b"415", b"417", b"422", b"431", b""}
 
 

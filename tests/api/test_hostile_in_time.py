@@ -13,8 +13,8 @@ import pytest
 from fedtui.api import listener as listening
 from fedtui.api import rendering
 from fedtui.core.errors import Unusable
-from fedtui.core.peering.client import PREFIX
-from fedtui.core.trust import tls
+from fedtui.core.pki import tls
+from fedtui.core.protocol.client import PREFIX
 from tests.api.conftest import Serve, Served, accept_body, joined
 
 BOUND_SECONDS = 0.5

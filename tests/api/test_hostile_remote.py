@@ -16,15 +16,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from fedtui.core.acts import accepting, admitting, handshake, jobs
-from fedtui.core.acts.gate import Pending
-from fedtui.core.control import approvals
 from fedtui.core.errors import Problem, Refused, RemoteFailed
+from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
-from fedtui.core.peering import client, peers, sending, tokens
-from fedtui.core.peering.client import Connection
+from fedtui.core.operations import approvals
+from fedtui.core.operations.gate import Pending
+from fedtui.core.peers import peers, tokens
+from fedtui.core.pki import anchors, certificates, key_pairs, signing, tls
+from fedtui.core.protocol import accept_client, accept_server, client, handshake, heartbeat_sender
+from fedtui.core.protocol.client import Connection
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.trust import anchors, certificates, credentials, signing, tls
 from tests.api.conftest import Serve, Served, accept_body, joined, proposed_with_token
 from tests.api.test_mutual_tls import both_ends
 
@@ -125,15 +126,15 @@ def test_what_a_remote_sends_along_never_reaches_openssl(serve: Serve) -> None:
     """A key smuggled into ca_chain_pem is not stored, and the pair stays usable."""
     alpha, beta, alpha_peer, beta_peer = both_ends(serve)
     with beta.node.read() as session:
-        row = accepting._signed_for(session, beta_peer)
+        row = accept_client._signed_for(session, beta_peer)
         assert row is not None
     smuggled = signing.key_pem(signing.new_key()).decode() + row.chain_pem
     with alpha.node.unit(REMOTE) as unit:
-        certificate = credentials.current(unit.session, alpha_peer)
+        certificate = key_pairs.current(unit.session, alpha_peer)
         assert certificate is not None
         unit.session.delete(unit.session.get(certificates.Certificate, certificate.certificate_id))
-    admitting.receive_certificate(alpha.node, alpha_peer, row.cert_pem, smuggled, REMOTE)
-    assert sending.send(alpha.node, alpha_peer) is None
+    accept_server.receive_certificate(alpha.node, alpha_peer, row.cert_pem, smuggled, REMOTE)
+    assert heartbeat_sender.send(alpha.node, alpha_peer) is None
 
 
 @pytest.mark.parametrize("fault", ["ca", "server", "expired"])
@@ -141,7 +142,7 @@ def test_a_certificate_that_cannot_be_presented_is_not_stored(serve: Serve, faul
     """A CA, a server certificate, or an expired one is refused at `enroll`, though key and chain fit."""
     alpha, beta, alpha_peer, _ = both_ends(serve)
     with alpha.node.read() as session:
-        pair = credentials.pair(session, alpha.node.vault, alpha_peer)
+        pair = key_pairs.pair(session, alpha.node.vault, alpha_peer)
         assert pair.certificate is not None
         key = x509.load_pem_x509_certificate(pair.certificate.cert_pem.encode()).public_key()
     with beta.node.read() as session:
@@ -162,7 +163,7 @@ def test_a_certificate_that_cannot_be_presented_is_not_stored(serve: Serve, faul
     )
     pem = certificates.to_pem(made)
     with pytest.raises(Refused) as refused:
-        admitting.receive_certificate(alpha.node, alpha_peer, pem, "", REMOTE)
+        accept_server.receive_certificate(alpha.node, alpha_peer, pem, "", REMOTE)
     assert refused.value.code == ("cert_expired" if fault == "expired" else "cert_wrong_kind")
 
 
@@ -173,15 +174,15 @@ def test_one_peers_trouble_is_its_own(serve: Serve, monkeypatch: pytest.MonkeyPa
         other = peers.add(unit, url="https://c.example")
         other.status, other.last_heartbeat_at = "active", unit.now
         other_id = other.id
-    original = sending._attempt
+    original = heartbeat_sender._attempt
 
     def failing(site: object, peer_id: str, partial: str) -> str | None:
         if peer_id == other_id:
             raise ZeroDivisionError
         return original(site, peer_id, partial)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sending, "_attempt", failing)
-    assert sending.send_all(alpha.node) == {"sent": 1, "failed": 1, "postponed": 0}
+    monkeypatch.setattr(heartbeat_sender, "_attempt", failing)
+    assert heartbeat_sender.send_all(alpha.node) == {"sent": 1, "failed": 1, "postponed": 0}
 
 
 @pytest.mark.parametrize(
@@ -218,8 +219,8 @@ def test_enroll_is_rate_limited_and_greets_once(serve: Serve, monkeypatch: pytes
     greeted: list[str] = []
     monkeypatch.setattr(handshake, "greet", lambda _node, peer_id: greeted.append(peer_id))
     with beta.node.read() as session:
-        row = accepting._signed_for(session, beta_peer)
-        own = credentials.pair(session, beta.node.vault, beta_peer)
+        row = accept_client._signed_for(session, beta_peer)
+        own = key_pairs.pair(session, beta.node.vault, beta_peer)
         assert row is not None
         assert own.certificate is not None
         assert own.private_key_pem is not None
@@ -242,7 +243,7 @@ def accept_at(node: Node, url: str, token: str, pin: str) -> str:
     asked = node.request(actor, "system.federation_peer_accept", {"url": url, "token": token, "ca_fingerprint": pin})
     assert isinstance(asked, Pending)
     node.approve(actor, asked.approval.id, asked.approval.digest)
-    jobs.manager_tick(node, node.acts)
+    job_tasks.manager_tick(node, node.acts)
     with node.read() as session:
         return approvals.find(session, asked.approval.id).status
 
@@ -274,13 +275,13 @@ def test_both_sides_may_accept_each_other(serve: Serve) -> None:
     assert "executed" in ends.values()
     for _ in range(2):
         for me, _other, _token in sides:
-            jobs.manager_tick(me.node, me.node.acts)
-            sending.send_all(me.node)
+            job_tasks.manager_tick(me.node, me.node.acts)
+            heartbeat_sender.send_all(me.node)
     for me, other, _ in sides:
         with me.node.read() as session:
             peer = peers.by_url(session, other.node.url)
             assert peer is not None
-            assert (peer.status, credentials.pair_state(session, peer.id)) == ("active", "complete")
+            assert (peer.status, key_pairs.pair_state(session, peer.id)) == ("active", "complete")
 
 
 def test_an_accept_cut_off_after_the_answer_is_finished_by_the_next_run(
@@ -296,16 +297,16 @@ def test_an_accept_cut_off_after_the_answer_is_finished_by_the_next_run(
     def die(*_: object) -> None:
         raise Killed
 
-    monkeypatch.setattr(accepting, "deliver", die)
+    monkeypatch.setattr(accept_client, "deliver", die)
     with pytest.raises(Killed):
         accept_at(beta.node, alpha.node.url, token, pin_of(alpha.node))
     monkeypatch.undo()
     beta.node.clock.advance(minutes=3)  # type: ignore[attr-defined]
-    assert jobs.manager_tick(beta.node, beta.node.acts)["executed"] == 1
+    assert job_tasks.manager_tick(beta.node, beta.node.acts)["executed"] == 1
     with beta.node.read() as session:
         peer = peers.by_url(session, alpha.node.url)
         assert peer is not None
-        assert (peer.enroll_owed, credentials.pair_state(session, peer.id)) == (False, "complete")
+        assert (peer.enroll_owed, key_pairs.pair_state(session, peer.id)) == (False, "complete")
 
 
 def test_anchors_of_an_abandoned_invitation_are_forgotten(serve: Serve) -> None:
@@ -342,8 +343,8 @@ def test_an_answer_to_accept_that_makes_no_sense(
     """An answer outside the contract fails the request as a fault of the remote, and admits nobody."""
     alpha, beta = serve("alpha"), serve("beta", single_operator=True)
     _, token = proposed_with_token(alpha.node, beta.node.url)
-    original = accepting._call_accept
-    monkeypatch.setattr(accepting, "_call_accept", lambda *args: _changed(original(*args), change))
+    original = accept_client._call_accept
+    monkeypatch.setattr(accept_client, "_call_accept", lambda *args: _changed(original(*args), change))
     assert accept_at(beta.node, alpha.node.url, token, pin_of(alpha.node)) == "failed"
     with beta.node.read() as session:
         [row] = approvals.listing(session)

@@ -13,16 +13,17 @@ from typing import Any
 import httpx
 import pytest
 
-from fedtui.api import documents, intake
+from fedtui.api import documents, request_body
 from fedtui.api.bodies import parse
 from fedtui.api.routes import ROUTES
+from fedtui.core.audit.events import recent
+from fedtui.core.diagnosis.triage import Wanted
 from fedtui.core.errors import Unusable, WrongUsage
-from fedtui.core.peering import peers, sending
-from fedtui.core.peering.client import PREFIX
-from fedtui.core.playbook.survey import Wanted
-from fedtui.core.record.events import recent
+from fedtui.core.peers import peers
+from fedtui.core.pki import signing, tls
+from fedtui.core.protocol import heartbeat_sender
+from fedtui.core.protocol.client import PREFIX
 from fedtui.core.runtime import database
-from fedtui.core.trust import signing, tls
 from tests.api.conftest import ADA, Serve, Served, accept_body, act, federate, joined, proposed_with_token
 from tests.api.test_renewal import rows
 from tests.api.test_resources import Place, opened
@@ -72,7 +73,7 @@ def test_no_call_is_parsed_on_the_loop_or_under_a_lock(place: Place, monkeypatch
         note()
         return normalize(self, content)
 
-    monkeypatch.setattr(intake, "parse", parsed)
+    monkeypatch.setattr(request_body, "parse", parsed)
     monkeypatch.setattr(documents.Documents, "normalize", normalized)
     for name, call in made.items():
         assert call().status_code in (200, 422), name
@@ -326,7 +327,7 @@ def test_doctor_tells_both_sides_that_a_body_was_refused(serve: Serve) -> None:
     here, there = serve("alpha"), serve("beta")
     both = federate(here, there)
     there.api._most["heartbeat"] = 200
-    assert "remote_body_refused" in str(sending.send(here.node, both.at_a))
+    assert "remote_body_refused" in str(heartbeat_sender.send(here.node, both.at_a))
     for served, peer_id, code in ((here, both.at_a, "remote_body_refused"), (there, both.at_b, "body_refused")):
         with served.node.unit(ADA) as unit:
             peers.lock(unit, peer_id).status = "degraded"

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fedtui.core.acts import gate, jobs
-from fedtui.core.acts.gate import Done, Pending
-from fedtui.core.control import approvals
+from fedtui.core.audit.events import Event
+from fedtui.core.bootstrap import open_node
+from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
-from fedtui.core.opening import open_node
-from fedtui.core.peering import peers
-from fedtui.core.record.events import Event
+from fedtui.core.operations import approvals, gate
+from fedtui.core.operations.gate import Done, Pending
+from fedtui.core.peers import peers
 from fedtui.core.runtime.actor import Actor
 from tests import forks
 from tests.api.conftest import Serve
@@ -60,16 +60,17 @@ def test_an_act_of_one_unit_happens_once(make_node: MakeNode, clock: ManualClock
         whole = executed_until(node, approval_id, statement)
         successor = later(node)
         try:
-            jobs.manager_tick(successor, successor.acts)
+            job_tasks.manager_tick(successor, successor.acts)
             with successor.read() as session:
                 assert approvals.find(session, approval_id).status == "executed"
                 peer = peers.by_url(session, url)
                 assert peer is not None
                 for kind in ("federation.peer.proposed", "system.approval.executed"):
                     emitted = [
-                        event for event in session.query(Event).filter_by(kind=kind)
+                        event
+                        for event in session.query(Event).filter_by(kind=kind)
                         if url in str(event.payload) or event.payload.get("approval_id") == approval_id
-                    ]  # fmt: skip
+                    ]
                     assert len(emitted) == 1, (statement, kind)
         finally:
             successor.close()
@@ -98,7 +99,7 @@ def test_an_act_that_calls_a_remote_happens_once(
         successor = later(local)
         try:
             for _ in range(2):
-                jobs.manager_tick(successor, successor.acts)
+                job_tasks.manager_tick(successor, successor.acts)
             with successor.read() as session:
                 assert approvals.find(session, approval_id).status == "executed", statement
                 known = peers.by_url(session, remote.url)

@@ -19,16 +19,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from fedtui.api.answers import Error
+from fedtui.api.response_models import Error
 from fedtui.api.routes import ROUTES, Route
-from fedtui.core.access.grants import Grant
-from fedtui.core.acts import handshake, restoring
-from fedtui.core.control import quarantine
-from fedtui.core.peering import peers
-from fedtui.core.peering.tokens import AcceptanceToken
-from fedtui.core.trust import certificates, signing
-from fedtui.core.trust.certificates import Certificate
-from fedtui.core.trust.x509_reading import to_pem
+from fedtui.core.grants.grants import Grant
+from fedtui.core.jobs import restore
+from fedtui.core.operations import quarantine
+from fedtui.core.peers import peers
+from fedtui.core.peers.tokens import AcceptanceToken
+from fedtui.core.pki import certificates, signing
+from fedtui.core.pki.certificates import Certificate
+from fedtui.core.pki.x509 import to_pem
+from fedtui.core.protocol import handshake
 from tests.api.conftest import ADA, Serve, accept_body, proposed_with_token
 from tests.api.test_edge import Signer, signed
 from tests.api.test_resources import DOCUMENT, ELSEWHERE, Place, act, client_cert, opened, proxy_pair, strange_pair
@@ -162,9 +163,13 @@ class Stage:
         """What the peers' CA makes of this node's request."""
         csr, now = x509.load_pem_x509_csr(csr_pem.encode()), self.place.node.clock.now()
         builder = x509.CertificateBuilder(
-            self.theirs.certificate.subject, csr.subject, csr.public_key(), x509.random_serial_number(),
-            now - timedelta(minutes=1), now + timedelta(days=1),
-        ).add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)  # fmt: skip
+            self.theirs.certificate.subject,
+            csr.subject,
+            csr.public_key(),
+            x509.random_serial_number(),
+            now - timedelta(minutes=1),
+            now + timedelta(days=1),
+        ).add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
         return to_pem(builder.sign(self.theirs.key, hashes.SHA256()))
 
     def by_our_ca(self, *, begins: float = -1, ends: float = 1, client: bool = True) -> Pair:
@@ -175,9 +180,13 @@ class Stage:
         usage = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.EMAIL_PROTECTION
         name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "fed:x")])
         builder = x509.CertificateBuilder(
-            authority.certificate.subject, name, key.public_key(), x509.random_serial_number(),
-            now + timedelta(days=begins), now + timedelta(days=ends),
-        ).add_extension(x509.ExtendedKeyUsage([usage]), critical=False)  # fmt: skip
+            authority.certificate.subject,
+            name,
+            key.public_key(),
+            x509.random_serial_number(),
+            now + timedelta(days=begins),
+            now + timedelta(days=ends),
+        ).add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         return to_pem(builder.sign(authority.key, hashes.SHA256())), signing.key_pem(key)
 
 
@@ -331,12 +340,15 @@ MAKE.update(
         "a trusted proxy for nobody": behind_proxy(forwards=False, trusted=True),
         "a trusted proxy for a peer": behind_proxy(forwards=True, trusted=True),
         "a revoked proxy for a peer": behind_proxy(forwards=True, trusted=True, revoked=True),
-        **{f"a{'n' if one[0] in 'ae' else ''} {one} peer": in_status(one)
-           for one in ("proposed", "accepted", "enrolled", "active", "degraded", "suspended", "revoked")},
+        **{
+            f"a{'n' if one[0] in 'ae' else ''} {one} peer": in_status(one)
+            for one in ("proposed", "accepted", "enrolled", "active", "degraded", "suspended", "revoked")
+        },
         "no bearer": lambda _stage, _place, call: replace(call, headers={}),
         "a malformed bearer": with_headers(Authorization="Bearer fg-1"),
         "another scheme": lambda _stage, _place, call: replace(
-            call, headers={"Authorization": call.headers["Authorization"].replace("Bearer", "Basic")}),
+            call, headers={"Authorization": call.headers["Authorization"].replace("Bearer", "Basic")}
+        ),
         "an unknown grant": with_headers(**bearer(ELSEWHERE)),
         "another peer's grant": foreign_grant,
         "an expired grant": grant_with(expires_at=lambda now: now),
@@ -353,22 +365,25 @@ MAKE.update(
         "from another address": granted(cidrs=["192.0.2.0/24"]),
         "who claims all of these": claiming,
         "of a kind not served": lambda _stage, place, call: replace(
-            call, kind="attic", headers=bearer(place.grant(kind="attic"))),
+            call, kind="attic", headers=bearer(place.grant(kind="attic"))
+        ),
         "without a token": bootstrap(lambda _stage, body: body | {"acceptance_token": None}),
         "with a wrong token": bootstrap(lambda _stage, body: body | {"acceptance_token": "wrong"}),
         "with another peer's token": bootstrap(
-            lambda stage, body: body | {"acceptance_token": stage.newcomer()["acceptance_token"]}),
+            lambda stage, body: body | {"acceptance_token": stage.newcomer()["acceptance_token"]}
+        ),
         "with a token that was used": bootstrap(used),
         "with one superseded": bootstrap(token_state({})),
         "with one cancelled": bootstrap(token_state({"cancel": True})),
         "with one expired": bootstrap(expired),
         "from a place never proposed": bootstrap(
-            lambda stage, body: body | {"acceptance_token": "x", "remote_instance_url": stage.url()}),
+            lambda stage, body: body | {"acceptance_token": "x", "remote_instance_url": stage.url()}
+        ),
         "of a revoked peer": bootstrap(of_a_revoked_peer),
         "of another contract": bootstrap(lambda _stage, body: body | {"contract_version": 99}),
         "anybody, in quarantine": lambda _stage, _place, call: call,
     }
-)  # fmt: skip
+)  # fmt: skip - a table, read row by row
 
 
 def declared() -> dict[str, dict[str, str]]:
@@ -409,7 +424,7 @@ def outcome(client: httpx.Client, route: Route, call: Call) -> str:
 @contextmanager
 def quarantined(stage: Stage, wanted: bool) -> Iterator[None]:
     if wanted:
-        restoring.begin(stage.place.node, ADA, "test")
+        restore.begin(stage.place.node, ADA, "test")
     yield
     if wanted:
         with stage.place.node.unit(ADA) as unit:

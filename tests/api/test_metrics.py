@@ -13,9 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fedtui.api.federation import health
 from fedtui.api.listener import Listener, bind
-from fedtui.core.acts.measures import QUESTIONS
 from fedtui.core.errors import Unusable
-from fedtui.core.peering.client import PREFIX
+from fedtui.core.protocol.client import PREFIX
+from fedtui.core.views.metrics import QUESTIONS
 from tests.api.conftest import Served, accept_body, joined
 
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"

@@ -15,14 +15,14 @@ from cryptography import x509
 
 from fedtui import daemon
 from fedtui.api import listener as listening
-from fedtui.core.acts import handshake
-from fedtui.core.acts.gate import Pending
-from fedtui.core.peering import peers, sending
-from fedtui.core.playbook import engine
-from fedtui.core.playbook.survey import Wanted
+from fedtui.core.diagnosis import engine
+from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.operations.gate import Pending
+from fedtui.core.peers import peers
+from fedtui.core.pki import anchors, certificates, key_pairs, signing, tls
+from fedtui.core.pki.x509 import read_certificates
+from fedtui.core.protocol import handshake, heartbeat_sender
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.trust import anchors, certificates, credentials, signing, tls
-from fedtui.core.trust.x509_reading import read_certificates
 from tests.api.conftest import Federated, Serve, Served, joined, proposed_with_token
 
 
@@ -228,9 +228,9 @@ def both_ends(serve: Serve) -> tuple[Served, Served, str, str]:
     )
     assert isinstance(asked, Pending)
     beta.node.approve(actor, asked.approval.id, asked.approval.digest)
-    from fedtui.core.acts import jobs
+    from fedtui.core.jobs import tasks as job_tasks
 
-    assert jobs.manager_tick(beta.node, beta.node.acts)["executed"] == 1
+    assert job_tasks.manager_tick(beta.node, beta.node.acts)["executed"] == 1
     with beta.node.read() as session:
         beta_peer = peers.by_url(session, alpha.node.url)
         assert beta_peer is not None
@@ -244,7 +244,7 @@ def test_the_whole_handshake(serve: Serve) -> None:
     for served, peer_id, other in ((alpha, alpha_peer, beta), (beta, beta_peer, alpha)):
         with served.node.read() as session, other.node.read() as theirs:
             peer = peers.get(session, peer_id)
-            assert (peer.status, credentials.pair_state(session, peer_id)) == ("active", "complete")
+            assert (peer.status, key_pairs.pair_state(session, peer_id)) == ("active", "complete")
             assert (peer.last_outbound_error, peer.enroll_owed) == (None, False)
             assert peer.last_handshake_at is not None
             [anchor] = anchors.of_peer(session, peer_id)
@@ -254,29 +254,29 @@ def test_the_whole_handshake(serve: Serve) -> None:
 def test_a_lost_delivery_is_repeated_by_the_manager(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     """If `enroll` is lost, the inviting side has a key without a certificate, says so in the runbook's
     words, and the manager's next tick finishes the handshake."""
-    from fedtui.core.acts import jobs
+    from fedtui.core.jobs import tasks as job_tasks
 
     alpha, beta, alpha_peer, beta_peer = both_ends(serve)
     with alpha.node.unit(Actor("operator", "ada")) as unit:
-        credential = credentials.current(unit.session, alpha_peer)
+        credential = key_pairs.current(unit.session, alpha_peer)
         assert credential is not None
         credential.certificate_id, credential.state = None, "pending"
     with beta.node.unit(Actor("operator", "ada")) as unit:
         peers.get(unit.session, beta_peer).enroll_owed = True
-    assert str(sending.send(alpha.node, alpha_peer)).startswith("partial_mtls: ")
+    assert str(heartbeat_sender.send(alpha.node, alpha_peer)).startswith("partial_mtls: ")
     assert (
         "[PeerClient] partial mTLS config — cert_pem=false, key_pem=true; "
         "refusing to call without client authentication" in caplog.text
     )
-    assert jobs.manager_tick(beta.node, beta.node.acts)["redelivered"] == 1
-    assert sending.send(alpha.node, alpha_peer) is None
+    assert job_tasks.manager_tick(beta.node, beta.node.acts)["redelivered"] == 1
+    assert heartbeat_sender.send(alpha.node, alpha_peer) is None
 
 
 def test_a_wrong_pin_stops_before_the_token_is_sent(serve: Serve) -> None:
     """Where the server's CA is not the invitation's, nothing is sent and the token stays good."""
-    from fedtui.core.acts import jobs
-    from fedtui.core.control import approvals
-    from fedtui.core.peering import tokens
+    from fedtui.core.jobs import tasks as job_tasks
+    from fedtui.core.operations import approvals
+    from fedtui.core.peers import tokens
 
     alpha, beta = serve("alpha"), serve("beta", single_operator=True)
     alpha_peer, token = proposed_with_token(alpha.node, beta.node.url)
@@ -285,7 +285,7 @@ def test_a_wrong_pin_stops_before_the_token_is_sent(serve: Serve) -> None:
     asked = beta.node.request(actor, "system.federation_peer_accept", params)
     assert isinstance(asked, Pending)
     beta.node.approve(actor, asked.approval.id, asked.approval.digest)
-    jobs.manager_tick(beta.node, beta.node.acts)
+    job_tasks.manager_tick(beta.node, beta.node.acts)
     with beta.node.read() as session:
         row = approvals.find(session, asked.approval.id)
         assert (row.error or {})["code"] == "ca_fingerprint_mismatch"
@@ -307,17 +307,17 @@ def test_a_hundred_dead_peers_do_not_delay_a_living_one(serve: Serve) -> None:
                 # They look healthy, and longest untried: the worst order for the living one.
                 peer.last_outbound_at = peer.last_outbound_attempt_at = unit.now - timedelta(hours=1)
         finished: list[str] = []
-        original = sending._record_outbound
+        original = heartbeat_sender._record_outbound
 
         def noting(unit: object, peer_id: str, error: str | None) -> None:
             finished.append(peer_id)
             original(unit, peer_id, error)  # type: ignore[arg-type]
 
-        sending._record_outbound = noting  # type: ignore[assignment]
+        heartbeat_sender._record_outbound = noting  # type: ignore[assignment]
         try:
             object.__setattr__(alpha.node.settings, "outbound_timeout", alpha.node.settings.outbound_timeout / 2)
-            tally = sending.send_all(alpha.node)
+            tally = heartbeat_sender.send_all(alpha.node)
         finally:
-            sending._record_outbound = original
+            heartbeat_sender._record_outbound = original
     assert tally == {"sent": 1, "failed": 100, "postponed": 0}
     assert finished[0] == alpha_peer

@@ -44,9 +44,11 @@ def operations(serve: Serve) -> Iterator[int]:
 def test_only_its_own_hosts_are_answered(operations: int, path: str, host: str, meant: bool) -> None:
     """A name that somebody had resolve to this address (DNS rebinding) gets 421 and learns nothing."""
     answer = httpx.get(
-        f"http://127.0.0.1:{operations}{path}", headers={"Host": host.format(port=operations)}, trust_env=False,
+        f"http://127.0.0.1:{operations}{path}",
+        headers={"Host": host.format(port=operations)},
+        trust_env=False,
         timeout=20,
-    )  # fmt: skip
+    )
     assert (answer.status_code == 421) is not meant
     if not meant:
         assert (answer.json()["code"], answer.json()["success"]) == ("misdirected", False)

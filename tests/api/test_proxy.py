@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from fedtui.api.listener import bind
-from fedtui.core.peering.client import PREFIX
-from fedtui.core.trust import certificates, signing, tls
+from fedtui.core.pki import certificates, signing, tls
+from fedtui.core.protocol.client import PREFIX
 from tests.api.conftest import Served, accept_body, proposed_with_token
 from tests.api.test_resources import (
     DOCUMENT,

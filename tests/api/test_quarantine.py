@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fedtui.core.acts import restoring
-from fedtui.core.control import quarantine
-from fedtui.core.trust import credentials
+from fedtui.core.jobs import restore
+from fedtui.core.operations import quarantine
+from fedtui.core.pki import key_pairs
 from tests.api.conftest import ADA, Federated, accept_body, act, proposed_with_token
 
 
@@ -16,9 +16,9 @@ def test_it_answers_no_peer_until_it_is_over(federated: Federated) -> None:
     given = {"peer": federated.at_a, "subject": "x@b", "kind": "doc", "scopes": ["read"]}
     bearer = act(alpha.node, "federation_grant_issue", given)["bearer_token"]
     _, token = proposed_with_token(alpha.node, "https://c.example")
-    restoring.begin(alpha.node, ADA, "the disk died")
+    restore.begin(alpha.node, ADA, "the disk died")
     with beta.node.read() as session:
-        own = credentials.pair(session, beta.node.vault, federated.at_b)
+        own = key_pairs.pair(session, beta.node.vault, federated.at_b)
     assert own.certificate is not None
     assert own.private_key_pem is not None
     pair = own.certificate.cert_pem, own.private_key_pem

@@ -15,19 +15,21 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from fedtui.core.access import inventory
-from fedtui.core.acts import auditing, certificate_acts, jobs
-from fedtui.core.acts.gate import Done
-from fedtui.core.governance import listing
+from fedtui.core.audit import events
+from fedtui.core.audit.events import Event
+from fedtui.core.audit.logs import JsonFormatter
+from fedtui.core.audit.redaction import HIDDEN
+from fedtui.core.certificates import operations as certificate_operations
+from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.governance import listing as finding_listing
+from fedtui.core.grants import inventory
+from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
-from fedtui.core.peering import heartbeats, sending
-from fedtui.core.playbook.survey import Wanted
-from fedtui.core.record import events
-from fedtui.core.record.events import Event
-from fedtui.core.record.logs import JsonFormatter
-from fedtui.core.record.redaction import HIDDEN
+from fedtui.core.operations.gate import Done
+from fedtui.core.pki import certificates, signing
+from fedtui.core.protocol import heartbeat_sender, heartbeats
 from fedtui.core.runtime import correlation
-from fedtui.core.trust import certificates, signing
+from fedtui.core.views import audit_export
 from tests.api.conftest import ADA, Federated, Serve, Served, accept_body, act, federate, proposed_with_token
 from tests.conftest import START, ManualClock
 from tests.core.world import NETWORK
@@ -52,9 +54,14 @@ def test_an_act_and_all_it_caused_share_an_id(federated: Federated) -> None:
     told = of_act(federated.b.node, "system.approval.executed")
     assert told[:2] == ["system.approval.requested", "system.approval.approved"]
     assert told[-1] == "system.approval.executed"
-    assert {"federation.peer.proposed", "federation.peer.anchor_added", "federation.peer.credentials_stored",
-            "federation.certificate.issued", "federation.peer.accepted", "federation.handshake.delivered",
-            } <= set(told)  # fmt: skip
+    assert {
+        "federation.peer.proposed",
+        "federation.peer.anchor_added",
+        "federation.peer.credentials_stored",
+        "federation.certificate.issued",
+        "federation.peer.accepted",
+        "federation.handshake.delivered",
+    } <= set(told)
     admitted = of_act(federated.a.node, "federation.peer.accepted")
     assert {"federation.certificate.issued", "federation.peer.accepted"} <= set(admitted)
     assert "federation.peer.token_issued" not in admitted
@@ -73,8 +80,8 @@ def test_lines_of_the_log_carry_the_id(federated: Federated, caplog: pytest.LogC
     try:
         federated.b.stop()
         with correlation.correlated() as act_id:
-            sending.send_all(federated.a.node)
-            jobs.sweep(federated.a.node)
+            heartbeat_sender.send_all(federated.a.node)
+            job_tasks.sweep(federated.a.node)
         logging.getLogger("fedtui.test").info("between acts")
     finally:
         logger.removeHandler(handler)
@@ -90,17 +97,41 @@ def test_lines_of_the_log_carry_the_id(federated: Federated, caplog: pytest.LogC
 # --- nothing silent ----------------------------------------------------------------------
 
 NO_STATE = {
-    "events", "event_seals",  # the record itself
-    "leases", "daemons", "job_runs", "notices",  # who runs what, and what it came to: rows of their own
-    "decisions", "grant_usage", "incident_entries", "governance_scans",  # records in their own right
+    "events",
+    "event_seals",  # the record itself
+    "leases",
+    "daemons",
+    "job_runs",
+    "notices",  # who runs what, and what it came to: rows of their own
+    "decisions",
+    "grant_usage",
+    "incident_entries",
+    "governance_scans",  # records in their own right
     "sealed_values",  # go with what they are sealed to
-}  # fmt: skip
+}
 LIVENESS = {
-    "last_heartbeat_at", "last_outbound_at", "last_outbound_attempt_at", "last_outbound_error", "clock_skew_seconds",
-    "sync_cursor", "offered_csr_pem", "updated_at", "metadata", "last_handshake_at",
-    "executor", "executing_since", "warned_at", "attempts", "last_error", "next_attempt_at", "tried_at", "fetched_at",
-    "this_update", "next_update", "der",
-}  # fmt: skip
+    "last_heartbeat_at",
+    "last_outbound_at",
+    "last_outbound_attempt_at",
+    "last_outbound_error",
+    "clock_skew_seconds",
+    "sync_cursor",
+    "offered_csr_pem",
+    "updated_at",
+    "metadata",
+    "last_handshake_at",
+    "executor",
+    "executing_since",
+    "warned_at",
+    "attempts",
+    "last_error",
+    "next_attempt_at",
+    "tried_at",
+    "fetched_at",
+    "this_update",
+    "next_update",
+    "der",
+}
 """Columns that tell when something was last seen or tried, not what is so."""
 _WRITE = re.compile(r"\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+\"?(\w+)\"?(?:\s+SET\s+(.*?)\s+WHERE\b)?", re.DOTALL)
 
@@ -151,8 +182,10 @@ def watching(node: Node) -> Iterator[list[str]]:
 
     engine = node.database.engine
     hooks: list[tuple[str, Callable[..., None]]] = [
-        ("before_cursor_execute", on_statement), ("commit", on_commit), ("rollback", on_rollback),
-    ]  # fmt: skip
+        ("before_cursor_execute", on_statement),
+        ("commit", on_commit),
+        ("rollback", on_rollback),
+    ]
     for name, hook in hooks:
         event.listen(engine, name, hook)
     try:
@@ -182,8 +215,9 @@ def test_everything_that_changes_state_emits(serve: Serve, clock: ManualClock) -
         both = federate(a, b)
         node, peer = a.node, both.at_a
         act(node, "inventory_change", {"kind": "docs", "served": True})
-        grant = act(node, "federation_grant_issue",
-                    {"peer": peer, "subject": "s", "kind": "docs", "scopes": ["read"]})["id"]  # fmt: skip
+        grant = act(node, "federation_grant_issue", {"peer": peer, "subject": "s", "kind": "docs", "scopes": ["read"]})[
+            "id"
+        ]
         act(node, "federation_grant_renew", {"grant": grant})
         act(node, "federation_grant_revoke", {"grant": grant, "reason": "r"})
         act(node, "federation_certificate_rotate", {"peer": peer})
@@ -192,9 +226,9 @@ def test_everything_that_changes_state_emits(serve: Serve, clock: ManualClock) -
         act(node, "federation_peer_resume", {"peer": peer})
         proposed_with_token(node, "https://c.example")
         clock.advance(days=8)
-        jobs.manager_tick(node, node.acts)
-        jobs.maintenance(node)
-        jobs.sealing(node)
+        job_tasks.manager_tick(node, node.acts)
+        job_tasks.maintenance(node)
+        job_tasks.sealing(node)
         act(node, "federation_peer_revoke", {"peer": peer, "reason": "r"})
     # The helper adds a peer without an event, on purpose: that is the only one.
     assert silent_a == ["peers"]
@@ -215,21 +249,25 @@ def test_every_act_and_what_is_done_beside_the_gate_emits(federated: Federated, 
             act(node, "inventory_change", {"kind": "docs", "served": served})
         act(node, "federation_resource_put", {"kind": "docs", "id": "one", "document": {"a": 1}})
         act(node, "federation_resource_delete", {"kind": "docs", "id": "one"})
-        grant = act(node, "federation_grant_issue",
-                    {"peer": peer, "subject": "s", "kind": "docs", "scopes": ["read"]})["id"]  # fmt: skip
+        grant = act(node, "federation_grant_issue", {"peer": peer, "subject": "s", "kind": "docs", "scopes": ["read"]})[
+            "id"
+        ]
         act(node, "federation_grant_edit", {"grant": grant, "add_cidr": ["10.0.0.0/8"]})
         act(node, "federation_certificate_mint", {"peer": peer})
         act(node, "federation_certificate_anchor", {"peer": peer, "ca_fingerprint": authority.fingerprint})
         act(node, "policy_set", {"policy_action": "system.inventory_change", "policy": "require_approval"})
-        act(node, "policy_lower", {"policy_action": "system.inventory_change", "policy": "notify_and_proceed",
-                                   "span": "1h", "reason": "r"})  # fmt: skip
+        act(
+            node,
+            "policy_lower",
+            {"policy_action": "system.inventory_change", "policy": "notify_and_proceed", "span": "1h", "reason": "r"},
+        )
         act(node, "policy_restore", {"policy_action": "system.inventory_change"})
         act(node, "settings_change", {"key": "own_prefix", "value": "fd12:3456:789a::/48"})
         for verb in ("pause", "resume"):
             act(node, f"manager_{verb}", {})
         act(node, "operator_add", {"name": "eve"})
         act(node, "operator_remove", {"name": "eve"})
-        certificate_acts.request_for(node, ADA, peer)
+        certificate_operations.request_for(node, ADA, peer)
         incident = node.begin_incident(ADA, Wanted("degraded", peer))
         node.look(ADA, incident)
         node.note_incident(ADA, incident, "a note")
@@ -237,7 +275,7 @@ def test_every_act_and_what_is_done_beside_the_gate_emits(federated: Federated, 
         node.settle_request(ADA, filed["id"], "done", "r")
         node.scan_governance(ADA)
         with node.read() as session:
-            [finding, *_] = listing.rows(session, now=clock.now())
+            [finding, *_] = finding_listing.rows(session, now=clock.now())
         node.acknowledge_finding(ADA, finding.id, "known", timedelta(days=1))
         clock.advance(days=2)
         node.scan_governance(ADA)
@@ -287,8 +325,15 @@ def test_no_kind_of_event_keeps_a_secret(served_node: Node, kind: str) -> None:
     token = "ft1" + "a" * 58
     key = signing.key_pem(signing.new_key()).decode()
     with served_node.unit(ADA) as unit:
-        events.emit(unit, kind, source="test", token="hush", deep=[{"said": f"use {token}", "key": key}],
-                    acceptance_token="hush", invite="fi1" + "b" * 90)  # fmt: skip
+        events.emit(
+            unit,
+            kind,
+            source="test",
+            token="hush",
+            deep=[{"said": f"use {token}", "key": key}],
+            acceptance_token="hush",
+            invite="fi1" + "b" * 90,
+        )
     payload = happened(served_node)[-1].payload
     assert payload["token"] == payload["acceptance_token"] == HIDDEN
     stored = json.dumps(payload)
@@ -299,7 +344,7 @@ def test_no_kind_of_event_keeps_a_secret(served_node: Node, kind: str) -> None:
 @pytest.fixture(scope="module")
 def served_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """One node for all kinds."""
-    from fedtui.core.opening import init_node
+    from fedtui.core.bootstrap import init_node
     from fedtui.core.runtime.settings import load
 
     home = {"FEDTUI_HOME": str(tmp_path_factory.mktemp("kinds") / "alpha"), "FEDTUI_OPERATOR": "ada"}
@@ -321,14 +366,23 @@ def test_the_excerpt_for_a_peer_tells_of_it_and_of_nobody_else(federated: Federa
     outcome = node.request(ADA, "system.federation_peer_token", {"peer": other})
     assert isinstance(outcome, Done)
     with node.unit(ADA) as unit:
-        events.emit(unit, "federation.peer.edited", source="test", peer_id=federated.at_a,
-                    beside=f"{other} of https://third.example/", origin_of="x")  # fmt: skip
-    jobs.sealing(node)
+        events.emit(
+            unit,
+            "federation.peer.edited",
+            source="test",
+            peer_id=federated.at_a,
+            beside=f"{other} of https://third.example/",
+            origin_of="x",
+        )
+    job_tasks.sealing(node)
     verdict = node.verify_events()
-    told = auditing.excerpt(
-        node, federated.at_a, clock.now().replace(year=2000), clock.now(),
+    told = audit_export.excerpt(
+        node,
+        federated.at_a,
+        clock.now().replace(year=2000),
+        clock.now(),
         verdict={"ok": verdict.ok, "head": verdict.head, "sealed_through": 1, "unsealed": 0},
-    )  # fmt: skip
+    )
     text = json.dumps(told)
     assert told["peer"]["remote_instance_url"] == federated.b.node.url
     assert {one["peer_id"] for one in map(dict, told["events"]) if "peer_id" in one} == set()
@@ -340,7 +394,7 @@ def test_the_excerpt_for_a_peer_tells_of_it_and_of_nobody_else(federated: Federa
     assert told["approvals"], "what was decided about it"
     for foreign in (other, "third.example", token, "PRIVATE KEY", "BEGIN CERTIFICATE"):
         assert foreign not in text
-    assert auditing.BLOTTED in text
-    shown = auditing.markdown(told)
+    assert audit_export.BLOTTED in text
+    shown = audit_export.markdown(told)
     assert verdict.head in shown
     assert all(kind in shown for kind in kinds)

@@ -17,9 +17,9 @@ import pytest
 from fedtui.api import listener
 from fedtui.api.federation import health
 from fedtui.api.listener import Listener, bind
-from fedtui.core.peering.client import PREFIX
-from fedtui.core.runtime import lines
-from fedtui.core.trust import tls
+from fedtui.core.pki import tls
+from fedtui.core.protocol.client import PREFIX
+from fedtui.core.runtime import bounded_log
 from tests.api.conftest import Serve, Served, joined
 from tests.api.test_resources import Pair, Place, act, client_cert, opened, place, proxy_pair
 
@@ -27,15 +27,21 @@ __all__ = ["place"]
 
 PACKED = gzip.compress(b" " * (120 * 1024 * 1024))
 GZIP = {"Content-Encoding": "gzip"}
-CALLS = [("POST", "/nope"), ("GET", "/crl"), ("POST", f"{PREFIX}/accept"), ("POST", f"{PREFIX}/heartbeat"),
-         ("PUT", f"{PREFIX}/resources/doc/one"), ("DELETE", "/crl")]  # fmt: skip
+CALLS = [
+    ("POST", "/nope"),
+    ("GET", "/crl"),
+    ("POST", f"{PREFIX}/accept"),
+    ("POST", f"{PREFIX}/heartbeat"),
+    ("PUT", f"{PREFIX}/resources/doc/one"),
+    ("DELETE", "/crl"),
+]
 
 
 @pytest.fixture(autouse=True)
 def _fresh_lines() -> Iterator[None]:
-    lines.BOUNDED.clear()
+    bounded_log.BOUNDED.clear()
     yield
-    lines.BOUNDED.clear()
+    bounded_log.BOUNDED.clear()
 
 
 @contextmanager
@@ -213,10 +219,10 @@ def test_the_log_has_a_bounded_part_for_refusals(place: Place, caplog: pytest.Lo
         for _ in range(50):
             client.post(f"{PREFIX}/heartbeat", json={})
     of_refusals = [record for record in caplog.records if "heartbeat" in record.getMessage()]
-    assert 0 < len(of_refusals) <= lines.IN_FULL
-    lines.BOUNDED.flush(all_=True)
+    assert 0 < len(of_refusals) <= bounded_log.IN_FULL
+    bounded_log.BOUNDED.flush(all_=True)
     [summary] = [record.getMessage() for record in caplog.records if "more lines" in record.getMessage()]
-    assert summary.startswith(f"{50 - lines.IN_FULL} more lines in ")
+    assert summary.startswith(f"{50 - bounded_log.IN_FULL} more lines in ")
 
 
 def test_every_logger_of_the_api_is_bounded() -> None:
@@ -227,17 +233,19 @@ def test_every_logger_of_the_api_is_bounded() -> None:
     assert len(names) >= 4
     for name in names:
         if isinstance(logging.root.manager.loggerDict[name], logging.Logger):
-            assert lines.BOUNDED in logging.getLogger(name).filters, name
+            assert bounded_log.BOUNDED in logging.getLogger(name).filters, name
 
 
 @pytest.mark.parametrize(
     "head",
-    ["POST {}/accept HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{{",
-     "POST {}/accept HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\nExpect: 100-continue\r\n\r\n",
-     "POST {}/nope HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\nExpect: 100-continue\r\n\r\n",
-     "GET {}/diagnosis HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{{",
-     "POST {}/accept HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{{"],
-)  # fmt: skip
+    [
+        "POST {}/accept HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{{",
+        "POST {}/accept HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\nExpect: 100-continue\r\n\r\n",
+        "POST {}/nope HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\nExpect: 100-continue\r\n\r\n",
+        "GET {}/diagnosis HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{{",
+        "POST {}/accept HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{{",
+    ],
+)
 def test_a_client_that_leaves_is_no_error(served: Served, caplog: pytest.LogCaptureFixture, head: str) -> None:
     """It may leave at any point of its request: no traceback, and no line at warning or above."""
     caplog.set_level(logging.DEBUG, "fedtui")
@@ -330,15 +338,23 @@ LIBRARIES = (
     "ASN",
 )
 WRONG_BODIES = [
-    b"\xef\xbb\xbf{}", b"{", b"[1]", b'{"a": \xff}', b"9" * 5000, b'{"a": ' + b"9" * 60 + b"}", b'"\\ud800"', b"",
+    b"\xef\xbb\xbf{}",
+    b"{",
+    b"[1]",
+    b'{"a": \xff}',
+    b"9" * 5000,
+    b'{"a": ' + b"9" * 60 + b"}",
+    b'"\\ud800"',
+    b"",
     b'{"contract_version": 1.5, "sent_at": "x", "endpoints": [1], "extension_slugs": 1, "capabilities": []}',
     b'{"contract_version": "x", "sent_at": 1e99, "csr_pem": true, "platform_version": "' + b"x" * 3000 + b'"}',
     b'{"contract_version": 9999999999999, "capabilities": {"a": NaN}, "sent_at": "2030-99-01"}',
-    b'{"contract_version": 1e400, "capabilities": {"a": "\\u0000"}}', b'{"certificate": 1, "csr_pem": ""}',
+    b'{"contract_version": 1e400, "capabilities": {"a": "\\u0000"}}',
+    b'{"certificate": 1, "csr_pem": ""}',
     b'{"certificate": {"cert_pem": "x"}, "csr_pem": "-----BEGIN CERTIFICATE-----"}',
     b'{"certificate": {"cert_pem": "-----BEGIN CERTIFICATE-----\\nMAA=\\n-----END CERTIFICATE-----"}, '
     b'"csr_pem": "-----BEGIN CERTIFICATE REQUEST-----\\nMAA=\\n-----END CERTIFICATE REQUEST-----"}',
-]  # fmt: skip
+]
 
 
 def test_refusals_are_in_our_words(serve: Serve) -> None:

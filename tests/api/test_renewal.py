@@ -16,19 +16,22 @@ from cryptography.hazmat.primitives import hashes, serialization
 from sqlalchemy import delete, select, update
 
 from fedtui import daemon
-from fedtui.core.access import decisions
-from fedtui.core.acts import jobs, overview, renewing
+from fedtui.core.audit import events
 from fedtui.core.errors import Refused, RemoteFailed, WrongUsage
+from fedtui.core.grants import decisions
+from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
-from fedtui.core.peering import peers, sending
-from fedtui.core.peering.client import PREFIX
-from fedtui.core.record import events
-from fedtui.core.trust import anchors, certificates, credentials, crls, signing, tls
-from fedtui.core.trust.certificates import Certificate
-from fedtui.core.trust.credentials import Credential
-from fedtui.core.trust.crls import PeerCrl
-from fedtui.core.trust.vault import SealedValue
-from fedtui.core.trust.x509_reading import fingerprint, read_certificates, to_pem
+from fedtui.core.peers import peers
+from fedtui.core.pki import anchors, certificates, key_pairs, signing, tls
+from fedtui.core.pki import crl as crls
+from fedtui.core.pki.certificates import Certificate
+from fedtui.core.pki.crl import PeerCrl
+from fedtui.core.pki.key_pairs import Credential
+from fedtui.core.pki.vault import SealedValue
+from fedtui.core.pki.x509 import fingerprint, read_certificates, to_pem
+from fedtui.core.protocol import heartbeat_sender, renewal
+from fedtui.core.protocol.client import PREFIX
+from fedtui.core.views import node_summary
 from tests.api.conftest import ADA, Federated, Serve, Served, act, federate, joined
 from tests.conftest import ManualClock
 from tests.homes import until
@@ -49,7 +52,7 @@ def kinds(node: Node) -> list[str]:
 def pair_of(node: Node, peer_id: str) -> tuple[str, bytes]:
     """What the node presents to a peer now."""
     with node.read() as session:
-        pair = credentials.pair(session, node.vault, peer_id)
+        pair = key_pairs.pair(session, node.vault, peer_id)
     assert pair.certificate is not None
     assert pair.private_key_pem is not None
     return pair.certificate.cert_pem, pair.private_key_pem
@@ -64,7 +67,7 @@ def set_certificate(node: Node, peer_id: str, **values: Any) -> None:
 def lose_key(node: Node, peer_id: str) -> None:
     """Take the private key of the pair in use out of the vault."""
     with node.unit(ADA) as unit:
-        current = credentials.current(unit.session, peer_id)
+        current = key_pairs.current(unit.session, peer_id)
         assert current is not None
         unit.session.execute(delete(SealedValue).where(SealedValue.owner_id == current.id))
 
@@ -140,15 +143,15 @@ def test_renewal_takes_an_enrolled_peer(served: Served) -> None:
 def test_the_manager_renews_what_is_due(federated: Federated) -> None:
     """A tick asks the peer for the next certificate, uses it at once, and the old one is over on both sides."""
     a, b = federated.a.node, federated.b.node
-    assert jobs.manager_tick(a, a.acts)["renewed"] == 0
+    assert job_tasks.manager_tick(a, a.acts)["renewed"] == 0
     before = pair_of(a, federated.at_a)
     set_certificate(a, federated.at_a, renew_at=a.clock.now())
-    assert jobs.manager_tick(a, a.acts)["renewed"] == 1
+    assert job_tasks.manager_tick(a, a.acts)["renewed"] == 1
     after = pair_of(a, federated.at_a)
     assert (before[0] != after[0], before[1] != after[1]) == (True, True)
     assert [row.over for row in rows(a, federated.at_a, "outbound")] == [True, False]
     assert [row.over for row in rows(b, federated.at_b, "inbound")] == [True, False]
-    assert jobs.manager_tick(a, a.acts)["renewed"] == 0
+    assert job_tasks.manager_tick(a, a.acts)["renewed"] == 0
     assert "federation.certificate.renewed" in kinds(a)
 
 
@@ -160,7 +163,7 @@ def test_what_is_due_and_when(federated: Federated, clock: ManualClock) -> None:
 
     def due(share: float) -> list[str]:
         with a.read() as session:
-            return renewing.due(session, row.not_before + lifetime * share)
+            return renewal.due(session, row.not_before + lifetime * share)
 
     assert (due(0.749), due(0.801)) == ([], [federated.at_a])
     a.request(ADA, "system.federation_peer_suspend", {"peer": federated.at_a, "reason": "test"})
@@ -191,23 +194,23 @@ def test_a_failing_renewal_waits_longer_and_is_loud_in_time(federated: Federated
     waits = []
     for _ in range(3):
         with a.read() as session:
-            assert renewing.due(session, a.clock.now()) == [federated.at_a]
-        assert jobs.manager_tick(a, a.acts)["renewals_failed"] == 1
+            assert renewal.due(session, a.clock.now()) == [federated.at_a]
+        assert job_tasks.manager_tick(a, a.acts)["renewals_failed"] == 1
         with a.read() as session:
-            pending = credentials.pending(session, federated.at_a)
+            pending = key_pairs.pending(session, federated.at_a)
             assert pending is not None
             assert pending.next_attempt_at is not None
             waits.append(pending.next_attempt_at - a.clock.now())
-            assert renewing.due(session, a.clock.now()) == []
+            assert renewal.due(session, a.clock.now()) == []
             assert (pending.last_error or "").startswith("remote_refused")
         clock.at = pending.next_attempt_at
     assert waits == [timedelta(minutes=1), timedelta(minutes=2), timedelta(minutes=4)]
     failed = "federation.certificate.renewal_failed"
     assert kinds(a).count(failed) == 1
     clock.advance(days=80)
-    jobs.manager_tick(a, a.acts)
+    job_tasks.manager_tick(a, a.acts)
     clock.advance(days=20)
-    jobs.manager_tick(a, a.acts)
+    job_tasks.manager_tick(a, a.acts)
     with a.read() as session:
         told = [event.severity for event in events.recent(session, kind=failed)]
     assert told == ["critical", "high", "medium"]
@@ -216,10 +219,10 @@ def test_a_failing_renewal_waits_longer_and_is_loud_in_time(federated: Federated
 def test_the_wait_between_attempts_is_bounded() -> None:
     """A minute at first; never more than six hours, nor more than a fiftieth of a short lifetime."""
     year = timedelta(days=365)
-    assert renewing.wait_after(1, year) == timedelta(minutes=1)
-    assert renewing.wait_after(10_000, year) == timedelta(hours=6)
-    assert renewing.wait_after(10_000, timedelta(hours=10)) == timedelta(minutes=12)
-    assert renewing.wait_after(10_000, timedelta(minutes=10)) == timedelta(minutes=1)
+    assert renewal.wait_after(1, year) == timedelta(minutes=1)
+    assert renewal.wait_after(10_000, year) == timedelta(hours=6)
+    assert renewal.wait_after(10_000, timedelta(hours=10)) == timedelta(minutes=12)
+    assert renewal.wait_after(10_000, timedelta(minutes=10)) == timedelta(minutes=1)
 
 
 # --- half pairs ----------------------------------------------------------------------------
@@ -231,39 +234,39 @@ def test_a_lost_key_is_found_and_mended_from_both_ends(federated: Federated, cap
     a, b = federated.a.node, federated.b.node
     lose_key(a, federated.at_a)
     with caplog.at_level(logging.WARNING):
-        failure = sending.send(a, federated.at_a)
+        failure = heartbeat_sender.send(a, federated.at_a)
     assert (failure or "").startswith("partial_mtls")
     line = "[PeerClient] partial mTLS config — cert_pem=true, key_pem=false; "
     assert f"{line}refusing to call without client authentication" in caplog.messages
     assert rows(a, federated.at_a, "outbound")[0].problem == "key_missing"
     assert "federation.peer.pair_broken" in kinds(a)
-    assert jobs.manager_tick(a, a.acts)["renewals_failed"] == 1
+    assert job_tasks.manager_tick(a, a.acts)["renewals_failed"] == 1
 
-    assert sending.send(b, federated.at_b) is None
+    assert heartbeat_sender.send(b, federated.at_b) is None
     with b.read() as session:
         assert peers.get(session, federated.at_b).offered_csr_pem is not None
     minted = act(b, "federation_certificate_mint", {"peer": federated.at_b})
-    assert jobs.manager_tick(b, b.acts)["redelivered"] == 1
+    assert job_tasks.manager_tick(b, b.acts)["redelivered"] == 1
     assert rows(a, federated.at_a, "outbound")[-1].serial == minted["serial"]
-    assert sending.send(a, federated.at_a) is None
+    assert heartbeat_sender.send(a, federated.at_a) is None
     with a.read() as session:
-        assert credentials.broken(session, a.vault, federated.at_a) is None
+        assert key_pairs.broken(session, a.vault, federated.at_a) is None
 
 
 def test_a_lost_certificate_comes_again_by_itself(federated: Federated) -> None:
     """Where the delivery was lost after signing, the peer sees the same request offered, and delivers again."""
     a, b = federated.a.node, federated.b.node
     with a.unit(ADA) as unit:
-        credential = credentials.prepare(unit, a.vault, federated.at_a, common_name="alpha")
+        credential = key_pairs.prepare(unit, a.vault, federated.at_a, common_name="alpha")
         csr = credential.csr_pem
     act(b, "federation_certificate_mint", {"peer": federated.at_b, "csr_pem": csr})
     with b.read() as session:
         assert peers.get(session, federated.at_b).enroll_owed is False, "given by hand, it is carried by hand"
-    assert sending.send(b, federated.at_b) is None
-    assert jobs.manager_tick(b, b.acts)["redelivered"] == 1
+    assert heartbeat_sender.send(b, federated.at_b) is None
+    assert job_tasks.manager_tick(b, b.acts)["redelivered"] == 1
     with a.read() as session:
-        assert credentials.pending(session, federated.at_a) is None
-        assert credentials.pair_state(session, federated.at_a) == "complete"
+        assert key_pairs.pending(session, federated.at_a) is None
+        assert key_pairs.pair_state(session, federated.at_a) == "complete"
 
 
 def test_half_a_pair_falls_back_where_the_node_is_set_so(
@@ -273,7 +276,7 @@ def test_half_a_pair_falls_back_where_the_node_is_set_so(
     a = federated.a.node
     lose_key(a, federated.at_a)
     with caplog.at_level(logging.WARNING):
-        failure = sending.send(a, federated.at_a, partial_mtls="fallback")
+        failure = heartbeat_sender.send(a, federated.at_a, partial_mtls="fallback")
     assert (failure or "").startswith("remote_rejecting_auth")
     line = "[PeerClient] partial mTLS config — cert_pem=true, key_pem=false; falling back to plaintext"
     assert line in caplog.messages
@@ -284,7 +287,7 @@ def test_every_way_a_pair_can_be_broken_is_told_apart(federated: Federated, dama
     """Another key, a sealed value that does not open, no certificate: each by its own name, in what is kept, too."""
     a = federated.a.node
     with a.unit(ADA) as unit:
-        current = credentials.current(unit.session, federated.at_a)
+        current = key_pairs.current(unit.session, federated.at_a)
         assert current is not None
         sealed = SealedValue.owner_id == current.id
         if damage == "mismatch":
@@ -295,13 +298,13 @@ def test_every_way_a_pair_can_be_broken_is_told_apart(federated: Federated, dama
             unit.session.execute(update(SealedValue).where(sealed).values(ciphertext=b"changed" * 8))
         else:
             unit.session.execute(update(Credential).where(Credential.id == current.id).values(certificate_id=None))
-    failure = sending.send(a, federated.at_a) or ""
+    failure = heartbeat_sender.send(a, federated.at_a) or ""
     assert failure.split(":")[0] in ("partial_mtls", "vault_unreadable")
     with a.read() as session:
-        assert credentials.broken(session, a.vault, federated.at_a) == damage
+        assert key_pairs.broken(session, a.vault, federated.at_a) == damage
     if damage != "cert_missing":
         assert rows(a, federated.at_a, "outbound")[0].problem == damage
-    assert jobs.manager_tick(a, a.acts)["renewals_failed"] == 1, "it made a request, which waits to be signed"
+    assert job_tasks.manager_tick(a, a.acts)["renewals_failed"] == 1, "it made a request, which waits to be signed"
 
 
 # --- by hand -------------------------------------------------------------------------------
@@ -312,7 +315,7 @@ def test_the_runbooks_manual_repair(federated: Federated) -> None:
     a, b = federated.a.node, federated.b.node
     lose_key(a, federated.at_a)
     with a.unit(ADA) as unit:
-        csr = credentials.prepare(unit, a.vault, federated.at_a, common_name="alpha").csr_pem
+        csr = key_pairs.prepare(unit, a.vault, federated.at_a, common_name="alpha").csr_pem
     minted = act(b, "federation_certificate_mint", {"peer": federated.at_b, "csr_pem": csr})
     stored = act(
         a,
@@ -357,8 +360,12 @@ def test_a_pair_that_no_call_could_use_is_refused(federated: Federated, wrong: s
     given = {"peer": federated.at_a, "cert_pem": cert, "key_pem": pem.decode()}
     with pytest.raises((Refused, WrongUsage)) as caught:
         act(a, "federation_certificate_store", given)
-    codes = {"key": "key_cert_mismatch", "encrypted": "key_invalid", "foreign": "trust_chain_mismatch",
-             "garbage": "certificate_invalid"}  # fmt: skip
+    codes = {
+        "key": "key_cert_mismatch",
+        "encrypted": "key_invalid",
+        "foreign": "trust_chain_mismatch",
+        "garbage": "certificate_invalid",
+    }
     assert caught.value.code == codes[wrong]
     assert pem.decode() not in repr(caught.value.as_dict())
     assert pair_of(a, federated.at_a) == before
@@ -368,7 +375,7 @@ def test_nothing_half_is_stored(federated: Federated) -> None:
     """A certificate whose key is gone from the vault is refused where it is stored."""
     a, b = federated.a.node, federated.b.node
     with a.unit(ADA) as unit:
-        pending = credentials.prepare(unit, a.vault, federated.at_a, common_name="alpha")
+        pending = key_pairs.prepare(unit, a.vault, federated.at_a, common_name="alpha")
         unit.session.execute(delete(SealedValue).where(SealedValue.owner_id == pending.id))
         csr = pending.csr_pem
     minted = act(b, "federation_certificate_mint", {"peer": federated.at_b, "csr_pem": csr})
@@ -386,12 +393,12 @@ def test_revoked_by_an_act_it_ends_at_once(federated: Federated) -> None:
         act(b, "federation_certificate_revoke", {"serial": row.serial, "reason": "key on a lost laptop"})
         assert client.post(f"{PREFIX}/heartbeat", json={}).status_code == 401
     with pytest.raises(RemoteFailed) as caught:
-        renewing.renew(a, federated.at_a, ADA)
+        renewal.renew(a, federated.at_a, ADA)
     assert caught.value.code == "remote_rejecting_auth"
-    assert sending.send(b, federated.at_b) is None
+    assert heartbeat_sender.send(b, federated.at_b) is None
     act(b, "federation_certificate_mint", {"peer": federated.at_b})
-    assert jobs.manager_tick(b, b.acts)["redelivered"] == 1
-    assert sending.send(a, federated.at_a) is None
+    assert job_tasks.manager_tick(b, b.acts)["redelivered"] == 1
+    assert heartbeat_sender.send(a, federated.at_a) is None
 
 
 @pytest.mark.parametrize("which", ["outbound", "ca"])
@@ -421,12 +428,12 @@ def test_a_peers_crl_is_honoured(federated: Federated) -> None:
     act(b, "federation_certificate_revoke", {"serial": server.serial, "reason": "test"})
     with a.unit(ADA) as unit:
         unit.session.execute(update(PeerCrl).values(tried_at=a.clock.now() - timedelta(hours=2)))
-    assert sending.send(a, federated.at_a) is None, "the CRL is fetched after this call"
-    failure = sending.send(a, federated.at_a) or ""
+    assert heartbeat_sender.send(a, federated.at_a) is None, "the CRL is fetched after this call"
+    failure = heartbeat_sender.send(a, federated.at_a) or ""
     assert failure.startswith("remote_tls_failed")
     assert "revoked" in failure
     _, federated.b.listener.context = daemon.server_context(b)
-    assert sending.send(a, federated.at_a) is None
+    assert heartbeat_sender.send(a, federated.at_a) is None
 
 
 def test_a_crl_that_names_another_is_told(federated: Federated) -> None:
@@ -460,7 +467,7 @@ def test_an_overdue_crl_is_not_held_against_a_peer(federated: Federated) -> None
         unit.session.execute(update(PeerCrl).values(next_update=past, tried_at=a.clock.now()))
     with a.read() as session:
         assert crls.to_check_by(session, federated.at_a, a.clock.now()) is None
-    assert sending.send(a, federated.at_a) is None
+    assert heartbeat_sender.send(a, federated.at_a) is None
 
 
 def test_a_crl_of_another_ca_is_not_taken(federated: Federated, serve: Serve) -> None:
@@ -487,11 +494,11 @@ def test_two_cas_of_one_name_are_told_apart(serve: Serve) -> None:
     with a.node.unit(ADA) as unit:
         anchors.add(unit, one.at_a, namesake, source="test")
     for _ in range(3):
-        assert sending.send(a.node, one.at_a) is None, "both are trusted; the right one is found by its key"
+        assert heartbeat_sender.send(a.node, one.at_a) is None, "both are trusted; the right one is found by its key"
     with a.node.unit(ADA) as unit:
         anchors.forget(unit, one.at_a)
         anchors.add(unit, one.at_a, namesake, source="test")
-    failure = sending.send(a.node, one.at_a) or ""
+    failure = heartbeat_sender.send(a.node, one.at_a) or ""
     assert failure.startswith("remote_tls_failed"), "the same name is not the same CA"
     found = a.node.probe(one.at_a, lambda _step: None)
     assert [fault.code for fault in found.faults] == ["unknown_ca"]
@@ -518,11 +525,11 @@ def test_a_peer_is_known_by_another_ca_by_fingerprint_alone(federated: Federated
     with a.unit(ADA) as unit:
         anchors.forget(unit, federated.at_a)
         anchors.add(unit, federated.at_a, _namesake(federated.b), source="test")
-    assert (sending.send(a, federated.at_a) or "").startswith("remote_tls_failed")
+    assert (heartbeat_sender.send(a, federated.at_a) or "").startswith("remote_tls_failed")
     asked = {"peer": federated.at_a, "ca_fingerprint": "sha256:" + "ab" * 32}
     with pytest.raises(AssertionError):
         act(a, "federation_certificate_anchor", asked)
-    assert (sending.send(a, federated.at_a) or "").startswith("remote_tls_failed")
+    assert (heartbeat_sender.send(a, federated.at_a) or "").startswith("remote_tls_failed")
     done = act(a, "federation_certificate_anchor", {"peer": federated.at_a, "ca_fingerprint": right})
     assert done["unfinished"] is None
     with a.read() as session:
@@ -586,7 +593,7 @@ def test_a_caller_that_does_not_take_us_is_on_record(
     with served.node.read() as session:
         server = certificates.current_server(session)
         assert server is not None
-        record = overview.certificate_record(session, served.node, server.id)
+        record = node_summary.certificate_record(session, served.node, server.id)
     assert record is not None
     assert [one["id"] for one in record.refused] == [kept.id]
 
@@ -601,9 +608,13 @@ def test_a_certificate_that_ran_out_names_its_peer(served: Served) -> None:
         authority = signing.open_authority(unit.session, served.node.vault)
         object.__setattr__(authority, "certificate", _older(authority.certificate))
         row = signing.issue_for_peer(
-            unit, authority, peer_id=peer_id, instance_id=peer.node_instance_id, key=key.public_key(),
+            unit,
+            authority,
+            peer_id=peer_id,
+            instance_id=peer.node_instance_id,
+            key=key.public_key(),
             lifetime=timedelta(days=1),
-        )  # fmt: skip
+        )
     with pytest.raises(httpx.TransportError):
         served.post("heartbeat", {}, pair=(row.cert_pem, signing.key_pem(key)))
     kept = kept_of(served.node, peer_id)

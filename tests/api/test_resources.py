@@ -17,19 +17,19 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedtui.core.access import decisions, usage
-from fedtui.core.access.decisions import Decision
-from fedtui.core.access.grants import Grant
-from fedtui.core.acts import gate
-from fedtui.core.acts.gate import Done
+from fedtui.core.grants import decisions, usage
+from fedtui.core.grants.decisions import Decision
+from fedtui.core.grants.grants import Grant
 from fedtui.core.node import Node
-from fedtui.core.peering import peers
-from fedtui.core.peering.client import PREFIX
+from fedtui.core.operations import gate
+from fedtui.core.operations.gate import Done
+from fedtui.core.peers import peers
+from fedtui.core.pki import signing
+from fedtui.core.pki.certificates import Certificate
+from fedtui.core.pki.x509 import fingerprint
+from fedtui.core.protocol.client import PREFIX
 from fedtui.core.runtime import database, document_text
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.trust import signing
-from fedtui.core.trust.certificates import Certificate
-from fedtui.core.trust.x509_reading import fingerprint
 from tests.api.conftest import Serve, Served, joined
 from tests.conftest import ManualClock
 
@@ -121,8 +121,13 @@ def test_a_grant_reads_writes_and_deletes(place: Place) -> None:
     assert place.call("DELETE", grant_id, headers={"If-Match": got.headers["ETag"]}).status_code == 412
     assert place.call("DELETE", grant_id).json()["data"]["exists"] is False
     assert place.call("GET", grant_id).json()["data"] | {"fetched_at": ""} == {
-        "kind": "doc", "id": "one", "exists": False, "grant_id": grant_id, "fetched_at": "", "document": None,
-    }  # fmt: skip
+        "kind": "doc",
+        "id": "one",
+        "exists": False,
+        "grant_id": grant_id,
+        "fetched_at": "",
+        "document": None,
+    }
     assert place.call("PUT", grant_id, json={"x": 1}, headers={"If-Match": "*"}).status_code == 412
 
 
@@ -198,8 +203,11 @@ def foreign(place: Place) -> str:
 def proxy_pair(place: Place) -> tuple[Pair, str]:
     """A proxy's certificate with its key, and its fingerprint."""
     key = signing.new_key()
-    made = act(place.node, "system.federation_certificate_mint",
-               {"proxy": "edge", "csr_pem": signing.signing_request(key, "edge")})  # fmt: skip
+    made = act(
+        place.node,
+        "system.federation_certificate_mint",
+        {"proxy": "edge", "csr_pem": signing.signing_request(key, "edge")},
+    )
     return (str(made["cert_pem"]), signing.key_pem(key)), str(made["fingerprint"])
 
 
@@ -209,9 +217,13 @@ def strange_pair(place: Place) -> Pair:
     with place.node.unit(ADA) as unit:
         authority = signing.open_authority(unit.session, place.node.vault)
         row = signing.issue_for_peer(
-            unit, authority, peer_id=place.peer_id, instance_id=ELSEWHERE, key=key.public_key(),
+            unit,
+            authority,
+            peer_id=place.peer_id,
+            instance_id=ELSEWHERE,
+            key=key.public_key(),
             lifetime=timedelta(days=1),
-        )  # fmt: skip
+        )
         pem = row.cert_pem
         unit.session.delete(row)
     return pem, signing.key_pem(key)
@@ -230,12 +242,24 @@ MATRIX: list[tuple[str, int, str, Make]] = [
     ("a revoked peer", 401, "peer_not_reachable", lambda p: with_status(p, "revoked")),
     ("a peer only accepted", 401, "peer_not_reachable", lambda p: with_status(p, "accepted")),
     ("no bearer", 401, "grant_token_malformed", lambda p: {"grant_id": None}),
-    ("a bearer without fg-", 401, "grant_token_malformed",
-     lambda p: {"grant_id": None, "headers": {"Authorization": f"Bearer {p.grant()}"}}),
-    ("another scheme", 401, "grant_token_malformed",
-     lambda p: {"grant_id": None, "headers": {"Authorization": f"Basic fg-{p.grant()}"}}),
-    ("two bearers", 401, "grant_token_malformed",
-     lambda p: {"grant_id": None, "headers": [("Authorization", f"Bearer fg-{p.grant()}")] * 2}),
+    (
+        "a bearer without fg-",
+        401,
+        "grant_token_malformed",
+        lambda p: {"grant_id": None, "headers": {"Authorization": f"Bearer {p.grant()}"}},
+    ),
+    (
+        "another scheme",
+        401,
+        "grant_token_malformed",
+        lambda p: {"grant_id": None, "headers": {"Authorization": f"Basic fg-{p.grant()}"}},
+    ),
+    (
+        "two bearers",
+        401,
+        "grant_token_malformed",
+        lambda p: {"grant_id": None, "headers": [("Authorization", f"Bearer fg-{p.grant()}")] * 2},
+    ),
     ("an unknown grant", 401, "grant_token_unknown", lambda p: ELSEWHERE),
     ("another peer's grant", 401, "grant_of_other_peer", foreign),
     ("an expired grant", 403, "grant_expired", lambda p: with_grant(p, expires_at=p.node.clock.now())),
@@ -245,15 +269,27 @@ MATRIX: list[tuple[str, int, str, Make]] = [
     ("another resource", 403, "resource_mismatch", lambda p: p.grant(id="two")),
     ("another scope", 403, "scope_insufficient", lambda p: p.grant(scopes=["migrate"])),
     ("another instance", 403, "instance_not_allowed", lambda p: p.grant(instances=[ELSEWHERE])),
-    ("another instance, claimed", 403, "instance_not_allowed",
-     lambda p: {"grant_id": p.grant(instances=[ELSEWHERE]), "headers": {"X-Calling-Instance": ELSEWHERE}}),
+    (
+        "another instance, claimed",
+        403,
+        "instance_not_allowed",
+        lambda p: {"grant_id": p.grant(instances=[ELSEWHERE]), "headers": {"X-Calling-Instance": ELSEWHERE}},
+    ),
     ("another network", 403, "network_not_allowed", lambda p: p.grant(**NETWORKS)),
-    ("another network, claimed", 403, "network_not_allowed",
-     lambda p: {"grant_id": p.grant(**NETWORKS), "headers": {"X-Sdwan-Network": ELSEWHERE}}),
+    (
+        "another network, claimed",
+        403,
+        "network_not_allowed",
+        lambda p: {"grant_id": p.grant(**NETWORKS), "headers": {"X-Sdwan-Network": ELSEWHERE}},
+    ),
     ("another address", 403, "source_ip_not_allowed", lambda p: p.grant(cidrs=["192.0.2.0/24"])),
-    ("another address, claimed", 403, "source_ip_not_allowed",
-     lambda p: {"grant_id": p.grant(cidrs=["192.0.2.0/24"]), "headers": {"X-Forwarded-For": "192.0.2.7"}}),
-]  # fmt: skip
+    (
+        "another address, claimed",
+        403,
+        "source_ip_not_allowed",
+        lambda p: {"grant_id": p.grant(cidrs=["192.0.2.0/24"]), "headers": {"X-Forwarded-For": "192.0.2.7"}},
+    ),
+]  # fmt: skip - a table, read row by row
 
 
 @pytest.mark.parametrize(("what", "status", "code", "make"), MATRIX, ids=[row[0] for row in MATRIX])
@@ -293,10 +329,15 @@ def strange_certificate(key: ec.EllipticCurvePrivateKey, now: datetime) -> str:
     """A certificate that no CA of ours has signed."""
     name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "fed:stranger")])
     stranger = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1)).sign(key, hashes.SHA256())
-    )  # fmt: skip
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
     return stranger.public_bytes(serialization.Encoding.PEM).decode()
 
 
@@ -519,8 +560,12 @@ def test_a_document_goes_on_the_account_of_its_last_writer(serve: Serve) -> None
     record = place.node.grant_record(grant)
     assert record is not None
     assert record.shape["stored"] == {
-        "documents": 1, "documents_limit": 1, "bytes": 1, "bytes_limit": 500_000_000, "near": True,
-    }  # fmt: skip
+        "documents": 1,
+        "documents_limit": 1,
+        "bytes": 1,
+        "bytes_limit": 500_000_000,
+        "near": True,
+    }
 
 
 def test_no_document_is_parsed_under_the_lock(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -540,8 +585,13 @@ def test_no_document_is_parsed_under_the_lock(place: Place, monkeypatch: pytest.
     assert open_then == []
 
 
-AS_SENT = ['{"b":[1e15,1E+2,-0.0],"a":1.10,"c":"\\u00e9/\\/"}', "1.10", "[" + ",".join(["1e15"] * 200_000) + "]",
-           "0.1000000000000000055511151231257827021181583404541015625", '"é"']  # fmt: skip
+AS_SENT = [
+    '{"b":[1e15,1E+2,-0.0],"a":1.10,"c":"\\u00e9/\\/"}',
+    "1.10",
+    "[" + ",".join(["1e15"] * 200_000) + "]",
+    "0.1000000000000000055511151231257827021181583404541015625",
+    '"é"',
+]
 
 
 @pytest.mark.parametrize("sent", AS_SENT, ids=["members", "bare", "large", "digits", "text"])

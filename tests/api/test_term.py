@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from fedtui.core.acts import renewing
 from fedtui.core.errors import RemoteFailed
 from fedtui.core.node import Node
-from fedtui.core.peering import peers, sending
+from fedtui.core.peers import peers
+from fedtui.core.protocol import heartbeat_sender, renewal
 from tests.api.conftest import ADA, Federated, Served, causes
 from tests.api.test_resources import Place, opened
 
@@ -66,17 +66,17 @@ def test_a_peer_whose_term_ended_is_told_so_and_comes_back_with_a_new_one(federa
     a, b = federated.a.node, federated.b.node
     with a.unit(ADA) as unit:
         peers.lock(unit, federated.at_a).expires_at = unit.now
-    error = str(sending.send(b, federated.at_b))
+    error = str(heartbeat_sender.send(b, federated.at_b))
     assert "the agreed term of this peering ended on" in error
     with pytest.raises(RemoteFailed) as refused:
-        renewing.renew(b, federated.at_b, ADA)
+        renewal.renew(b, federated.at_b, ADA)
     assert "term" in refused.value.problem
     for node in (a, b):
         assert "term_ended" in causes(node)
     grant_time(a, federated.at_a)
     assert "term_ended" not in causes(a)
     a.request(ADA, "system.federation_peer_edit", {"peer": federated.at_a, "expires": "30d"})
-    assert sending.send(b, federated.at_b) is None
+    assert heartbeat_sender.send(b, federated.at_b) is None
 
 
 def test_extending_clears_what_an_upgrade_gave(place: Place) -> None:

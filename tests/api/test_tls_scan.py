@@ -16,9 +16,23 @@ from tests.api.conftest import Served
 SCANNER = shutil.which(os.environ.get("SSLYZE", "sslyze"))
 """No dependency of the tests: it wants older libraries than this program, and lives in an environment of its own."""
 SCANS = (
-    "sslv2", "sslv3", "tlsv1", "tlsv1_1", "tlsv1_2", "tlsv1_3", "compression", "early_data", "heartbleed",
-    "openssl_ccs", "robot", "reneg", "fallback", "resum", "ems", "elliptic_curves",
-)  # fmt: skip
+    "sslv2",
+    "sslv3",
+    "tlsv1",
+    "tlsv1_1",
+    "tlsv1_2",
+    "tlsv1_3",
+    "compression",
+    "early_data",
+    "heartbleed",
+    "openssl_ccs",
+    "robot",
+    "reneg",
+    "fallback",
+    "resum",
+    "ems",
+    "elliptic_curves",
+)
 OLD = ("ssl_2_0", "ssl_3_0", "tls_1_0", "tls_1_1")
 AEAD = ("_GCM_SHA256", "_GCM_SHA384", "_POLY1305_SHA256")
 

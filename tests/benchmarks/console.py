@@ -19,9 +19,10 @@ from typing import Any
 
 from sqlalchemy import insert, update
 
+from fedtui.core.bootstrap import init_node, open_node
 from fedtui.core.node import Node
-from fedtui.core.opening import init_node, open_node
-from fedtui.core.peering import listing, peers
+from fedtui.core.peers import listing as peer_listing
+from fedtui.core.peers import peers
 from fedtui.core.runtime import settings
 from fedtui.core.runtime.types import new_id
 from tests.benchmarks.reporting import say
@@ -154,7 +155,7 @@ def fill(home: Path, count: int) -> None:
 def change_one(node: Node, days: int) -> None:
     """What another process does when a heartbeat comes in: one peer in view gets another time."""
     with node.unit(node.actor("benchmark")) as unit:
-        row = listing.page(unit.session, limit=5)[3]
+        row = peer_listing.page(unit.session, limit=5)[3]
         unit.session.execute(
             update(peers.Peer)
             .where(peers.Peer.id == row.id)
@@ -300,6 +301,8 @@ def main() -> None:
             measure_keys(running)
             measure_changes(running)
             measure_idling(running)
-    say(f"80x24; {STARTS} starts, {KEYS} keys of each kind, {CHANGES} changes, interleaved. `{BARE_NAME}` is the least "
-        "Textual app that answers a key.\n")  # fmt: skip
+    say(
+        f"80x24; {STARTS} starts, {KEYS} keys of each kind, {CHANGES} changes, interleaved. `{BARE_NAME}` is the least "
+        "Textual app that answers a key.\n"
+    )
     say(report(measured))

@@ -26,18 +26,18 @@ from sqlalchemy import insert
 from fedtui import daemon
 from fedtui.api.federation import FederationApi
 from fedtui.api.listener import Listener, bind
-from fedtui.core.access import chain, inventory
-from fedtui.core.access.callers import Caller
-from fedtui.core.access.chain import RESOURCES, Asked
-from fedtui.core.access.grants import Grant
+from fedtui.core.bootstrap import init_node
+from fedtui.core.grants import chain, inventory
+from fedtui.core.grants.callers import Caller
+from fedtui.core.grants.chain import RESOURCES, Asked
+from fedtui.core.grants.grants import Grant
 from fedtui.core.node import Node
-from fedtui.core.opening import init_node
-from fedtui.core.peering import peers
-from fedtui.core.peering.client import PREFIX
+from fedtui.core.peers import peers
+from fedtui.core.pki import certificates, signing, tls
+from fedtui.core.protocol.client import PREFIX
 from fedtui.core.runtime import settings
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.types import new_id
-from fedtui.core.trust import certificates, signing, tls
 from tests.benchmarks.reporting import say
 
 SIZES = (1, 1_000, 100_000)
@@ -49,9 +49,11 @@ ACTOR = Actor("operator", "bench", origin="bench")
 
 def main() -> None:
     """Measure each size, print the table."""
-    say("Decisions for each second of processor time; in process in a read transaction of its own with all the checks, "
+    say(
+        "Decisions for each second of processor time; in process in a read transaction of its own with all the checks, "
         "over mTLS a GET on 8 connections kept alive, clients and server in one process. `x` is to one grant; the last "
-        "column is what another peer's grant takes, to an unknown one.\n")  # fmt: skip
+        "column is what another peer's grant takes, to an unknown one.\n"
+    )
     say("| grants | in process | x | over mTLS, one of them | x | over mTLS, each another | foreign / unknown |")
     say("|---|---|---|---|---|---|---|")
     first: Measured | None = None
@@ -60,8 +62,10 @@ def main() -> None:
             found = measure(Path(place), size)
         first = first or found
         inside, outside = found.inside / first.inside, found.outside / first.outside
-        say(f"| {size:,} | {found.inside:,.0f} | {inside:.2f} | {found.outside:,.0f} | {outside:.2f} "
-            f"| {found.spread:,.0f} | {found.alike:.2f} |")  # fmt: skip
+        say(
+            f"| {size:,} | {found.inside:,.0f} | {inside:.2f} | {found.outside:,.0f} | {outside:.2f} "
+            f"| {found.spread:,.0f} | {found.alike:.2f} |"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +123,13 @@ def peer_of(node: Node, url: str) -> tuple[str, tuple[str, bytes], str]:
         peer = peers.add(unit, url=url)
         peer.status, peer.last_heartbeat_at = "active", unit.now
         row = signing.issue_for_peer(
-            unit, signing.open_authority(unit.session, node.vault), peer_id=peer.id, instance_id=peer.node_instance_id,
-            key=key.public_key(), lifetime=timedelta(days=90),
-        )  # fmt: skip
+            unit,
+            signing.open_authority(unit.session, node.vault),
+            peer_id=peer.id,
+            instance_id=peer.node_instance_id,
+            key=key.public_key(),
+            lifetime=timedelta(days=90),
+        )
         return peer.id, (row.cert_pem, signing.key_pem(key)), row.fingerprint
 
 
@@ -130,13 +138,22 @@ def fill(node: Node, peer_id: str, count: int) -> list[str]:
     with node.unit(ACTOR) as unit:
         rows = [
             {
-                "id": new_id(), "peer_id": peer_id, "remote_subject": f"s{number}@b", "resource_kind": "doc",
-                "resource_id": None, "permission_scopes": ["read"], "node_instance_ids": [], "sdwan_network_ids": [],
-                "source_cidrs": ["10.0.0.0/8", "127.0.0.0/8"], "issued_at": unit.now, "issued_by": "bench",
-                "ttl_seconds": 86_400, "expires_at": unit.now + timedelta(days=30),
+                "id": new_id(),
+                "peer_id": peer_id,
+                "remote_subject": f"s{number}@b",
+                "resource_kind": "doc",
+                "resource_id": None,
+                "permission_scopes": ["read"],
+                "node_instance_ids": [],
+                "sdwan_network_ids": [],
+                "source_cidrs": ["10.0.0.0/8", "127.0.0.0/8"],
+                "issued_at": unit.now,
+                "issued_by": "bench",
+                "ttl_seconds": 86_400,
+                "expires_at": unit.now + timedelta(days=30),
             }
             for number in range(count)
-        ]  # fmt: skip
+        ]
         unit.session.execute(insert(Grant), rows)
     return [str(row["id"]) for row in rows]
 

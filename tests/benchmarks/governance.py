@@ -13,15 +13,16 @@ from pathlib import Path
 
 from sqlalchemy import insert, update
 
-from fedtui.core.access.grants import Grant
-from fedtui.core.governance import findings, listing, scanning
+from fedtui.core.bootstrap import init_node
+from fedtui.core.governance import findings, scanning
+from fedtui.core.governance import listing as finding_listing
+from fedtui.core.grants.grants import Grant
 from fedtui.core.node import Node
-from fedtui.core.opening import init_node
-from fedtui.core.peering.peers import Peer
+from fedtui.core.peers.peers import Peer
+from fedtui.core.pki.certificates import Certificate
 from fedtui.core.runtime import daemons, settings
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.types import new_id
-from fedtui.core.trust.certificates import Certificate
 from tests.benchmarks.reporting import say
 from tests.conftest import ManualClock
 
@@ -36,10 +37,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         clock = ManualClock()
         node = init_node(
-            settings.load({"FEDTUI_HOME": str(Path(place) / "home"), "FEDTUI_OPERATOR": "bench"},
-                          {"platform_version": "2.0.0"}),
-            name="bench", url="https://bench.example", clock=clock,
-        )  # fmt: skip
+            settings.load(
+                {"FEDTUI_HOME": str(Path(place) / "home"), "FEDTUI_OPERATOR": "bench"}, {"platform_version": "2.0.0"}
+            ),
+            name="bench",
+            url="https://bench.example",
+            clock=clock,
+        )
         fill(node)
         first = scan(node)
         idle = scan(node)
@@ -53,7 +57,7 @@ def main() -> None:
         tell("every grant overdue, again", scan(node), idle)
         began = time.perf_counter()
         with node.read() as session:
-            listing.page(session, now=node.clock.now(), limit=50)
+            finding_listing.page(session, now=node.clock.now(), limit=50)
         say(f"\nA page of 50 of them: {(time.perf_counter() - began) * 1000:.0f} ms")
         node.close()
 
@@ -90,36 +94,77 @@ def fill(node: Node) -> None:
         daemons.register(unit.session, node.holder, url=node.url, operations_url=None, now=now - timedelta(hours=1))
         peers = [
             {
-                "id": new_id(), "remote_instance_url": f"https://p{number}.example", "node_instance_id": new_id(),
-                "peer_kind": "platform", "spawn_role": "symmetric", "spawn_mode": "autonomous_peer",
-                "status": "active", "endpoints": [], "confirmed_endpoints": [], "public_ca": False,
-                "capabilities": {}, "extension_slugs": [], "sync_cursor": {}, "drill_mode": False,
-                "enroll_owed": False, "signed_at": now, "last_heartbeat_at": now, "metadata_": {},
-                "platform_version": "2.1.0", "data_residency": "EU", "operator_contact": "ops",
+                "id": new_id(),
+                "remote_instance_url": f"https://p{number}.example",
+                "node_instance_id": new_id(),
+                "peer_kind": "platform",
+                "spawn_role": "symmetric",
+                "spawn_mode": "autonomous_peer",
+                "status": "active",
+                "endpoints": [],
+                "confirmed_endpoints": [],
+                "public_ca": False,
+                "capabilities": {},
+                "extension_slugs": [],
+                "sync_cursor": {},
+                "drill_mode": False,
+                "enroll_owed": False,
+                "signed_at": now,
+                "last_heartbeat_at": now,
+                "metadata_": {},
+                "platform_version": "2.1.0",
+                "data_residency": "EU",
+                "operator_contact": "ops",
                 "remote_prefix_advertisement": f"fd00:{number >> 8:04x}:{number & 255:04x}::/48",
-                "created_at": now, "updated_at": now,
+                "created_at": now,
+                "updated_at": now,
             }
             for number in range(PEERS)
-        ]  # fmt: skip
+        ]
         unit.session.execute(insert(Peer), peers)
-        unit.session.execute(insert(Certificate), [
-            {
-                "id": new_id(), "serial": f"{number}{way}", "subject": "s", "subject_kind": "federation_peer",
-                "direction": way, "peer_id": peer["id"], "fingerprint": f"{number}{way}", "issuer_fingerprint": "x",
-                "cert_pem": "", "chain_pem": "", "not_before": now, "not_after": now + timedelta(days=90),
-                "created_at": now,
-            }
-            for number, peer in enumerate(peers) for way in ("inbound", "outbound")
-        ])  # fmt: skip
-        unit.session.execute(insert(Grant), [
-            {
-                "id": new_id(), "peer_id": peers[number % PEERS]["id"], "remote_subject": f"s{number}@b",
-                "resource_kind": "doc", "resource_id": None, "permission_scopes": ["read"], "node_instance_ids": [],
-                "sdwan_network_ids": [], "source_cidrs": ["10.0.0.0/8"], "issued_at": now, "issued_by": "bench",
-                "ttl_seconds": 86_400, "expires_at": now + timedelta(days=200),
-            }
-            for number in range(GRANTS)
-        ])  # fmt: skip
+        unit.session.execute(
+            insert(Certificate),
+            [
+                {
+                    "id": new_id(),
+                    "serial": f"{number}{way}",
+                    "subject": "s",
+                    "subject_kind": "federation_peer",
+                    "direction": way,
+                    "peer_id": peer["id"],
+                    "fingerprint": f"{number}{way}",
+                    "issuer_fingerprint": "x",
+                    "cert_pem": "",
+                    "chain_pem": "",
+                    "not_before": now,
+                    "not_after": now + timedelta(days=90),
+                    "created_at": now,
+                }
+                for number, peer in enumerate(peers)
+                for way in ("inbound", "outbound")
+            ],
+        )
+        unit.session.execute(
+            insert(Grant),
+            [
+                {
+                    "id": new_id(),
+                    "peer_id": peers[number % PEERS]["id"],
+                    "remote_subject": f"s{number}@b",
+                    "resource_kind": "doc",
+                    "resource_id": None,
+                    "permission_scopes": ["read"],
+                    "node_instance_ids": [],
+                    "sdwan_network_ids": [],
+                    "source_cidrs": ["10.0.0.0/8"],
+                    "issued_at": now,
+                    "issued_by": "bench",
+                    "ttl_seconds": 86_400,
+                    "expires_at": now + timedelta(days=200),
+                }
+                for number in range(GRANTS)
+            ],
+        )
 
 
 def one_in_a_hundred(node: Node) -> None:
@@ -128,8 +173,10 @@ def one_in_a_hundred(node: Node) -> None:
     with node.unit(ACTOR) as unit:
         some = Peer.remote_instance_url.like("https://p%00.example")
         drifted = {
-            "data_residency": None, "platform_version": "4.0.0", "remote_prefix_advertisement": "fd00:0001:0001::/48",
-        }  # fmt: skip
+            "data_residency": None,
+            "platform_version": "4.0.0",
+            "remote_prefix_advertisement": "fd00:0001:0001::/48",
+        }
         unit.session.execute(update(Peer).where(some).values(**drifted))
         old = Grant.remote_subject.like("s%00@b")
         unit.session.execute(update(Grant).where(old).values(expires_at=now + timedelta(days=3)))

@@ -28,13 +28,13 @@ from urllib.parse import urlsplit
 import tomli_w
 
 from fedtui import daemon
-from fedtui.core.acts import handshake
+from fedtui.core.bootstrap import init_node
 from fedtui.core.node import Node
-from fedtui.core.opening import init_node
-from fedtui.core.peering import peers, sending
-from fedtui.core.peering.client import PREFIX
+from fedtui.core.peers import peers
+from fedtui.core.pki import anchors, certificates, key_pairs, signing, tls
+from fedtui.core.protocol import handshake, heartbeat_sender
+from fedtui.core.protocol.client import PREFIX
 from fedtui.core.runtime import settings
-from fedtui.core.trust import anchors, certificates, credentials, signing, tls
 from tests.benchmarks.decisions import peer_of
 from tests.benchmarks.reporting import say
 
@@ -132,7 +132,7 @@ def measured_sending(node: Node, url: str) -> float:
     rounds = []
     for _ in range(ROUNDS + 1):
         began = time.process_time()
-        tally = sending.send_to(node, wanted, partial_mtls="refuse", within=timedelta(minutes=5))
+        tally = heartbeat_sender.send_to(node, wanted, partial_mtls="refuse", within=timedelta(minutes=5))
         rounds.append((time.process_time() - began) / len(wanted))
         if tally["sent"] != len(wanted):
             raise SystemExit(str(tally))
@@ -148,10 +148,10 @@ def recipients(node: Node, url: str) -> list[str]:
             peer = peers.add(unit, url=f"{url}/p{number}")
             peers.move(unit, peer.id, "accepted", signed_at=unit.now, contract_version_agreed=1)
             anchors.add(unit, peer.id, authority.certificate, source="accept")
-            waiting = credentials.prepare(unit, node.vault, peer.id, common_name="bench")
-            csr, _ = credentials.request_key_fingerprint(waiting.csr_pem)
+            waiting = key_pairs.prepare(unit, node.vault, peer.id, common_name="bench")
+            csr, _ = key_pairs.request_key_fingerprint(waiting.csr_pem)
             signed = handshake.sign_for(unit, node, peer, csr.public_key(), authority)
-            credentials.complete(unit, peer.id, signed.cert_pem, "")
+            key_pairs.complete(unit, peer.id, signed.cert_pem, "")
             made.append(peer.id)
     return made
 
@@ -194,7 +194,7 @@ async def bare(node: Node) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["bare"]:
-        from fedtui.core.opening import open_node
+        from fedtui.core.bootstrap import open_node
 
         asyncio.run(bare(open_node(settings.load(dict(os.environ)))))
     else:

@@ -23,13 +23,13 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from fedtui.core.access import inventory
+from fedtui.core.bootstrap import init_node, open_node
+from fedtui.core.grants import inventory
 from fedtui.core.node import Node
-from fedtui.core.opening import init_node, open_node
-from fedtui.core.peering import peers
-from fedtui.core.peering.client import PREFIX
+from fedtui.core.peers import peers
+from fedtui.core.pki import certificates, tls
+from fedtui.core.protocol.client import PREFIX
 from fedtui.core.runtime import settings
-from fedtui.core.trust import certificates, tls
 from tests.benchmarks.decisions import peer_of
 from tests.benchmarks.heartbeats import processor, serving
 from tests.benchmarks.reporting import say

@@ -12,15 +12,15 @@ from pathlib import Path
 
 from sqlalchemy import insert
 
-from fedtui.core.acts.measures import QUESTIONS, Look
-from fedtui.core.governance import measures as governance
+from fedtui.core.bootstrap import init_node
+from fedtui.core.governance import metrics as governance
 from fedtui.core.node import Node
-from fedtui.core.opening import init_node
-from fedtui.core.peering.peers import Peer
+from fedtui.core.peers.peers import Peer
+from fedtui.core.pki.certificates import Certificate
 from fedtui.core.runtime import settings
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.types import new_id
-from fedtui.core.trust.certificates import Certificate
+from fedtui.core.views.metrics import QUESTIONS, Look
 from tests.benchmarks.reporting import say
 from tests.core.test_peers import new_peer
 
@@ -77,12 +77,21 @@ def fill(node: Node) -> None:
         unit.session.execute(insert(Peer), peers)
         certificates = [
             {
-                "id": new_id(), "serial": f"{place:x}", "subject": "CN=x", "subject_kind": "federation_peer",
-                "direction": direction, "peer_id": peer["id"], "fingerprint": f"{direction}{place}",
-                "issuer_fingerprint": "x", "cert_pem": "x" * 1200, "chain_pem": "x" * 1200, "not_before": now,
-                "not_after": now + timedelta(days=place % 90), "created_at": now,
+                "id": new_id(),
+                "serial": f"{place:x}",
+                "subject": "CN=x",
+                "subject_kind": "federation_peer",
+                "direction": direction,
+                "peer_id": peer["id"],
+                "fingerprint": f"{direction}{place}",
+                "issuer_fingerprint": "x",
+                "cert_pem": "x" * 1200,
+                "chain_pem": "x" * 1200,
+                "not_before": now,
+                "not_after": now + timedelta(days=place % 90),
+                "created_at": now,
             }
             for place, peer in enumerate(peers)
             for direction in ("inbound", "outbound")
-        ]  # fmt: skip
+        ]
         unit.session.execute(insert(Certificate), certificates)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from sqlalchemy import update
 
-from fedtui.core.access import listing as grants
+from fedtui.core.certificates import listing as certificates
+from fedtui.core.grants import listing as grants
 from fedtui.core.node import Node
-from fedtui.core.peering import certificate_listing as certificates
-from fedtui.core.peering import listing as peers
-from fedtui.core.peering.peers import Peer
+from fedtui.core.peers import listing as peers
+from fedtui.core.peers.peers import Peer
 from tests.benchmarks.decisions import ACTOR, fill, peer_of
 from tests.benchmarks.reporting import say
 from tests.benchmarks.sweep import filled
@@ -33,8 +33,10 @@ def main() -> None:
     """Measure both sizes, print the table."""
     with ExitStack() as stack:
         few, many = (opened(stack, size) for size in SIZES)
-        say(f"The best of {ROUNDS} looks each in processor time, a read transaction of its own; {GRANTS_EACH} grants "
-            f"to a peer, {TROUBLED} peers degraded.\n")  # fmt: skip
+        say(
+            f"The best of {ROUNDS} looks each in processor time, a read transaction of its own; {GRANTS_EACH} grants "
+            f"to a peer, {TROUBLED} peers degraded.\n"
+        )
         say(f"| asked | {SIZES[0]:,} peers, ms | {SIZES[1]:,} peers, ms | x |")
         say("|---|---|---|---|")
         for name, ask in ASKED.items():

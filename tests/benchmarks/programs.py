@@ -15,10 +15,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from fedtui.core.bootstrap import open_node
+from fedtui.core.diagnosis import engine
+from fedtui.core.diagnosis.triage import Wanted
 from fedtui.core.node import Node
-from fedtui.core.opening import open_node
-from fedtui.core.playbook import engine
-from fedtui.core.playbook.survey import Wanted
 from fedtui.core.runtime import settings
 from tests.benchmarks.decisions import fill, peer_of
 from tests.benchmarks.heartbeats import processor, serving
@@ -61,8 +61,11 @@ def imports_of(words: tuple[str, ...], environment: dict[str, str]) -> str:
     """A program that imports the modules that a command has loaded when it ends."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "fedtui", *words],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     ended_well(done, words)
     names = [line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")]
     wanted = [name for name in names if name.isidentifier() or all(part.isidentifier() for part in name.split("."))]

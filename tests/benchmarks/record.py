@@ -19,11 +19,12 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from fedtui.core.acts import jobs
+from fedtui.core.audit import events, tail
+from fedtui.core.audit import listing as event_listing
+from fedtui.core.audit.events import KINDS, Event, Wanted, emit
+from fedtui.core.bootstrap import init_node
+from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
-from fedtui.core.opening import init_node
-from fedtui.core.record import events, following, listing
-from fedtui.core.record.events import KINDS, Event, Wanted, emit
 from fedtui.core.runtime import settings
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.types import new_id
@@ -52,7 +53,7 @@ def main() -> None:
 
         tell("inserting many by one statement", fill(node))
         emitting(node, tell)
-        seconds, sealed = timed(lambda: jobs.sealing(node)["sealed"])
+        seconds, sealed = timed(lambda: job_tasks.sealing(node)["sealed"])
         tell("sealing, a thousand in each transaction", sealed / seconds)
         before = peak()
         seconds, verdict = timed(node.verify_events)
@@ -139,11 +140,11 @@ def looking(node: Node) -> None:
     """What the console and the command line ask for."""
     now = node.clock.now()
     asked: dict[str, Callable[[Any], object]] = {
-        "the newest 50 as lines": lambda session: listing.page(session),
-        "50 lines from the middle": lambda session: listing.page(session, offset=0, after=("01",), sort="oldest"),
-        "the number of lines": lambda session: listing.count(session),
-        "50 lines, filtered by text": lambda session: listing.page(session, text="revoked"),
-        "a filter that nothing matches": lambda session: listing.page(session, text="no such thing"),
+        "the newest 50 as lines": lambda session: event_listing.page(session),
+        "50 lines from the middle": lambda session: event_listing.page(session, offset=0, after=("01",), sort="oldest"),
+        "the number of lines": lambda session: event_listing.count(session),
+        "50 lines, filtered by text": lambda session: event_listing.page(session, text="revoked"),
+        "a filter that nothing matches": lambda session: event_listing.page(session, text="no such thing"),
         "the newest 100 of one peer": lambda session: events.recent(session, peer_id="peer-7"),
         "the newest 100 that are high or critical": lambda session: events.recent(session, severity="high"),
         "one correlation": lambda session: events.recent(session, correlation_id=f"act-{MANY // 8}"),
@@ -159,7 +160,7 @@ def looking(node: Node) -> None:
     for name, ask in asked.items():
         best = min(timed(partial(reading, node, ask))[0] for _ in range(ROUNDS))
         say(f"| {name} | {best * 1000:.1f} |")
-    follower = following.Follower(node.database, Wanted())
+    follower = tail.Follower(node.database, Wanted())
     follower.begin(1)
     best = min(timed(follower.more)[0] for _ in range(ROUNDS))
     say(f"| a follower's look when nothing is new | {best * 1000:.1f} |")

@@ -17,10 +17,11 @@ from pathlib import Path
 
 from sqlalchemy import insert, update
 
+from fedtui.core.bootstrap import init_node
 from fedtui.core.node import Node
-from fedtui.core.opening import init_node
-from fedtui.core.peering import heartbeats, peers
-from fedtui.core.peering.peers import Peer
+from fedtui.core.peers import peers
+from fedtui.core.peers.peers import Peer
+from fedtui.core.protocol import heartbeats
 from fedtui.core.runtime import daemons, settings
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.types import new_id
@@ -100,8 +101,12 @@ def make_stale(node: Node, clock: ManualClock, count: int) -> None:
     with node.unit(ACTOR) as unit:
         everybody = update(Peer).where(Peer.remote_instance_url != "https://first.example")
         unit.session.execute(everybody.values(status="active", last_heartbeat_at=now))
-        ids = unit.session.scalars(Peer.__table__.select().with_only_columns(Peer.id).where(
-            Peer.remote_instance_url != "https://first.example").limit(count)).all()  # fmt: skip
+        ids = unit.session.scalars(
+            Peer.__table__.select()
+            .with_only_columns(Peer.id)
+            .where(Peer.remote_instance_url != "https://first.example")
+            .limit(count)
+        ).all()
         for begin in range(0, len(ids), 10_000):
             some = update(Peer).where(Peer.id.in_(ids[begin : begin + 10_000]))
             unit.session.execute(some.values(last_heartbeat_at=now - timedelta(minutes=10)))

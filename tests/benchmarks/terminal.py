@@ -19,8 +19,20 @@ ROWS, COLUMNS = 24, 80
 
 def environment(**more: str) -> dict[str, str]:
     """The caller's environment without a node, an SSH session, or wishes about the terminal."""
-    ours = ("FEDTUI_", "SSH_", "NO_COLOR", "COLORTERM", "TEXTUAL", "TMUX", "LC_", "LANG", "COLUMNS", "LINES",
-            "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")  # fmt: skip
+    ours = (
+        "FEDTUI_",
+        "SSH_",
+        "NO_COLOR",
+        "COLORTERM",
+        "TEXTUAL",
+        "TMUX",
+        "LC_",
+        "LANG",
+        "COLUMNS",
+        "LINES",
+        "PYTHONDONTWRITEBYTECODE",
+        "PYTHONUNBUFFERED",
+    )
     kept = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
     return {**kept, "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8", "TERM": "xterm-256color", **more}
 

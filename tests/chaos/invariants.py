@@ -12,16 +12,16 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from fedtui.core.access.grants import Grant
-from fedtui.core.control.approvals import Approval
+from fedtui.core.audit.events import Event
+from fedtui.core.grants.grants import Grant
 from fedtui.core.node import Node
-from fedtui.core.peering.peers import Peer
-from fedtui.core.peering.tokens import AcceptanceToken
-from fedtui.core.record.events import Event
-from fedtui.core.runtime import upkeep
-from fedtui.core.trust.certificates import Certificate
-from fedtui.core.trust.credentials import Credential
-from fedtui.core.trust.vault import SealedValue
+from fedtui.core.operations.approvals import Approval
+from fedtui.core.peers.peers import Peer
+from fedtui.core.peers.tokens import AcceptanceToken
+from fedtui.core.pki.certificates import Certificate
+from fedtui.core.pki.key_pairs import Credential
+from fedtui.core.pki.vault import SealedValue
+from fedtui.core.runtime import backup as upkeep
 
 PROPOSE = "system.federation_peer_propose"
 DECIDED = ("executed", "failed", "stale", "rejected", "expired", "withdrawn")
@@ -71,8 +71,11 @@ def _acts(session: Session, told: Counter[tuple[str, str]]) -> Iterator[str]:
                 yield f"request {approval.id} ({approval.status}) says {told[kind, approval.id]} times: {kind}"
         if approval.action == PROPOSE and approval.status == "executed":
             url = approval.params["url"]
-            emitted = [e for e in session.scalars(select(Event).where(Event.kind == "federation.peer.proposed"))
-                       if e.payload.get("url") == url and e.correlation_id == approval.correlation_id]  # fmt: skip
+            emitted = [
+                e
+                for e in session.scalars(select(Event).where(Event.kind == "federation.peer.proposed"))
+                if e.payload.get("url") == url and e.correlation_id == approval.correlation_id
+            ]
             if len(emitted) != 1:
                 yield f"{url} was proposed {len(emitted)} times by one request"
 

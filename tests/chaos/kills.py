@@ -28,15 +28,15 @@ from typing import Any
 
 from sqlalchemy import select
 
-from fedtui.core.access.grants import Grant
-from fedtui.core.acts import gate, jobs
-from fedtui.core.acts.gate import Pending
-from fedtui.core.control import approvals
-from fedtui.core.control.approvals import Approval
+from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.grants.grants import Grant
+from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
-from fedtui.core.peering import peers
-from fedtui.core.playbook.survey import Wanted
-from fedtui.core.trust import credentials
+from fedtui.core.operations import approvals, gate
+from fedtui.core.operations.approvals import Approval
+from fedtui.core.operations.gate import Pending
+from fedtui.core.peers import peers
+from fedtui.core.pki import key_pairs
 from tests import forks
 from tests.benchmarks.terminal import Terminal, environment
 from tests.chaos import invariants
@@ -177,7 +177,7 @@ class Stand:
         for row in rows:
             if row.status == "executing" and (_is_dead(row.executor) or self._untold(row)):
                 with home.opened(LATER) as later:
-                    jobs.manager_tick(later, later.acts)
+                    job_tasks.manager_tick(later, later.acts)
             if row.status == "failed":
                 assert str((row.error or {}).get("code")).startswith(PASSING), row.error
                 node.decide(node.actor("cli"), "retry", row.id)
@@ -216,7 +216,7 @@ def _at_ease(node: Node, other: Doomed, since: datetime) -> bool:
         return (
             (peer.status, peer.last_outbound_error, peer.enroll_owed) == ("active", None, False)
             and all(one is not None and one > since for one in heard)
-            and credentials.pair_state(session, peer.id) == "complete"
+            and key_pairs.pair_state(session, peer.id) == "complete"
         )
 
 
@@ -274,8 +274,11 @@ def renew(stand: Stand) -> None:
     def rotate() -> None:
         subprocess.run(
             [sys.executable, "-m", "fedtui", "certs", "rotate", stand.b.url],
-            env=stand.a.environment(), capture_output=True, timeout=60, check=False,
-        )  # fmt: skip
+            env=stand.a.environment(),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
 
     stand.kill_daemon(victim, 150, rotate)
 
@@ -295,8 +298,10 @@ def backup(stand: Stand) -> None:
     file = folder / f"{stand.number}.db"
     process = subprocess.Popen(
         [sys.executable, "-m", "fedtui", "db", "backup", str(file)],
-        env=stand.a.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        env=stand.a.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     until(lambda: list(folder.glob(".*")) or process.poll() is not None, "the copy has begun")
     time.sleep(stand.dice.uniform(0, 0.05))
     process.kill()
@@ -396,9 +401,17 @@ def _serving(home: Path) -> list[str]:
 
 
 ROUNDS: Mapping[Callable[[Stand], None], int] = {
-    accept: 5, approve: 3, execute: 3, grant: 2, renew: 4, sweep: 2, backup: 1, token: 1, console: 1,
+    accept: 5,
+    approve: 3,
+    execute: 3,
+    grant: 2,
+    renew: 4,
+    sweep: 2,
+    backup: 1,
+    token: 1,
+    console: 1,
     typed: 2,
-}  # fmt: skip
+}
 """Each kind of round, and how often it comes among the others."""
 ON_A_SERVER: Mapping[Callable[[Stand], None], int] = {**ROUNDS, backup: 0, database: 4}
 

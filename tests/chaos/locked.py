@@ -21,9 +21,9 @@ from typing import Any
 
 from sqlalchemy import select
 
-from fedtui.core.control.approvals import Approval
+from fedtui.core.diagnosis.triage import Wanted
 from fedtui.core.node import Node
-from fedtui.core.playbook.survey import Wanted
+from fedtui.core.operations.approvals import Approval
 from tests.benchmarks.terminal import Terminal, environment
 from tests.chaos import invariants, stand
 from tests.chaos.strange import FILE
@@ -39,9 +39,13 @@ TELL = Callable[[str], object]
 def play(a: stand.Strange, b: Home, seconds: float, tell: TELL = lambda _: None) -> None:
     """Hold a's database so long. Raises `AssertionError` where it is not said, or something is lost by it."""
     console = Terminal(
-        "-m", stand.STRANGE, "console", "-c", "peers",
+        "-m",
+        stand.STRANGE,
+        "console",
+        "-c",
+        "peers",
         environ=environment(FEDTUI_HOME=str(a.path), FEDTUI_OPERATOR="ada", **{FILE: str(a.told)}),
-    )  # fmt: skip
+    )
     try:
         console.await_text(b.listen)
         fill_in(console, URL.format("by-console"))

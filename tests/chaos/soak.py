@@ -26,12 +26,12 @@ from typing import Any
 
 import httpx
 
-from fedtui.core.acts import handshake
 from fedtui.core.node import Node
-from fedtui.core.peering import peers
-from fedtui.core.peering.client import PREFIX
-from fedtui.core.trust import anchors, certificates, signing, tls
-from fedtui.core.trust.x509_reading import read_certificates
+from fedtui.core.peers import peers
+from fedtui.core.pki import anchors, certificates, signing, tls
+from fedtui.core.pki.x509 import read_certificates
+from fedtui.core.protocol import handshake
+from fedtui.core.protocol.client import PREFIX
 from tests import homes
 from tests.benchmarks.terminal import Terminal, environment
 from tests.homes import Home

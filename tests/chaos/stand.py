@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from fedtui.core.node import Node
-from fedtui.core.peering import peers
-from fedtui.core.peering.peers import Peer
-from fedtui.core.runtime import jobs
+from fedtui.core.peers import peers
+from fedtui.core.peers.peers import Peer
+from fedtui.core.runtime import job_runs
 from tests.chaos.strange import FILE
 from tests.forks import Forked
 from tests.homes import QUICK, Home, MakeHome, Ran, federate, until
@@ -75,7 +75,7 @@ def runs(node: Node, job: str) -> Iterator[datetime]:
 
     def another() -> datetime | None:
         with node.read() as session:
-            row = jobs.last_finished(session, job, now=node.clock.now())
+            row = job_runs.last_finished(session, job, now=node.clock.now())
         ended = row.finished_at if row is not None else None
         return ended if ended != last else None
 

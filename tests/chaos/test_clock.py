@@ -8,11 +8,11 @@ from functools import partial
 
 from sqlalchemy import select
 
+from fedtui.core.audit.events import Event
+from fedtui.core.diagnosis.triage import Wanted
 from fedtui.core.node import Node
-from fedtui.core.playbook.survey import Wanted
-from fedtui.core.record.events import Event
 from fedtui.core.runtime import lease
-from fedtui.core.runtime.jobs import JobRun
+from fedtui.core.runtime.job_runs import JobRun
 from tests.chaos import stand
 from tests.homes import MakeHome, until
 

@@ -25,10 +25,16 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of a few megabytes."""
     place = tmp_path / "disk"
     place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=700", "tmpfs", str(place)],
-        capture_output=True, text=True, check=False,
-    ) if os.geteuid() == 0 else None  # fmt: skip
+    mounted = (
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=700", "tmpfs", str(place)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if os.geteuid() == 0
+        else None
+    )
     if mounted is None or mounted.returncode:
         pytest.skip("only an account that may mount can make a disk to fill up")
     yield place

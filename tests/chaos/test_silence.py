@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from fedtui.core.node import Node
-from fedtui.core.peering import peers
-from fedtui.core.trust import anchors, certificates
-from fedtui.core.trust.x509_reading import read_certificates
+from fedtui.core.peers import peers
+from fedtui.core.pki import anchors, certificates
+from fedtui.core.pki.x509 import read_certificates
 from tests.api.conftest import ADA
 from tests.api.test_hostile_remote import answering, drip, endless
 from tests.chaos import stand

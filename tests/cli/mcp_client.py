@@ -15,8 +15,8 @@ import anyio
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
-from fedtui.core.acts import gate
 from fedtui.core.node import Node
+from fedtui.core.operations import gate
 from tests.core.world import BEN
 
 PATIENCE_SECONDS = 100

@@ -42,8 +42,19 @@ def test_probe_rotate_and_list(two: tuple[Home, Home]) -> None:
     renewed = a.ok("certs", "rotate", peer)
     assert renewed["unfinished"] is None
     listed = a.ok("certs", "list")
-    keys = {"id", "serial", "subject", "subject_kind", "fingerprint", "peer_id", "not_before", "not_after",
-            "revoked_at", "direction", "pair"}  # fmt: skip
+    keys = {
+        "id",
+        "serial",
+        "subject",
+        "subject_kind",
+        "fingerprint",
+        "peer_id",
+        "not_before",
+        "not_after",
+        "revoked_at",
+        "direction",
+        "pair",
+    }
     assert all(keys <= set(one) for one in listed)
     assert [one["superseded_at"] is None for one in listed if one["direction"] == "outbound"] == [True, False]
     [theirs] = [one for one in b.ok("certs", "list") if one["serial"] == renewed["serial"]]

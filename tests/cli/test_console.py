@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fedtui.core.faults.model import MARKER
+from fedtui.lab.faults.model import MARKER
 from tests.benchmarks.terminal import Terminal, environment
 from tests.homes import Home, MakeHome, free_port, until
 

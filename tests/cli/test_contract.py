@@ -76,16 +76,37 @@ def test_errors_have_code_problem_cause_and_fix(home: Home, words: list[str], co
         (["operators", "list"], {"name", "permissions"}),
         (
             ["certs", "list"],
-            {"id", "serial", "subject", "subject_kind", "fingerprint", "peer_id", "not_before", "not_after",
-             "revoked_at", "direction", "pair"},
+            {
+                "id",
+                "serial",
+                "subject",
+                "subject_kind",
+                "fingerprint",
+                "peer_id",
+                "not_before",
+                "not_after",
+                "revoked_at",
+                "direction",
+                "pair",
+            },
         ),
         (
             ["events"],
-            {"id", "kind", "severity", "source", "peer_id", "actor", "origin", "correlation_id", "payload",
-             "emitted_at"},
+            {
+                "id",
+                "kind",
+                "severity",
+                "source",
+                "peer_id",
+                "actor",
+                "origin",
+                "correlation_id",
+                "payload",
+                "emitted_at",
+            },
         ),
     ],
-)  # fmt: skip
+)
 def test_lists_are_arrays_of_the_contracts_objects(home: Home, words: list[str], keys: set[str]) -> None:
     """Each list is a JSON array whose rows have at least the contract's keys; without --json it is text."""
     rows: list[dict[str, Any]] = home.ok(*words)
@@ -103,10 +124,23 @@ def test_peer_shapes(home: Home) -> None:
     shown = home.ok("peers", "show", listed["id"][:20])
     assert listed == shown
     assert {
-        "id", "remote_instance_url", "peer_kind", "spawn_role", "spawn_mode", "status", "node_instance_id",
-        "last_heartbeat_at", "last_outbound_at", "last_outbound_error", "signed_at", "endpoints", "capabilities",
-        "extension_slugs", "metadata", "certificate_expires_at",
-    } <= set(shown)  # fmt: skip
+        "id",
+        "remote_instance_url",
+        "peer_kind",
+        "spawn_role",
+        "spawn_mode",
+        "status",
+        "node_instance_id",
+        "last_heartbeat_at",
+        "last_outbound_at",
+        "last_outbound_error",
+        "signed_at",
+        "endpoints",
+        "capabilities",
+        "extension_slugs",
+        "metadata",
+        "certificate_expires_at",
+    } <= set(shown)
     refused = home.run("peers", "suspend", "https://b.example", "--reason", "x", "--json")
     assert (refused.code, refused.json["error"]["code"]) == (3, "transition_refused")
     assert "accepted, revoked" in refused.json["error"]["cause"]

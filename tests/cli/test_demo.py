@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from fedtui.core.record import events
-from fedtui.practice.nodes import DemoNode, Federation, await_active, build, plan
+from fedtui.core.audit import events
+from fedtui.lab.nodes import DemoNode, Federation, await_active, build, plan
 from tests.homes import PATIENCE_SECONDS, until
 
 

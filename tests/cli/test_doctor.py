@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from fedtui.cli import guided
-from fedtui.core.playbook import causes
-from fedtui.core.playbook.engine import Diagnosis
-from fedtui.core.playbook.model import Finding, Fix, Sense, Subject
-from fedtui.core.playbook.progress import Standing, Tried
+from fedtui.core.diagnosis import causes
+from fedtui.core.diagnosis.engine import Diagnosis
+from fedtui.core.diagnosis.model import Finding, Fix, Sense, Subject
+from fedtui.core.diagnosis.progress import Standing, Tried
 from tests.homes import Home, MakeHome
 
 SHAPE = {"symptom", "cause", "severity", "peer_id", "subject", "evidence", "explanation", "fix", "hint_url"}

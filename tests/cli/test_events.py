@@ -16,9 +16,9 @@ import pytest
 from sqlalchemy import text
 
 from fedtui.cli.program import run
-from fedtui.core.acts import jobs
-from fedtui.core.opening import open_node
-from fedtui.core.record.events import emit
+from fedtui.core.audit.events import emit
+from fedtui.core.bootstrap import open_node
+from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.runtime import settings
 from fedtui.core.runtime.actor import Actor
 from tests.homes import PATIENCE_SECONDS, Home, MakeHome, until
@@ -41,7 +41,7 @@ def happened(home: Home, *numbers: int, seal: bool = False, **options: Any) -> N
             with node.unit(ADA) as unit:
                 emit(unit, "system.act", source="test", number=number, **options)
         if seal:
-            jobs.sealing(node)
+            job_tasks.sealing(node)
 
 
 @pytest.fixture
@@ -80,8 +80,18 @@ def test_filters_narrow_from_the_command_line(home: Home, program: Program) -> N
     happened(home, 3, severity="critical")
     rows = program.ok()
     assert [row["payload"].get("number") for row in rows[:3]] == [3, 2, 1]
-    assert {"id", "kind", "severity", "source", "peer_id", "actor", "origin", "correlation_id", "payload",
-            "emitted_at"} <= set(rows[0])  # fmt: skip
+    assert {
+        "id",
+        "kind",
+        "severity",
+        "source",
+        "peer_id",
+        "actor",
+        "origin",
+        "correlation_id",
+        "payload",
+        "emitted_at",
+    } <= set(rows[0])
     assert [row["payload"]["number"] for row in program.ok("--severity", "high")] == [3]
     assert [row["payload"]["number"] for row in program.ok("--correlation", rows[1]["correlation_id"])] == [2]
     assert program.ok("--until", "1h") == []

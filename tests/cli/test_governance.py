@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fedtui.cli import program
-from fedtui.core.opening import init_node
+from fedtui.core.bootstrap import init_node
 from fedtui.core.runtime import settings
 
 
@@ -44,8 +44,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 def lower(home: Shell) -> None:
     """Lower a policy."""
-    home.ok("policies", "lower", "system.federation_peer_revoke", "--to", "notify_and_proceed", "--for", "30m",
-            "--reason", "fire")  # fmt: skip
+    home.ok(
+        "policies",
+        "lower",
+        "system.federation_peer_revoke",
+        "--to",
+        "notify_and_proceed",
+        "--for",
+        "30m",
+        "--reason",
+        "fire",
+    )
 
 
 def test_scan_report_and_acknowledge(home: Shell, tmp_path: Path) -> None:

@@ -28,21 +28,53 @@ def issue(home: Home, *words: str) -> str:
 
 def test_a_grant_from_issue_to_its_end(home: Home) -> None:
     """Issue, list, show, edit, renew and revoke print the contract's keys, and say what they did."""
-    made = home.ok("grants", "issue", URL, "--subject", "s@b", "--kind", "doc", "--id", "one", "--scope", "read",
-                   "--scope", "write", "--instance", ELSEWHERE, "--cidr", "10.0.0.0/8", "--ttl", "90d",
-                   "--auto-renew")  # fmt: skip
+    made = home.ok(
+        "grants",
+        "issue",
+        URL,
+        "--subject",
+        "s@b",
+        "--kind",
+        "doc",
+        "--id",
+        "one",
+        "--scope",
+        "read",
+        "--scope",
+        "write",
+        "--instance",
+        ELSEWHERE,
+        "--cidr",
+        "10.0.0.0/8",
+        "--ttl",
+        "90d",
+        "--auto-renew",
+    )
     keys = {
-        "id", "bearer_token", "peer_id", "remote_subject", "resource_kind", "resource_id", "permission_scopes",
-        "node_instance_ids", "sdwan_network_ids", "source_cidrs", "issued_at", "expires_at", "revoked_at",
-    }  # fmt: skip
+        "id",
+        "bearer_token",
+        "peer_id",
+        "remote_subject",
+        "resource_kind",
+        "resource_id",
+        "permission_scopes",
+        "node_instance_ids",
+        "sdwan_network_ids",
+        "source_cidrs",
+        "issued_at",
+        "expires_at",
+        "revoked_at",
+    }
     assert keys <= set(made)
     assert made["bearer_token"] == f"fg-{made['id']}"
     assert home.ok("grants", "list")[0]["id"] == made["id"]
     assert keys <= set(home.ok("grants", "show", made["bearer_token"]))
     edited = home.ok("grants", "edit", made["id"], "--add-cidr", "fd00::/8", "--any-instance", "--no-auto-renew")
     assert (edited["source_cidrs"], edited["node_instance_ids"], edited["auto_renew"]) == (
-        ["10.0.0.0/8", "fd00::/8"], [], False,
-    )  # fmt: skip
+        ["10.0.0.0/8", "fd00::/8"],
+        [],
+        False,
+    )
     assert home.ok("grants", "renew", made["id"], "--ttl", "30d")["expires_at"] < made["expires_at"]
     asked = home.ok("grants", "revoke", made["id"], "--reason", "gone", code=4)
     assert asked["pending"] is True
@@ -55,8 +87,9 @@ def test_a_grant_from_issue_to_its_end(home: Home) -> None:
 def test_explain_says_why_and_what_would_help(home: Home) -> None:
     """A described call is judged by all checks; exit 1 where it is refused; an edit can be tried on it."""
     grant_id = issue(home, "--cidr", "192.0.2.0/24")
-    told = home.ok("grants", "explain", f"fg-{grant_id}", "--kind", "doc", "--id", "one", "--source-ip", "10.1.2.3",
-                   code=1)  # fmt: skip
+    told = home.ok(
+        "grants", "explain", f"fg-{grant_id}", "--kind", "doc", "--id", "one", "--source-ip", "10.1.2.3", code=1
+    )
     assert {"allowed", "code", "status", "checks", "fix"} <= set(told)
     assert told["allowed"] is False
     assert {"check", "passed", "detail"} <= set(told["checks"][0])
@@ -96,7 +129,7 @@ def test_explain_says_why_and_what_would_help(home: Home) -> None:
         (("certs", "proxy", "edge", "--csr", "/nowhere"), 2, "wrong_usage"),
         (("settings", "set", "trusted_proxies", "sha256:x"), 2, "setting_invalid"),
     ],
-)  # fmt: skip
+)
 def test_wrong_words_are_named(home: Home, words: tuple[str, ...], code: int, error: str) -> None:
     """Each slip gets one error object with what is wrong, why and what to do, and no traceback."""
     said = home.ok(*words, code=code)["error"]

@@ -98,15 +98,18 @@ def test_a_home_that_cannot_be_written_can_be_read(make_home: MakeHome, tmp_path
     assert home.ok("peers", "propose", "https://b.example", code=4)["pending"]
 
 
-@pytest.mark.parametrize("url", [
-    "postgresql+psycopg://user:zebra@quagga/okapi@db.example/fedtui",
-    "postgresql+psycopg://user:zebra/quagga@okapi@db.example/fedtui",
-    "postgresql+psycopg://user:zebra:quagga@okapi:x@db.example/fedtui",
-    "mysql://user:zebra@quagga/okapi",
-    "postgresql+asyncpg://user:zebra@quagga/okapi",
-    "zebra://quagga:okapi@db",
-    "user:zebra/quagga@okapi",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://user:zebra@quagga/okapi@db.example/fedtui",
+        "postgresql+psycopg://user:zebra/quagga@okapi@db.example/fedtui",
+        "postgresql+psycopg://user:zebra:quagga@okapi:x@db.example/fedtui",
+        "mysql://user:zebra@quagga/okapi",
+        "postgresql+asyncpg://user:zebra@quagga/okapi",
+        "zebra://quagga:okapi@db",
+        "user:zebra/quagga@okapi",
+    ],
+)
 def test_no_piece_of_a_database_password_is_shown(make_home: MakeHome, url: str) -> None:
     """A URL that cannot be used is refused without any part of it, and never with advice for another database."""
     ran = make_home().run("peers", "list", FEDTUI_DATABASE_URL=url)

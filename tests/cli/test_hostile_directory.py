@@ -80,7 +80,11 @@ def test_the_demo_runs_nothing_of_the_current_directory(tmp_path: Path, hostile:
     ran = subprocess.run(
         [*program(), "demo", "--headless", "--exit-when-active"],
         env={**inherited, "TMPDIR": str(temporary), "HOME": str(temporary)},
-        user=uid, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        user=uid,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert ran.returncode == 0, ran.stderr
     assert not hostile.exists()

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from fedtui.core.acts.gate import Done
-from fedtui.core.control import approvals
 from fedtui.core.node import Node
+from fedtui.core.operations import approvals
+from fedtui.core.operations.gate import Done
 from fedtui.mcp import acting, reading, server
 from tests.cli.mcp_client import PATIENCE_SECONDS, Session, decide, environment, log_of, talk
 from tests.conftest import MakeNode, ManualClock
@@ -26,9 +26,11 @@ OTHER = "https://c.example"
 DECIDING = {"approve", "reject", "claim", "decide", "policy", "operator"}
 
 INITIALIZE = {
-    "jsonrpc": "2.0", "id": 1, "method": "initialize",
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
     "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
-}  # fmt: skip
+}
 """What an older client begins with."""
 
 
@@ -196,9 +198,13 @@ def test_every_tool_works_and_none_tells_a_secret(world: World) -> None:
         assert (await call("get_approval_request", approval=peer["approval"]["id"]))["approval"]["reason"] == "over"
         issued = await call(
             "issue_federation_grant",
-            peer=URL, remote_subject="s@b", resource_kind=KIND, permission_scopes=["read"],
-            source_cidrs=["10.0.0.0/8"], ttl="30d",
-        )  # fmt: skip
+            peer=URL,
+            remote_subject="s@b",
+            resource_kind=KIND,
+            permission_scopes=["read"],
+            source_cidrs=["10.0.0.0/8"],
+            ttl="30d",
+        )
         edited = await call("edit_federation_grant", grant=issued["id"], add_cidr=["192.0.2.0/24"])
         assert edited["source_cidrs"] == ["10.0.0.0/8", "192.0.2.0/24"]
         assert (await call("renew_federation_grant", grant=issued["id"], ttl="60d"))["renewed_at"]
@@ -267,8 +273,12 @@ def test_it_does_not_start_for_nobody_or_nowhere(
     done = subprocess.run(
         [sys.executable, "-m", "fedtui", "mcp"],
         env={**environment(node, operator), "FEDTUI_HOME": home},
-        input="", capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
-    )  # fmt: skip
+        input="",
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
     assert (done.returncode, done.stdout) == (code, "")
     assert ("fedtui init" if not set_up else "zoe") in done.stderr
 
@@ -276,15 +286,20 @@ def test_it_does_not_start_for_nobody_or_nowhere(
 def test_its_output_is_the_protocol_alone(node: Node) -> None:
     """Each line on standard output is one JSON-RPC message, also with the loudest log; the end of input ends it."""
     call = {
-        "jsonrpc": "2.0", "id": 2, "method": "tools/call",
+        "jsonrpc": "2.0",
+        "id": 2,
+        "method": "tools/call",
         "params": {"name": "system_sdwan_list_federation_peers", "arguments": {}},
-    }  # fmt: skip
+    }
     lines = [INITIALIZE, {"jsonrpc": "2.0", "method": "notifications/initialized"}, call]
     server = subprocess.Popen(
         [sys.executable, "-m", "fedtui", "mcp"],
         env={**environment(node, "ada"), "FEDTUI_LOG_LEVEL": "debug"},
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     assert server.stdin is not None
     assert server.stdout is not None
     try:
@@ -325,8 +340,11 @@ def test_a_signal_ends_it_at_once(node: Node, number: signal.Signals) -> None:
     """It does not go on waiting for input that does not come."""
     server = subprocess.Popen(
         [sys.executable, "-m", "fedtui", "mcp"],
-        env=environment(node, "ada"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        env=environment(node, "ada"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert server.stdin is not None
     assert server.stdout is not None
     try:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from fedtui.core.trust import anchors
-from fedtui.core.trust.certificates import own_ca
-from fedtui.core.trust.x509_reading import read_certificates, read_csr
+from fedtui.core.pki import anchors
+from fedtui.core.pki.certificates import own_ca
+from fedtui.core.pki.x509 import read_certificates, read_csr
 from fedtui.mcp import access, certificates, incidents, running
 from tests.cli.mcp_client import Session, decide, log_of, talk
 from tests.conftest import MakeNode, ManualClock
@@ -205,9 +205,16 @@ def test_a_fix_is_carried_out_inside_an_incident_and_some_are_for_people(world: 
     """The paused manager is resumed by the fix that the checks offer, and stands in the transcript; a new token, which
     is shown once, and a policy are left to people."""
     world.node.request(ADA, "system.manager_pause", {"reason": "test"})
-    world.node.request(ADA, "system.policy_lower", {
-        "policy_action": "system.federation_peer_propose", "policy": "notify_and_proceed", "span": "1h", "reason": "x",
-    })  # fmt: skip
+    world.node.request(
+        ADA,
+        "system.policy_lower",
+        {
+            "policy_action": "system.federation_peer_propose",
+            "policy": "notify_and_proceed",
+            "span": "1h",
+            "reason": "x",
+        },
+    )
     newcomer = new_peer(world.node, "https://c.example")
     refused_accept(world.node, newcomer)
 
@@ -225,8 +232,11 @@ def test_a_fix_is_carried_out_inside_an_incident_and_some_are_for_people(world: 
         other = (await call("open_federation_incident", symptom="token_mismatch"))["incident_id"]
         mend = {"incident": other, "cause": "token_mistyped"}
         assert await call.refused("mend_federation_incident", **mend) == "for_a_person"
-        acts = [one["content"]["outcome"] for one in (await call("get_federation_incident", incident=incident))[
-            "transcript"] if one["kind"] == "act"]  # fmt: skip
+        acts = [
+            one["content"]["outcome"]
+            for one in (await call("get_federation_incident", incident=incident))["transcript"]
+            if one["kind"] == "act"
+        ]
         assert acts == ["done"]
 
     talk(world.node, act)

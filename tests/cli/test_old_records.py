@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from fedtui.core.opening import open_node
+from fedtui.core.bootstrap import open_node
 from fedtui.core.runtime import migrate, settings
 from fedtui.core.runtime.database import Database
 from tests.homes import Home, acted, until

@@ -22,9 +22,11 @@ needs_sshd = pytest.mark.skipif(
     not SSHD or not shutil.which("ssh") or not shutil.which("ssh-keygen"), reason="OpenSSH is not installed"
 )
 MCP_HELLO = {
-    "jsonrpc": "2.0", "id": 1, "method": "initialize",
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
     "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
-}  # fmt: skip
+}
 """What an MCP client begins with; a server answers it with `jsonrpc` in a line."""
 PROPOSE = "system.federation_peer_propose"
 
@@ -57,10 +59,17 @@ def test_the_environment_changes_nothing_in_a_restricted_session(
     """Operator and home are those of the forced command, whatever the environment says; the band says RESTRICTED."""
     other = make_home("other")
     console = restricted(
-        "--operator", "ben", "--restricted", "--home", str(home.path), "--read-only",
-        FEDTUI_HOME=str(other.path), FEDTUI_OPERATOR="ada", FEDTUI_DATABASE_URL="sqlite:////nowhere",
+        "--operator",
+        "ben",
+        "--restricted",
+        "--home",
+        str(home.path),
+        "--read-only",
+        FEDTUI_HOME=str(other.path),
+        FEDTUI_OPERATOR="ada",
+        FEDTUI_DATABASE_URL="sqlite:////nowhere",
         XDG_DATA_HOME=str(other.path),
-    )  # fmt: skip
+    )
     console.await_text("operator ben")
     console.await_text("RESTRICTED")
     console.await_text("alpha")
@@ -108,10 +117,17 @@ def sshd(tmp_path: Path) -> Iterator[tuple[int, Path]]:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", place / "host"], check=True)
     port, keys = free_port(), place / "authorized_keys"
     settings = {
-        "Port": str(port), "ListenAddress": "127.0.0.1", "HostKey": str(place / "host"), "AcceptEnv": "*",
-        "AuthorizedKeysFile": str(keys), "PidFile": str(place / "pid"), "StrictModes": "no", "UsePAM": "no",
-        "PasswordAuthentication": "no", "PermitRootLogin": "yes",
-    }  # fmt: skip
+        "Port": str(port),
+        "ListenAddress": "127.0.0.1",
+        "HostKey": str(place / "host"),
+        "AcceptEnv": "*",
+        "AuthorizedKeysFile": str(keys),
+        "PidFile": str(place / "pid"),
+        "StrictModes": "no",
+        "UsePAM": "no",
+        "PasswordAuthentication": "no",
+        "PermitRootLogin": "yes",
+    }
     (place / "config").write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
     assert SSHD is not None
     if os.getuid() == 0:
@@ -147,9 +163,22 @@ def test_a_key_opens_one_operators_console_and_nothing_else(
     piped = Path(f"{key}.pub").read_text()
     home.ok("operators", "authorize", "ben", "--key", "-", "--file", str(keys), stdin=piped)
     words = [
-        "-p", str(port), "-i", str(key), "-tt", "-q", "-o", "StrictHostKeyChecking=no", "-o",
-        "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes", "-o", "SendEnv=FEDTUI_* PYTHON*", "127.0.0.1",
-    ]  # fmt: skip
+        "-p",
+        str(port),
+        "-i",
+        str(key),
+        "-tt",
+        "-q",
+        "-o",
+        "StrictHostKeyChecking=no",
+        "-o",
+        "UserKnownHostsFile=/dev/null",
+        "-o",
+        "IdentitiesOnly=yes",
+        "-o",
+        "SendEnv=FEDTUI_* PYTHON*",
+        "127.0.0.1",
+    ]
     for command in ([], ["sh", "-c", "id"], ["fedtui", "console", "--operator", "ada"], ["fedtui", "mcp"]):
         environ = environment(
             FEDTUI_OPERATOR="ada", FEDTUI_HOME=str(other.path), PYTHONINSPECT="1", PYTHONPATH=str(planted)
@@ -168,14 +197,19 @@ def test_a_key_opens_one_operators_console_and_nothing_else(
     # Without a terminal, as a program asks: neither a protocol nor a word for it.
     asked = subprocess.run(
         ["ssh", *(word for word in words if word != "-tt"), "-T", "fedtui", "mcp", "--operator", "ada"],
-        input=f"{json.dumps(MCP_HELLO)}\n", env=environment(FEDTUI_HOME=str(home.path)), capture_output=True,
-        text=True, timeout=60, check=False,
-    )  # fmt: skip
+        input=f"{json.dumps(MCP_HELLO)}\n",
+        env=environment(FEDTUI_HOME=str(home.path)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert asked.returncode != 0
     assert "jsonrpc" not in asked.stdout
     assert home.ok("operators", "authorize", "ben", "--remove", "--file", str(keys))["removed"] == 1
-    gone = subprocess.run(["ssh", *words[:-1], "-o", "BatchMode=yes", "127.0.0.1", "true"], capture_output=True,
-                          timeout=30, check=False)  # fmt: skip
+    gone = subprocess.run(
+        ["ssh", *words[:-1], "-o", "BatchMode=yes", "127.0.0.1", "true"], capture_output=True, timeout=30, check=False
+    )
     assert gone.returncode == 255
 
 

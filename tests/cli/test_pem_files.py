@@ -14,8 +14,8 @@ from cryptography.x509.oid import NameOID
 
 from fedtui.cli.pem_files import CERTIFICATE, PRIVATE_KEY, REQUEST, Kind, read_pem
 from fedtui.core.errors import WrongUsage
-from fedtui.core.trust.signing import new_key, signing_request
-from fedtui.core.trust.x509_reading import read_csr
+from fedtui.core.pki.signing import new_key, signing_request
+from fedtui.core.pki.x509 import read_csr
 from tests.homes import MakeHome
 
 CSR = signing_request(new_key(), "edge")
@@ -41,10 +41,14 @@ cVqc6R3kCGy5pUpKPYSWnPKpCBFYsczR/ocB
 
 
 SAVED = {
-    "PEM": CSR.encode(), "DER": DER, "UTF-16": CSR.encode("utf-16"), "little-endian": CSR.encode("utf-16-le"),
-    "big-endian": CSR.encode("utf-16-be"), "byte order mark": b"\xef\xbb\xbf" + CSR.encode(),
+    "PEM": CSR.encode(),
+    "DER": DER,
+    "UTF-16": CSR.encode("utf-16"),
+    "little-endian": CSR.encode("utf-16-le"),
+    "big-endian": CSR.encode("utf-16-be"),
+    "byte order mark": b"\xef\xbb\xbf" + CSR.encode(),
     "line ends of Windows": CSR.replace("\n", "\r\n").encode(),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("content", SAVED.values(), ids=SAVED)
@@ -55,16 +59,20 @@ def test_a_request_is_read_however_it_was_saved(tmp_path: Path, content: bytes) 
     assert read_csr(read_pem(file, REQUEST)).public_key() == read_csr(CSR).public_key()
 
 
-@pytest.mark.parametrize(("content", "kind", "words"), [
-    (b"", REQUEST, "is empty"),
-    (b" \n\n", CERTIFICATE, "is empty"),
-    (b"x" * 70_000, REQUEST, "larger than"),
-    (b"\x89PNG\r\n\x1a\n", CERTIFICATE, "no text"),
-    (DER, PRIVATE_KEY, "no text"),
-    (CSR.encode(), CERTIFICATE, "holds a certificate request"),
-    (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", REQUEST, "never leaves its owner"),
-    (CSR.encode() * 2, REQUEST, "2 requests"),
-], ids=["nothing", "blank", "huge", "a picture", "a key in DER", "another kind", "a private key", "two"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "kind", "words"),
+    [
+        (b"", REQUEST, "is empty"),
+        (b" \n\n", CERTIFICATE, "is empty"),
+        (b"x" * 70_000, REQUEST, "larger than"),
+        (b"\x89PNG\r\n\x1a\n", CERTIFICATE, "no text"),
+        (DER, PRIVATE_KEY, "no text"),
+        (CSR.encode(), CERTIFICATE, "holds a certificate request"),
+        (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", REQUEST, "never leaves its owner"),
+        (CSR.encode() * 2, REQUEST, "2 requests"),
+    ],
+    ids=["nothing", "blank", "huge", "a picture", "a key in DER", "another kind", "a private key", "two"],
+)
 def test_what_cannot_be_pem_is_refused_with_what_helps(tmp_path: Path, content: bytes, kind: Kind, words: str) -> None:
     """An empty, huge or binary file is named as such, with the command that makes or converts one."""
     file = tmp_path / "a file"

@@ -16,18 +16,33 @@ from tests import forks
 from tests.homes import Home, MakeHome
 
 COMMANDS = (
-    ["--version"], ["--help"], ["peers", "list", "--json"], ["approvals", "list", "--json"], ["events", "--json"],
-    ["certs", "list", "--json"], ["governance", "report", "--json"], ["grants", "list"], ["operators", "list"],
-    ["config", "--json"], ["peers", "show", "nobody", "--json"], ["frobnicate"], ["console"],
-)  # fmt: skip
+    ["--version"],
+    ["--help"],
+    ["peers", "list", "--json"],
+    ["approvals", "list", "--json"],
+    ["events", "--json"],
+    ["certs", "list", "--json"],
+    ["governance", "report", "--json"],
+    ["grants", "list"],
+    ["operators", "list"],
+    ["config", "--json"],
+    ["peers", "show", "nobody", "--json"],
+    ["frobnicate"],
+    ["console"],
+)
 Start = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def cold(words: list[str], *, env: Mapping[str, str], input: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "fedtui", *words],
-        env=dict(env), input=input, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        env=dict(env),
+        input=input,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def forked(words: list[str], *, env: Mapping[str, str], input: str = "") -> subprocess.CompletedProcess[str]:
@@ -113,8 +128,13 @@ def sent(words: list[str], home: Home, out: int) -> tuple[int, str]:
     """The exit code of a command whose output goes to `out`, and what it says on standard error."""
     done = subprocess.run(
         [sys.executable, "-m", "fedtui", *words],
-        env=home.environment(), stdout=out, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        env=home.environment(),
+        stdout=out,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     return done.returncode, done.stderr
 
 

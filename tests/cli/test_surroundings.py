@@ -22,10 +22,17 @@ from tests.homes import Home, MakeHome
 
 NO_SUCH_COMMAND = ("frobnicate", "--json")
 TOLD_ON = {
-    "<&-": (True, True), ">&-": (False, True), "2>&-": (True, False), "<&- >&- 2>&-": (False, False),
-    "1</dev/null": (False, True), "2</dev/null": (True, False), "0>/dev/null": (True, True),
-    ">/dev/full": (False, True), "2>/dev/full": (True, False), ">/dev/full 2>/dev/full": (False, False),
-}  # fmt: skip
+    "<&-": (True, True),
+    ">&-": (False, True),
+    "2>&-": (True, False),
+    "<&- >&- 2>&-": (False, False),
+    "1</dev/null": (False, True),
+    "2</dev/null": (True, False),
+    "0>/dev/null": (True, True),
+    ">/dev/full": (False, True),
+    "2>/dev/full": (True, False),
+    ">/dev/full 2>/dev/full": (False, False),
+}
 """How the streams are, and which of the two still tell: closed, turned round, full."""
 
 
@@ -33,8 +40,11 @@ def started(words: tuple[str, ...], redirected: str = "", **environment: str) ->
     """The program from a shell, with its streams `redirected`."""
     return subprocess.run(
         ["/bin/sh", "-c", f'exec "$0" "$@" {redirected}', sys.executable, "-m", "fedtui", *words],
-        env={**plain(), **environment}, capture_output=True, timeout=60, check=False,
-    )  # fmt: skip
+        env={**plain(), **environment},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def plain() -> Mapping[str, str]:

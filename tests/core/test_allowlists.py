@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedtui.core.access import allowlists
 from fedtui.core.errors import WrongUsage
+from fedtui.core.grants import allowlists
 
 UUID = "0195d3a2-7c1e-7000-8000-00000000000e"
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from fedtui.core.access import chain
-from fedtui.core.access.callers import Caller
-from fedtui.core.acts import gate
-from fedtui.core.control.approvals import TIMEOUT, Approval
+from fedtui.core.diagnosis import engine
+from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.grants import chain
+from fedtui.core.grants.callers import Caller
 from fedtui.core.node import Node
-from fedtui.core.playbook import engine
-from fedtui.core.playbook.survey import Wanted
+from fedtui.core.operations import gate
+from fedtui.core.operations.approvals import TIMEOUT, Approval
 from fedtui.core.runtime.actor import MANAGER
 from tests.conftest import ManualClock
 from tests.core.test_playbook import ADA, BEN, alive, found
@@ -118,8 +118,9 @@ def test_a_request_past_its_time_is_over_though_no_process_noticed(two: Node, cl
     assert "approval_timed_out" in found(two)
 
 
-@pytest.mark.parametrize(("status", "code"), [("failed", "approval_failed"), ("stale", "approval_stale"),
-                                              ("expired", "approval_timed_out")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "code"), [("failed", "approval_failed"), ("stale", "approval_stale"), ("expired", "approval_timed_out")]
+)
 def test_what_did_not_happen_is_a_cause_until_the_same_was_asked_for_again(two: Node, status: str, code: str) -> None:
     """Failed, stale and timed out: named with what it failed of; another target's request settles nothing."""
     request = requested(two)

@@ -11,13 +11,13 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 from sqlalchemy import select
 
+from fedtui.core.audit.events import Event, emit
 from fedtui.core.errors import Refused
 from fedtui.core.node import Node
-from fedtui.core.record.events import Event, emit
-from fedtui.core.runtime import batch
 from fedtui.core.runtime import database as databases
+from fedtui.core.runtime import group_commit
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.runtime.batch import GroupCommit, Work
+from fedtui.core.runtime.group_commit import GroupCommit, Work
 from fedtui.core.runtime.unit import Unit
 
 WRITER = Actor("job", "writer")
@@ -216,7 +216,7 @@ def test_close_writes_what_is_queued_and_takes_no_more(node: Node, gate: Gate) -
 
 def test_a_batch_has_a_bound(node: Node, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     """However much has queued, no transaction takes more than its share, so that the first need not wait for all."""
-    monkeypatch.setattr(batch, "MOST", 10)
+    monkeypatch.setattr(group_commit, "MOST", 10)
     futures = [gate.writer.submit(writes("w", number)) for number in range(25)]
     gate.open()
     assert [future.result(10) for future in futures] == list(range(25))

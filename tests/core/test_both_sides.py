@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from fedtui.core.control import policies
+from fedtui.core.diagnosis import causes, engine
+from fedtui.core.diagnosis.checks import peer_comparison
+from fedtui.core.diagnosis.checks.peer_comparison import Here
+from fedtui.core.diagnosis.model import Case, Outcome, Sense, Subject
 from fedtui.core.node import Node
-from fedtui.core.peering.peers import Peer
-from fedtui.core.peering.probing import Report
-from fedtui.core.playbook import causes, engine
-from fedtui.core.playbook.checks import both_sides
-from fedtui.core.playbook.checks.both_sides import Here
-from fedtui.core.playbook.model import Case, Outcome, Sense, Subject
-from fedtui.core.trust import certificates
-from fedtui.core.trust.looking import Sight
-from fedtui.core.trust.x509_reading import fingerprint, read_certificates
+from fedtui.core.operations import policies
+from fedtui.core.peers.peers import Peer
+from fedtui.core.pki import certificates
+from fedtui.core.pki.tls_inspect import Sight
+from fedtui.core.pki.x509 import fingerprint, read_certificates
+from fedtui.core.protocol.probe import Report
 from tests.conftest import ManualClock
 
 OURS, THEIRS, OTHER = (f"sha256:{letter * 64}" for letter in "abc")
@@ -25,20 +25,52 @@ LONG, INTERVALS = timedelta(hours=1), timedelta(minutes=2)
 """Well beyond what states may differ, and just that: two intervals of a minute."""
 
 
-def seen(node: Node, here: str, there: Any, *, since: timedelta = LONG, view: dict[str, Any] | None = None,
-         known: tuple[str, ...] = (THEIRS,), **facts: Any) -> Case:  # fmt: skip
+def seen(
+    node: Node,
+    here: str,
+    there: Any,
+    *,
+    since: timedelta = LONG,
+    view: dict[str, Any] | None = None,
+    known: tuple[str, ...] = (THEIRS,),
+    **facts: Any,
+) -> Case:
     """A peer that is `here`, while it says that this node is `there`, and that neither changed `since`."""
     now = node.clock.now()
-    peer = Peer(id="p", remote_instance_url="https://b.example", status=here, peer_kind="platform",
-                updated_at=now - since, last_outbound_at=now, enroll_owed=False)  # fmt: skip
-    said = {"now": now.isoformat(), "status": there, "unchanged_since": (now - since).isoformat(), "pair": "complete",
-            "heartbeat_interval_seconds": 60.0, "ca_fingerprint": THEIRS, "trusted_of_you": [OURS],
-            "last_outbound_code": None, **(view or {})}  # fmt: skip
+    peer = Peer(
+        id="p",
+        remote_instance_url="https://b.example",
+        status=here,
+        peer_kind="platform",
+        updated_at=now - since,
+        last_outbound_at=now,
+        enroll_owed=False,
+    )
+    said = {
+        "now": now.isoformat(),
+        "status": there,
+        "unchanged_since": (now - since).isoformat(),
+        "pair": "complete",
+        "heartbeat_interval_seconds": 60.0,
+        "ca_fingerprint": THEIRS,
+        "trusted_of_you": [OURS],
+        "last_outbound_code": None,
+        **(view or {}),
+    }
     made = Case(node, node.acts, now, Subject("peer", "p", "https://b.example", "p"))
-    made.outcomes["record"] = Outcome("ok", "seen", facts={
-        "peer": peer, "status": here, "faults": [], "pair_state": "complete", "heartbeat_age": timedelta(), **facts,
-    })  # fmt: skip
-    made.outcomes["their_view"] = both_sides.compared(made, Here(peer, OURS, known), said)
+    made.outcomes["record"] = Outcome(
+        "ok",
+        "seen",
+        facts={
+            "peer": peer,
+            "status": here,
+            "faults": [],
+            "pair_state": "complete",
+            "heartbeat_age": timedelta(),
+            **facts,
+        },
+    )
+    made.outcomes["their_view"] = peer_comparison.compared(made, Here(peer, OURS, known), said)
     return made
 
 
@@ -97,7 +129,7 @@ def test_who_sends_nothing_is_told_to_send(node: Node) -> None:
     case = seen(node, "active", "accepted")
     peer = case.fact("peer")
     peer.last_outbound_at = case.now - LONG
-    case.outcomes["their_view"] = both_sides.compared(case, Here(peer, OURS, (THEIRS,)), dict(case.fact("view")))
+    case.outcomes["their_view"] = peer_comparison.compared(case, Here(peer, OURS, (THEIRS,)), dict(case.fact("view")))
     sense = of(case, "status_disagrees")
     assert "do not go out" in sense.because
     assert (sense.fixes[0].where, sense.fixes[0].command) == ("here", "fedtui peers heartbeat p")
@@ -113,7 +145,7 @@ def test_what_the_next_heartbeat_mends_is_none(node: Node, beyond: timedelta, fo
             view["unchanged_since"] = (case.now - LONG).isoformat()
         else:
             peer.updated_at = case.now - LONG
-        case.outcomes["their_view"] = both_sides.compared(case, Here(peer, OURS, (THEIRS,)), view)
+        case.outcomes["their_view"] = peer_comparison.compared(case, Here(peer, OURS, (THEIRS,)), view)
         assert codes(case) == found
         outcome = case.outcomes["their_view"]
         assert outcome.state == ("bad" if found else "ok")
@@ -137,8 +169,8 @@ def test_a_peer_that_does_not_say_since_when(node: Node) -> None:
     view = {key: value for key, value in old.fact("view").items() if key != "unchanged_since"}
     here = Here(old.fact("peer"), OURS, (THEIRS,))
     just_now = (old.now - timedelta(seconds=5)).isoformat()
-    assert both_sides.compared(old, here, {**view, "signed_at": just_now}).state == "ok"
-    assert both_sides.compared(old, here, view).state == "bad"
+    assert peer_comparison.compared(old, here, {**view, "signed_at": just_now}).state == "ok"
+    assert peer_comparison.compared(old, here, view).state == "bad"
 
 
 def test_a_peer_of_the_network_only_stays_accepted(node: Node) -> None:
@@ -146,14 +178,24 @@ def test_a_peer_of_the_network_only_stays_accepted(node: Node) -> None:
     case = seen(node, "accepted", "active")
     peer = case.fact("peer")
     peer.peer_kind = "sdwan_only"
-    assert both_sides.compared(case, Here(peer, OURS, (THEIRS,)), case.fact("view")).state == "ok"
+    assert peer_comparison.compared(case, Here(peer, OURS, (THEIRS,)), case.fact("view")).state == "ok"
 
 
 @pytest.mark.parametrize("odd", [None, "ACTIVE", 7, ["active"], {}, "\x1b[2J"])
 def test_a_state_that_is_none_says_nothing(node: Node, odd: Any) -> None:
     """A remote may answer anything: what is no state is not held against anybody."""
-    case = seen(node, "active", odd, view={"now": odd, "unchanged_since": odd, "trusted_of_you": odd,
-                                           "ca_fingerprint": odd, "heartbeat_interval_seconds": odd})  # fmt: skip
+    case = seen(
+        node,
+        "active",
+        odd,
+        view={
+            "now": odd,
+            "unchanged_since": odd,
+            "trusted_of_you": odd,
+            "ca_fingerprint": odd,
+            "heartbeat_interval_seconds": odd,
+        },
+    )
     assert case.fact("disagreements") == {}
     assert codes(case) == []
 
@@ -199,8 +241,10 @@ def test_that_we_know_it_by_another_ca_is_a_cause(node: Node) -> None:
 
 def test_it_is_looked_for_under_each_symptom_that_a_person_might_pick(node: Node) -> None:
     """A disagreement of states belongs to being stuck and to being degraded, one of CAs to mTLS as well."""
-    under = {code: {name for name in causes.BY_SYMPTOM if causes.BY_CODE[code] in causes.of(name)}
-             for code in ("status_disagrees", "ca_disagrees")}  # fmt: skip
+    under = {
+        code: {name for name in causes.BY_SYMPTOM if causes.BY_CODE[code] in causes.of(name)}
+        for code in ("status_disagrees", "ca_disagrees")
+    }
     assert under["status_disagrees"] == {"stuck_accepted", "degraded", "escalation"}
     assert under["ca_disagrees"] == {"stuck_accepted", "degraded", "partial_mtls", "escalation"}
 

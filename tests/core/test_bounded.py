@@ -7,12 +7,12 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedtui.core.acts import shapes
 from fedtui.core.node import Node
-from fedtui.core.peering import peers
-from fedtui.core.runtime.bounded import LONGEST_KEY, bounded
+from fedtui.core.peers import peers
+from fedtui.core.runtime.truncated_json import LONGEST_KEY, bounded
+from fedtui.core.views import serializers
 from fedtui.mcp import answers
-from fedtui.screens.peer_words import describe_record
+from fedtui.screens.peers.view import describe_record
 from tests.core.test_peers import new_peer
 
 JSON = st.recursive(
@@ -64,7 +64,7 @@ def test_every_view_of_a_peer_that_declares_a_megabyte_is_small(node: Node) -> N
         row.endpoints = [{"url": "https://b.example", "scope": "wan", "note": "y" * 100_000}]
     with node.read() as session:
         row = peers.get(session, peer)
-        shape, whole = shapes.peer(session, row), shapes.peer(session, row, full=True)
+        shape, whole = serializers.peer(session, row), serializers.peer(session, row, full=True)
     assert shape["shortened"] == ["capabilities", "endpoints", "extension_slugs"]
     assert len(json.dumps(shape, default=str)) < 20_000
     assert (whole["capabilities"], whole["shortened"]) == (MEGABYTE, [])

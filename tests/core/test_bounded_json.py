@@ -27,15 +27,15 @@ PARSERS = {"loads", "from_json", "model_validate_json", "validate_json", "raw_de
 OWN_RECORD = {
     "core/runtime/bounded_json.py": "the one place where JSON of a remote is parsed",
     "core/runtime/document_text.py": "documents, in a process or thread apart",
-    "core/access/resources.py": "a stored document, for who shows it to an operator",
+    "core/grants/resources.py": "a stored document, for who shows it to an operator",
     "api/documents.py": "the answer of the process that this node started",
     "cli/access.py": "what the operator gives on the command line",
-    "core/control/executions.py": "what was just written by json.dumps",
-    "core/playbook/incidents.py": "what was just written by json.dumps",
-    "core/acts/gate.py": "parameters that this node sealed",
-    "core/acts/auditing.py": "a file that the operator names",
+    "core/operations/executions.py": "what was just written by json.dumps",
+    "core/diagnosis/incidents.py": "what was just written by json.dumps",
+    "core/operations/gate.py": "parameters that this node sealed",
+    "core/views/audit_export.py": "a file that the operator names",
     "mcp/answers.py": "what was just written by json.dumps",
-    "demo.py": "a marker that the demo wrote",
+    "lab/demo.py": "a marker that the demo wrote",
     "core/runtime/migrations/versions/0013_resource_quotas.py": "the node's own documents, once",
     "core/runtime/migrations/versions/0020_documents_as_sent.py": "the same",
 }
@@ -166,10 +166,27 @@ def test_json_of_a_remote_is_parsed_in_one_place() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"null", b"{", b"[NaN]", b"[1e999]", b"[-Infinity]", b'"\\u0000"', b'{"\\ud800": 1}', b"\xff", b"9" * 6000,
-     b"[" * 201 + b"]" * 201, b"\xef\xbb\xbf{}", b"{}{}", b'{"a": ' + b"1" * 400 + b".0}", b"1" * 400, b"-1e400",
-     b'{"a": 1, "a": 1}', b'[{"b": {"a": 1, "\\u0061": 2}}]'],
-)  # fmt: skip
+    [
+        b"",
+        b"null",
+        b"{",
+        b"[NaN]",
+        b"[1e999]",
+        b"[-Infinity]",
+        b'"\\u0000"',
+        b'{"\\ud800": 1}',
+        b"\xff",
+        b"9" * 6000,
+        b"[" * 201 + b"]" * 201,
+        b"\xef\xbb\xbf{}",
+        b"{}{}",
+        b'{"a": ' + b"1" * 400 + b".0}",
+        b"1" * 400,
+        b"-1e400",
+        b'{"a": 1, "a": 1}',
+        b'[{"b": {"a": 1, "\\u0061": 2}}]',
+    ],
+)
 def test_what_is_no_document_is_refused(content: bytes) -> None:
     """No JSON, null, and what no database keeps."""
     with pytest.raises(ValueError):

@@ -8,14 +8,14 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import insert
 
-from fedtui.core.acts import shapes
+from fedtui.core.certificates import listing
+from fedtui.core.certificates.listing import SORTS, CertificateLine
 from fedtui.core.node import Node
-from fedtui.core.peering import certificate_listing as listing
-from fedtui.core.peering.certificate_listing import SORTS, CertificateLine
-from fedtui.core.peering.peers import Peer
+from fedtui.core.peers.peers import Peer
+from fedtui.core.pki.certificates import Certificate
+from fedtui.core.pki.key_pairs import Credential
 from fedtui.core.runtime.types import new_id
-from fedtui.core.trust.certificates import Certificate
-from fedtui.core.trust.credentials import Credential
+from fedtui.core.views import serializers
 from tests.conftest import START
 from tests.core.test_listing import ADA, peer_row
 
@@ -80,8 +80,9 @@ def test_pages_agree_with_one_long_read(crowd: Node, sort: str, text: str) -> No
         assert whole == sorted(whole, key=lambda line: listing.key(line, sort))
         for size in (1, 3, 7, 64):
             forwards: list[CertificateLine] = []
-            while batch := listing.page(session, sort=sort, text=text, limit=size,
-                                        after=listing.key(forwards[-1], sort) if forwards else None):  # fmt: skip
+            while batch := listing.page(
+                session, sort=sort, text=text, limit=size, after=listing.key(forwards[-1], sort) if forwards else None
+            ):
                 forwards += batch
             assert forwards == whole
             for at in range(0, len(whole), size):
@@ -120,8 +121,8 @@ def test_the_command_line_lists_half_a_pair_too(crowd: Node) -> None:
     """`certs list`: requests that wait for a certificate on top, with the contract's keys; no more than asked for."""
     with crowd.read() as session:
         waiting = [line.id for line in listing.unsigned(session)]
-        listed = shapes.certificates(session, limit=9)
-        assert len(shapes.certificates(session, limit=3)) == 3
+        listed = serializers.certificates(session, limit=9)
+        assert len(serializers.certificates(session, limit=3)) == 3
     assert [one["id"] for one in listed[:7]] == waiting
     assert {one["problem"] for one in listed[:7]} == {"cert_missing"}
     assert len(listed) == 9

@@ -10,14 +10,14 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from fedtui.core.acts import jobs
+from fedtui.core.audit.events import recent
 from fedtui.core.errors import NotFound, Unusable
+from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
-from fedtui.core.record.events import recent
+from fedtui.core.pki import certificates, signing
+from fedtui.core.pki.certificates import Certificate
+from fedtui.core.pki.signing import BACKDATE, CA_LIFETIME
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.trust import certificates, signing
-from fedtui.core.trust.certificates import Certificate
-from fedtui.core.trust.signing import BACKDATE, CA_LIFETIME
 from tests.conftest import MakeNode, ManualClock
 
 ADA = Actor("operator", "ada")
@@ -85,9 +85,19 @@ def test_profile(node: Node, clock: ManualClock, kind: str) -> None:
     is_ca = kind == "ca"
     assert present.pop((x509.BasicConstraints, True)) == x509.BasicConstraints(is_ca, 0 if is_ca else None)
     usage = present.pop((x509.KeyUsage, True))
-    allowed = {name for name in ("digital_signature", "key_cert_sign", "crl_sign", "key_agreement",
-                                 "key_encipherment", "data_encipherment", "content_commitment")
-               if getattr(usage, name)}  # fmt: skip
+    allowed = {
+        name
+        for name in (
+            "digital_signature",
+            "key_cert_sign",
+            "crl_sign",
+            "key_agreement",
+            "key_encipherment",
+            "data_encipherment",
+            "content_commitment",
+        )
+        if getattr(usage, name)
+    }
     assert allowed == ({"key_cert_sign", "crl_sign"} if is_ca else {"digital_signature"})
     own_id = x509.SubjectKeyIdentifier.from_public_key(certificate.public_key())
     assert present.pop((x509.SubjectKeyIdentifier, False)) == own_id
@@ -159,20 +169,20 @@ def test_server_renewal(make_node: MakeNode, clock: ManualClock) -> None:
     node = make_node()
     first = server(node)
     clock.at = first.not_before + (first.not_after - first.not_before) * 0.75 - timedelta(seconds=1)
-    assert jobs.maintenance(node)["server_certificate_renewed"] is False
+    assert job_tasks.maintenance(node)["server_certificate_renewed"] is False
     clock.advance(seconds=1)
-    assert jobs.maintenance(node)["server_certificate_renewed"] is True
+    assert job_tasks.maintenance(node)["server_certificate_renewed"] is True
     second = server(node)
     assert second.not_after == clock.now() + DAYS_90
     assert parsed(second).public_key() != parsed(first).public_key()
-    assert jobs.maintenance(node)["server_certificate_renewed"] is False
+    assert job_tasks.maintenance(node)["server_certificate_renewed"] is False
     with node.unit(ADA) as unit:
         for renewed in (True, False):
             asked = signing.renew_server_if_due(unit, node.vault, hosts=["moved.example"], lifetime=DAYS_90)
             assert asked is renewed
     # The name before is kept: another daemon of this node may be reached by it.
     assert certificates.hosts_of(server(node)) > {"moved.example"}
-    assert jobs.maintenance(node)["server_certificate_renewed"] is False
+    assert job_tasks.maintenance(node)["server_certificate_renewed"] is False
     with node.read() as session:
         assert len(recent(session, kind="federation.server_certificate.renewed")) == 3  # the first at init
 

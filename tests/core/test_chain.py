@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from fedtui.core.access import decisions, explain, usage
-from fedtui.core.access.chain import CHAIN, MISMATCH, Judgement
-from fedtui.core.access.decisions import Decision, Recorder
-from fedtui.core.access.grants import Grant
-from fedtui.core.acts import grant_acts, what_if
-from fedtui.core.acts.what_if import Described
 from fedtui.core.errors import NotFound, WrongUsage
+from fedtui.core.grants import decisions, explain, usage, what_if
+from fedtui.core.grants import operations as grant_operations
+from fedtui.core.grants.chain import CHAIN, MISMATCH, Judgement
+from fedtui.core.grants.decisions import Decision, Recorder
+from fedtui.core.grants.grants import Grant
+from fedtui.core.grants.what_if import Described
 from fedtui.core.node import Node
-from fedtui.core.peering import peers
-from fedtui.core.trust.certificates import Certificate
+from fedtui.core.peers import peers
+from fedtui.core.pki.certificates import Certificate
 from tests.conftest import ManualClock
 from tests.core.test_peers import put_in
 from tests.core.world import ADA, ELSEWHERE, NETWORK, World, make_world
@@ -69,12 +69,30 @@ CASES: list[tuple[str, str, int, Mapping[str, Any], Mapping[str, Any], Arrange |
     # code, check, status, terms of the grant, changes of the call, what else
     ("cert_not_presented", "client_certificate", 401, {}, {"fingerprint": None}, None),
     ("cert_unknown", "certificate_known", 401, {}, {"fingerprint": "sha256:" + "0" * 64}, None),
-    ("cert_wrong_kind", "certificate_known", 401, {}, {},
-     lambda world, _: set_certificate(world, subject_kind="instance", peer_id=None)),
-    ("cert_revoked", "certificate_known", 401, {}, {},
-     lambda world, _: set_certificate(world, revoked_at=world.node.clock.now())),
-    ("cert_expired", "certificate_known", 401, {}, {},
-     lambda world, _: set_certificate(world, not_after=world.node.clock.now())),
+    (
+        "cert_wrong_kind",
+        "certificate_known",
+        401,
+        {},
+        {},
+        lambda world, _: set_certificate(world, subject_kind="instance", peer_id=None),
+    ),
+    (
+        "cert_revoked",
+        "certificate_known",
+        401,
+        {},
+        {},
+        lambda world, _: set_certificate(world, revoked_at=world.node.clock.now()),
+    ),
+    (
+        "cert_expired",
+        "certificate_known",
+        401,
+        {},
+        {},
+        lambda world, _: set_certificate(world, not_after=world.node.clock.now()),
+    ),
     ("peer_missing", "peer", 401, {}, {}, lambda world, _: forget_peer(world)),
     ("peer_not_reachable", "peer", 401, {}, {}, lambda world, _: put_in(world.node, world.peer_id, "suspended")),
     ("peer_not_reachable", "peer", 401, {}, {}, lambda world, _: put_in(world.node, world.peer_id, "accepted")),
@@ -93,12 +111,18 @@ CASES: list[tuple[str, str, int, Mapping[str, Any], Mapping[str, Any], Arrange |
     ("network_not_allowed", "network", 403, {"networks": [NETWORK]}, {}, None),
     ("network_not_allowed", "network", 403, {"networks": [NETWORK]}, {"network_id": "rubbish\x00"}, None),
     ("network_bridge_inactive", "network", 403, {"networks": [NETWORK]}, {"network_id": NETWORK}, None),
-    ("network_bridge_inactive", "network", 403, {"networks": [NETWORK]}, {"network_id": NETWORK},
-     lambda world, _: bridge(world, "activate", "suspend")),
+    (
+        "network_bridge_inactive",
+        "network",
+        403,
+        {"networks": [NETWORK]},
+        {"network_id": NETWORK},
+        lambda world, _: bridge(world, "activate", "suspend"),
+    ),
     ("source_ip_not_allowed", "source_address", 403, {"cidrs": ["192.0.2.0/24"]}, {}, None),
     ("source_ip_not_allowed", "source_address", 403, {"cidrs": ["10.0.0.0/8"]}, {"source_ip": None}, None),
     ("kind_not_served", "inventory", 422, {"kind": "zone"}, {"kind": "zone"}, None),
-]  # fmt: skip
+]  # fmt: skip - a table, read row by row
 
 
 @pytest.mark.parametrize(("code", "check", "status", "terms", "call", "arrange"), CASES)
@@ -138,9 +162,18 @@ def test_a_call_that_nothing_speaks_against_is_allowed(world: World) -> None:
 def test_the_order_is_the_domains(world: World) -> None:
     """The first failing check answers; for the record all of them are looked at, also those after it."""
     assert [one.name for one in CHAIN] == [
-        "client_certificate", "certificate_known", "peer", "grant", "grant_in_force", "resource", "scope",
-        "instance", "network", "source_address", "inventory",
-    ]  # fmt: skip
+        "client_certificate",
+        "certificate_known",
+        "peer",
+        "grant",
+        "grant_in_force",
+        "resource",
+        "scope",
+        "instance",
+        "network",
+        "source_address",
+        "inventory",
+    ]
     grant_id = world.grant(kind="zone", instances=[ELSEWHERE], networks=[NETWORK], cidrs=["192.0.2.0/24"])
     judged = world.judge(world.asked(grant_id, kind="zone", method="PUT"))
     assert judged.code == "scope_insufficient"
@@ -226,8 +259,11 @@ def test_a_decision_keeps_the_call_and_every_check_and_replays(world: World) -> 
     with world.node.read() as session:
         row = decisions.find(session, kept[:30])
         assert (row.code, row.status, row.peer_id, row.grant_id) == (
-            "source_ip_not_allowed", 403, world.peer_id, grant_id,
-        )  # fmt: skip
+            "source_ip_not_allowed",
+            403,
+            world.peer_id,
+            grant_id,
+        )
         assert [one["check"] for one in row.checks] == [one.name for one in CHAIN]
         assert "\x1b" not in str(row.context)
         assert world.judge(decisions.replay(row)).code == row.code
@@ -349,10 +385,10 @@ def test_what_a_narrowing_or_a_revocation_cuts_off(world: World) -> None:
         grant = session.get_one(Grant, grant_id)
 
         def cut(**edit: Any) -> list[int]:
-            changes = grant_acts.edited(grant, edit)
-            return [one.times for one in grant_acts.cut_off(session, grant, changes, now)]
+            changes = grant_operations.edited(grant, edit)
+            return [one.times for one in grant_operations.cut_off(session, grant, changes, now)]
 
-        assert [one.times for one in grant_acts.cut_off(session, grant, None, now)] == [3, 2]
+        assert [one.times for one in grant_operations.cut_off(session, grant, None, now)] == [3, 2]
         assert cut(add_cidr=["10.0.0.0/8"]) == [2]
         assert cut(add_instance=[ELSEWHERE]) == [3]
         assert cut(add_network=[NETWORK]) == [3, 2]
@@ -423,8 +459,9 @@ def test_all_that_stands_in_the_way_becomes_one_edit(world: World) -> None:
     with world.node.read() as session:
         found = explain.explain(session, world.asked(grant_id, network_id=NETWORK), now=world.node.clock.now())
     assert [one.action for one in found.changes] == [
-        "system.federation_grant_edit", "system.federation_bridge_propose",
-    ]  # fmt: skip
+        "system.federation_grant_edit",
+        "system.federation_bridge_propose",
+    ]
     edit = found.changes[0].params
     assert edit["source_cidrs"] == ["10.1.2.3/32", "192.0.2.0/24"]
     assert found.complete

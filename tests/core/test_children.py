@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import fedtui
-from fedtui.core.runtime import children
+from fedtui.core.runtime import child_process
 
 PACKAGE = Path(fedtui.__file__).parent
 STARTING = {
@@ -42,7 +42,7 @@ def test_every_child_process_gets_its_environment_from_one_place() -> None:
         assert given.get("env", "") in (
             "environment",
             "self.environment()",
-            "children.environment_for_command(os.environ)",
+            "child_process.environment_for_command(os.environ)",
         ), place
         assert "'-m'" not in ast.unparse(call), place
 
@@ -54,11 +54,15 @@ def test_a_child_runs_the_parents_package_and_nothing_of_the_current_directory(t
     (tmp_path / planted).mkdir()
     for name in ("__init__.py", "__main__.py"):
         (tmp_path / planted / name).write_text(EVIL.format(marker=str(marker)))
-    environment = {**children.environment({}, {}), "PYTHONPATH": str(tmp_path)}
+    environment = {**child_process.environment({}, {}), "PYTHONPATH": str(tmp_path)}
     ran = subprocess.run(
-        children.command("fedtui", "--version"), cwd=tmp_path, env=environment, capture_output=True, text=True,
+        child_process.command("fedtui", "--version"),
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
         check=True,
-    )  # fmt: skip
+    )
     assert ran.stdout == f"fedtui {fedtui.__version__}\n"
     assert not marker.exists()
 
@@ -66,17 +70,28 @@ def test_a_child_runs_the_parents_package_and_nothing_of_the_current_directory(t
 def test_a_child_of_ours_is_given_what_it_needs_and_no_more() -> None:
     """Locale, database variables and paths pass; another node, a login, Python's options and secrets do not."""
     inherited = {
-        "PATH": "/bin", "LC_ALL": "C", "PGPASSFILE": "/p", "CREDENTIALS_DIRECTORY": "/c",
-        "FEDTUI_HOME": "/other", "FEDTUI_WORKER_TOKEN": "secret", "SSH_CONNECTION": "1", "PYTHONPATH": "/evil",
-        "LD_PRELOAD": "/evil.so", "AWS_SECRET_ACCESS_KEY": "secret",
-    }  # fmt: skip
-    given = children.environment(inherited, {"FEDTUI_HOME": "/mine"})
+        "PATH": "/bin",
+        "LC_ALL": "C",
+        "PGPASSFILE": "/p",
+        "CREDENTIALS_DIRECTORY": "/c",
+        "FEDTUI_HOME": "/other",
+        "FEDTUI_WORKER_TOKEN": "secret",
+        "SSH_CONNECTION": "1",
+        "PYTHONPATH": "/evil",
+        "LD_PRELOAD": "/evil.so",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+    }
+    given = child_process.environment(inherited, {"FEDTUI_HOME": "/mine"})
     assert given == {
-        "PATH": "/bin", "LC_ALL": "C", "PGPASSFILE": "/p", "CREDENTIALS_DIRECTORY": "/c", "FEDTUI_HOME": "/mine",
-    }  # fmt: skip
+        "PATH": "/bin",
+        "LC_ALL": "C",
+        "PGPASSFILE": "/p",
+        "CREDENTIALS_DIRECTORY": "/c",
+        "FEDTUI_HOME": "/mine",
+    }
 
 
 def test_a_configured_command_sees_nothing_of_fedtuis_own() -> None:
     """The notice command keeps its own variables, and gets neither our secrets nor our Python's options."""
     inherited = {"PATH": "/bin", "SLACK_TOKEN": "theirs", "FEDTUI_WORKER_TOKEN": "ours", "PYTHONPATH": "/x"}
-    assert children.environment_for_command(inherited) == {"PATH": "/bin", "SLACK_TOKEN": "theirs"}
+    assert child_process.environment_for_command(inherited) == {"PATH": "/bin", "SLACK_TOKEN": "theirs"}

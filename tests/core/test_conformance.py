@@ -108,10 +108,29 @@ def test_openssl_verifies_the_crl(node: Node, clock: ManualClock, tmp_path: Path
     revoke(node)
     for name, content in (("ca", ca(node).cert_pem.encode()), ("leaf", row.cert_pem.encode()), ("crl", crl_of(node))):
         (tmp_path / name).write_bytes(content)
-    said = openssl("crl", "-inform", "DER", "-in", tmp_path / "crl", "-CAfile", tmp_path / "ca", "-verify",
-                   "-out", tmp_path / "crl.pem")  # fmt: skip
+    said = openssl(
+        "crl",
+        "-inform",
+        "DER",
+        "-in",
+        tmp_path / "crl",
+        "-CAfile",
+        tmp_path / "ca",
+        "-verify",
+        "-out",
+        tmp_path / "crl.pem",
+    )
     assert "verify OK" in said
     moment = int(clock.now().timestamp())
-    assert "certificate revoked" in openssl("verify", "-x509_strict", "-crl_check", "-attime", moment,
-                                            "-CAfile", tmp_path / "ca", "-CRLfile", tmp_path / "crl.pem",
-                                            tmp_path / "leaf")  # fmt: skip
+    assert "certificate revoked" in openssl(
+        "verify",
+        "-x509_strict",
+        "-crl_check",
+        "-attime",
+        moment,
+        "-CAfile",
+        tmp_path / "ca",
+        "-CRLfile",
+        tmp_path / "crl.pem",
+        tmp_path / "leaf",
+    )

@@ -11,13 +11,13 @@ from sqlalchemy import delete, update
 
 from fedtui.core.errors import Refused
 from fedtui.core.node import Node
+from fedtui.core.pki import anchors, certificates, key_pairs, signing
+from fedtui.core.pki.certificates import Certificate
+from fedtui.core.pki.key_pairs import Credential
+from fedtui.core.pki.signing import new_key, signing_request
+from fedtui.core.pki.vault import SealedValue
+from fedtui.core.pki.x509 import read_csr
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.trust import anchors, certificates, credentials, signing
-from fedtui.core.trust.certificates import Certificate
-from fedtui.core.trust.credentials import Credential
-from fedtui.core.trust.signing import new_key, signing_request
-from fedtui.core.trust.vault import SealedValue
-from fedtui.core.trust.x509_reading import read_csr
 from tests.conftest import MakeNode
 from tests.core.test_certificates import parsed
 
@@ -52,7 +52,7 @@ def sign(signer: Node, csr_pem: str) -> Certificate:
 
 def prepared(node: Node, peer_id: str = B) -> Credential:
     with node.unit(ADA) as unit:
-        return credentials.prepare(unit, node.vault, peer_id, common_name=node.name)
+        return key_pairs.prepare(unit, node.vault, peer_id, common_name=node.name)
 
 
 def trust(node: Node, ca: x509.Certificate, peer_id: str = B) -> None:
@@ -62,13 +62,13 @@ def trust(node: Node, ca: x509.Certificate, peer_id: str = B) -> None:
 
 def complete(node: Node, row: Certificate, peer_id: str = B) -> Certificate:
     with node.unit(ADA) as unit:
-        return credentials.complete(unit, peer_id, row.cert_pem, row.chain_pem)
+        return key_pairs.complete(unit, peer_id, row.cert_pem, row.chain_pem)
 
 
 def state(node: Node, peer_id: str = B) -> str:
     """The pair's state: the same with the vault open as without."""
     with node.read() as session:
-        found, outside = credentials.pair(session, node.vault, peer_id), credentials.pair_state(session, peer_id)
+        found, outside = key_pairs.pair(session, node.vault, peer_id), key_pairs.pair_state(session, peer_id)
     assert found.state == outside
     return found.state
 
@@ -93,7 +93,7 @@ def test_a_pair_grows_from_key_to_complete(node: Node, beta: Node) -> None:
     assert complete(node, signed).id == row.id, "storing the same certificate twice is no error"
     assert state(node) == "complete"
     with node.read() as session:
-        pair = credentials.pair(session, node.vault, B)
+        pair = key_pairs.pair(session, node.vault, B)
     assert pair.private_key_pem is not None
     key = serialization.load_pem_private_key(pair.private_key_pem, password=None)
     assert key.public_key() == parsed(row).public_key()
@@ -103,12 +103,12 @@ def test_a_pair_grows_from_key_to_complete(node: Node, beta: Node) -> None:
 def test_the_pair_in_use_survives_a_new_request(paired: Node, beta: Node) -> None:
     """While a new key waits for its certificate the old pair stays in use; then the new one takes its place."""
     with paired.read() as session:
-        before = credentials.pair(session, paired.vault, B)
+        before = key_pairs.pair(session, paired.vault, B)
     fresh = prepared(paired)
     assert state(paired) == "complete"
     complete(paired, sign(beta, fresh.csr_pem))
     with paired.read() as session:
-        after = credentials.pair(session, paired.vault, B)
+        after = key_pairs.pair(session, paired.vault, B)
     assert after.state == "complete"
     assert after.private_key_pem != before.private_key_pem
     assert after.certificate != before.certificate

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import StatementError
 
+from fedtui.core.audit.changes import Watch
+from fedtui.core.audit.events import Event, emit
 from fedtui.core.errors import Unusable
-from fedtui.core.record.changes import Watch
-from fedtui.core.record.events import Event, emit
 from fedtui.core.runtime import migrate
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.database import Database

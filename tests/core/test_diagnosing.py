@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from fedtui.core.acts.diagnosing import view_of
 from fedtui.core.node import Node
+from fedtui.core.protocol.diagnosis_report import view_of
 from tests.core.world import ELSEWHERE, make_world
 
 

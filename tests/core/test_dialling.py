@@ -10,24 +10,34 @@ from typing import Any
 
 import pytest
 
-from fedtui.core.acts import diagnosing
+from fedtui.core.diagnosis.triage import Wanted
 from fedtui.core.errors import RemoteFailed, WrongUsage
 from fedtui.core.node import Node
-from fedtui.core.peering import client, peers, probing, sending
-from fedtui.core.peering.client import Connection
-from fedtui.core.peering.heartbeats import Declared
-from fedtui.core.playbook.survey import Wanted
-from fedtui.core.runtime import resolving, urls
-from fedtui.core.runtime.dialling import DialRule
+from fedtui.core.peers import peers
+from fedtui.core.protocol import client, diagnosis_report, heartbeat_sender, probe
+from fedtui.core.protocol.client import Connection
+from fedtui.core.protocol.heartbeats import Declared
+from fedtui.core.runtime import dns, urls
+from fedtui.core.runtime.dial import DialRule
 from tests.core.test_heartbeats import beat
 from tests.core.test_peers import new_peer, put_in
 
 LIMIT = timedelta(seconds=5)
 LEADS = "leads.example"
 FORBIDDEN = [
-    "127.0.0.1", "127.9.9.9", "::1", "169.254.169.254", "fe80::1", "0.0.0.0", "::", "224.0.0.1", "ff02::1",  # noqa: S104
-    "::ffff:127.0.0.1", "64:ff9b::7f00:1", "::ffff:169.254.1.1",
-]  # fmt: skip
+    "127.0.0.1",
+    "127.9.9.9",
+    "::1",
+    "169.254.169.254",
+    "fe80::1",
+    "0.0.0.0",  # noqa: S104
+    "::",
+    "224.0.0.1",
+    "ff02::1",
+    "::ffff:127.0.0.1",
+    "64:ff9b::7f00:1",
+    "::ffff:169.254.1.1",
+]
 PERMITTED = ["203.0.113.5", "2001:db8::5", "10.0.0.5", "192.168.1.2", "fd12:3456:789a::1", "100.64.0.1"]
 Leading = Callable[..., list[str]]
 
@@ -49,7 +59,7 @@ def leading(monkeypatch: pytest.MonkeyPatch) -> Leading:
             address = left.pop(0) if len(left) > 1 else left[0]
             return system(address, port, 0, socket.SOCK_STREAM)
 
-        monkeypatch.setattr(resolving.socket, "getaddrinfo", look_up)
+        monkeypatch.setattr(dns.socket, "getaddrinfo", look_up)
         return asked
 
     return install
@@ -96,8 +106,8 @@ def test_nothing_is_connected_to_where_a_name_must_not_lead(leading: Leading, no
         connection = Connection((f"https://{LEADS}:{listener.getsockname()[1]}",), (), None, forbids=DialRule().forbids)
         if check == "probe":
             with node.read() as session:
-                target = probing.target(session, node, connection.urls[0])
-            report = probing.run(target, node.clock.now(), LIMIT, lambda _step: None)
+                target = probe.target(session, node, connection.urls[0])
+            report = probe.run(target, node.clock.now(), LIMIT, lambda _step: None)
             assert [fault.code for fault in report.faults] == ["forbidden"]
         else:
             with pytest.raises(RemoteFailed) as refused:
@@ -132,7 +142,7 @@ def test_what_existing_peers_use_stays(leading: Leading, node: Node) -> None:
         url = f"https://{LEADS}:{listener.getsockname()[1]}"
         peer_id = new_peer(node, url=url)
         put_in(node, peer_id, "active")
-        assert str(sending.send(node, peer_id)).startswith("remote_address_forbidden")
+        assert str(heartbeat_sender.send(node, peer_id)).startswith("remote_address_forbidden")
         with node.unit(node.actor("test")) as unit:
             peers.lock(unit, peer_id).resolves_anywhere = True
         beat(node, peer_id, Declared(endpoints=[{"url": f"https://{LEADS}:1", "priority": 1}]))
@@ -147,17 +157,20 @@ def test_what_existing_peers_use_stays(leading: Leading, node: Node) -> None:
         assert client.endpoint_urls(row) == (f"{url}/moved",)
 
 
-@pytest.mark.parametrize(("own", "declared", "dialled"), [
-    ("https://b.example:8443", "https://b.example:8443/federation", True),
-    ("https://b.example", "https://b.example:443/f", False),  # not the one spelling
-    ("https://b.example:8443", "https://b.example:9443", False),
-    ("https://b.example:8443", "https://c.example:8443", False),
-    ("https://b.example:8443", "http://b.example:8443/f", False),
-    ("https://10.0.0.5:8443", "https://10.0.0.5:8443/f", True),
-    ("https://127.0.0.1:8443", "https://127.0.0.1:8443/f", False),
-    ("https://localhost:8443", "https://localhost:8443/f", False),
-    ("https://b.example:8443", "https://b.example:8443/f?x=1", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("own", "declared", "dialled"),
+    [
+        ("https://b.example:8443", "https://b.example:8443/federation", True),
+        ("https://b.example", "https://b.example:443/f", False),  # not the one spelling
+        ("https://b.example:8443", "https://b.example:9443", False),
+        ("https://b.example:8443", "https://c.example:8443", False),
+        ("https://b.example:8443", "http://b.example:8443/f", False),
+        ("https://10.0.0.5:8443", "https://10.0.0.5:8443/f", True),
+        ("https://127.0.0.1:8443", "https://127.0.0.1:8443/f", False),
+        ("https://localhost:8443", "https://localhost:8443/f", False),
+        ("https://b.example:8443", "https://b.example:8443/f?x=1", False),
+    ],
+)
 def test_what_a_peer_declares_is_dialled_at_its_own_place_alone(
     node: Node, own: str, declared: str, dialled: bool
 ) -> None:
@@ -169,26 +182,34 @@ def test_what_a_peer_declares_is_dialled_at_its_own_place_alone(
         assert client.endpoint_urls(peers.get(session, peer_id)) == ((declared, own) if dialled else (own,))
 
 
-@pytest.mark.parametrize("code", diagnosing.UNREACHED)
+@pytest.mark.parametrize("code", diagnosis_report.UNREACHED)
 def test_a_peer_is_told_one_code_for_all_that_did_not_get_through(node: Node, code: str) -> None:
     """Dns, refused, timeout and TLS are for our operator: told apart, they would say which ports are open here."""
     peer_id = new_peer(node, url="https://b.example")
     put_in(node, peer_id, "active")
     with node.unit(node.actor("test")) as unit:
         peers.lock(unit, peer_id).last_outbound_error = f"{code}: whatever"
-    assert diagnosing.view_of(node, peer_id, None)["last_outbound_code"] == "remote_unreachable"
+    assert diagnosis_report.view_of(node, peer_id, None)["last_outbound_code"] == "remote_unreachable"
 
 
 def test_every_code_of_the_transport_is_among_those() -> None:
     """What the client raises for a call that got no answer is never told to the peer as it is."""
     told = {code for _, code, _ in client._CAUSES} | {*client.NEXT_URL, "remote_disconnected"}
-    assert told <= {*diagnosing.UNREACHED}
+    assert told <= {*diagnosis_report.UNREACHED}
 
 
-@pytest.mark.parametrize("url", [
-    "https://0x7f.1", "https://127.1", "https://2130706433", "https://0177.0.0.1", "https://b.example.0x10",
-    "https://b.example:0", "https://1.2.3.4.5",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://0x7f.1",
+        "https://127.1",
+        "https://2130706433",
+        "https://0177.0.0.1",
+        "https://b.example.0x10",
+        "https://b.example:0",
+        "https://1.2.3.4.5",
+    ],
+)
 def test_an_address_in_disguise_is_no_host(url: str) -> None:
     """What looks like a name and is an IPv4 address to whoever dials it is refused, and so is port 0."""
     with pytest.raises(WrongUsage):
@@ -226,7 +247,7 @@ def test_a_peer_with_an_http_url_is_kept_flagged_and_not_called(node: Node) -> N
         put_in(node, peer_id, "active")
         with node.unit(node.actor("test")) as unit:
             peers.lock(unit, peer_id).remote_instance_url = url
-        error = str(sending.send(node, peer_id))
+        error = str(heartbeat_sender.send(node, peer_id))
         assert error.startswith("remote_tls_failed: The peer's URL is http://")
         with pytest.raises(BlockingIOError):
             listener.accept()
@@ -238,10 +259,10 @@ def test_a_peer_with_an_http_url_is_kept_flagged_and_not_called(node: Node) -> N
     [probed] = [seen.outcome for seen in node.diagnose(Wanted(peer=peer_id)).seen if seen.check.name == "probe"]
     assert (probed.state, probed.facts["faults"]) == ("bad", ["url_insecure"])
     with node.read() as session, pytest.raises(RemoteFailed) as refused:
-        probing.target(session, node, peer_id)
+        probe.target(session, node, peer_id)
     assert refused.value.code == "remote_tls_failed"
     node.request(node.actor("test"), "system.federation_peer_edit", {"peer": peer_id, "url": "https://127.0.0.1:1"})
-    assert str(sending.send(node, peer_id)).startswith("remote_refused")
+    assert str(heartbeat_sender.send(node, peer_id)).startswith("remote_refused")
     node.scan_governance(node.actor("test"))
     assert "peer_url_insecure" not in {finding["kind"] for finding in node.governance_report()["findings"]}
 

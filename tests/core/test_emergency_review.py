@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from fedtui.core.acts import jobs
-from fedtui.core.acts.gate import Done
-from fedtui.core.control import lowering, node_settings, operators, policies
-from fedtui.core.control.operators import Operator
-from fedtui.core.control.policies import NOTIFY, RULES, Lowering
+from fedtui.core.administration import node_settings, operators
+from fedtui.core.administration.operators import Operator
+from fedtui.core.audit.events import emit, recent
 from fedtui.core.errors import Refused
+from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
-from fedtui.core.record.events import emit, recent
+from fedtui.core.operations import overrides, policies
+from fedtui.core.operations.gate import Done
+from fedtui.core.operations.policies import NOTIFY, RULES, Lowering
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.types import new_id
 from fedtui.core.runtime.unit import Unit
@@ -23,8 +24,13 @@ from tests.conftest import ManualClock
 
 ADA, BEN, CLEO = Actor("operator", "ada"), Actor("operator", "ben"), Actor("operator", "cleo")
 PROPOSE = "system.federation_peer_propose"
-GUARDS = ("system.policy_set", "system.policy_lower", "system.settings_change", "system.operator_add",
-          "system.operator_remove")  # fmt: skip
+GUARDS = (
+    "system.policy_set",
+    "system.policy_lower",
+    "system.settings_change",
+    "system.operator_add",
+    "system.operator_remove",
+)
 
 
 @pytest.fixture
@@ -46,10 +52,20 @@ def as_an_earlier_version_did(node: Node, action: str, change: Callable[[Unit], 
     """Lower a guarding policy and act under it at once, as was allowed once; the lowering's id."""
     with node.unit(ADA) as unit:
         row = Lowering(
-            id=new_id(), action=action, policy=NOTIFY, before=policies.ASK, reason="fire", lowered_by="ada",
-            lowered_at=unit.now, until=unit.now + span, restored_at=None, restored_by=None, acts=None,
-            confirmed_at=None, confirmed_by=None,
-        )  # fmt: skip
+            id=new_id(),
+            action=action,
+            policy=NOTIFY,
+            before=policies.ASK,
+            reason="fire",
+            lowered_by="ada",
+            lowered_at=unit.now,
+            until=unit.now + span,
+            restored_at=None,
+            restored_by=None,
+            acts=None,
+            confirmed_at=None,
+            confirmed_by=None,
+        )
         unit.session.add(row)
         unit.session.flush()
         change(unit)
@@ -111,7 +127,7 @@ def test_what_guards_four_eyes_is_never_lowered(two: Node, action: str) -> None:
         lower(two, action)
     assert refused.value.code == "policy_never_lowered"
     assert tuple(name for name in RULES if name in GUARDS) == policies.NEVER_LOWERED
-    assert _read(two, lambda session: lowering.history(session) == [])
+    assert _read(two, lambda session: overrides.history(session) == [])
 
 
 @pytest.mark.parametrize("what", CHANGES)
@@ -120,11 +136,11 @@ def test_what_was_changed_alone_is_undone_at_the_end(two: Node, what: str) -> No
     action, change, stands = CHANGES[what]
     as_an_earlier_version_did(two, action, change, timedelta(hours=1))
     assert stands(two)
-    assert jobs.manager_tick(two, two.acts)["policies_restored"] == [action]
+    assert job_tasks.manager_tick(two, two.acts)["policies_restored"] == [action]
     assert not stands(two)
     with two.read() as session:
         [undone] = recent(session, kind="system.policy.changes_undone")
-        [row] = lowering.history(session)
+        [row] = overrides.history(session)
     assert undone.severity == "high"
     assert len(undone.payload["undone"]) == 1
     assert row.acts == 1
@@ -136,9 +152,10 @@ def test_an_operator_with_an_older_kind_of_name_is_brought_back(two: Node) -> No
         unit.session.add(
             Operator(name="bjørn", permissions=sorted(operators.PERMISSIONS), added_at=unit.now, removed_at=None)
         )
-    as_an_earlier_version_did(two, "system.operator_remove", lambda unit: operators.remove(unit, "bjørn"),
-                              timedelta(hours=1))  # fmt: skip
-    assert jobs.manager_tick(two, two.acts)["policies_restored"] == ["system.operator_remove"]
+    as_an_earlier_version_did(
+        two, "system.operator_remove", lambda unit: operators.remove(unit, "bjørn"), timedelta(hours=1)
+    )
+    assert job_tasks.manager_tick(two, two.acts)["policies_restored"] == ["system.operator_remove"]
     assert _read(two, lambda session: "bjørn" in operators.approvers(session))
 
 
@@ -147,7 +164,7 @@ def test_what_another_operator_has_confirmed_stays(two: Node, what: str) -> None
     """Confirmed by somebody who had no part in it, a change outlives the lowering."""
     action, change, stands = CHANGES[what]
     confirm(two, BEN, as_an_earlier_version_did(two, action, change, timedelta(hours=1)))
-    jobs.manager_tick(two, two.acts)
+    job_tasks.manager_tick(two, two.acts)
     assert stands(two)
 
 
@@ -157,7 +174,7 @@ def test_what_was_changed_again_since_is_left_alone(two: Node) -> None:
     as_an_earlier_version_did(two, action, change, timedelta(hours=1))
     with two.unit(BEN) as unit:
         node_settings.put(unit, "single_operator", "off")
-    jobs.manager_tick(two, two.acts)
+    job_tasks.manager_tick(two, two.acts)
     with two.read() as session:
         assert not recent(session, kind="system.policy.changes_undone")
 
@@ -193,7 +210,7 @@ def test_what_stays_is_a_finding_until_another_has_seen_it(two: Node, clock: Man
     lowering_id = lower(two)
     two.request(ADA, PROPOSE, {"url": "https://b.example"})
     clock.advance(minutes=31)
-    jobs.manager_tick(two, two.acts)
+    job_tasks.manager_tick(two, two.acts)
     assert "emergency_unconfirmed" in findings(two)
     confirm(two, BEN, lowering_id)
     assert "emergency_unconfirmed" not in findings(two)
@@ -207,7 +224,7 @@ def test_nobody_stands_by_what_came_after_the_confirmation(two: Node, clock: Man
     clock.advance(minutes=5)
     two.request(ADA, PROPOSE, {"url": "https://c.example"})
     clock.advance(minutes=31)
-    jobs.manager_tick(two, two.acts)
+    job_tasks.manager_tick(two, two.acts)
     assert "emergency_unconfirmed" in findings(two)
     confirm(two, BEN, lowering_id)
     assert "emergency_unconfirmed" not in findings(two)
@@ -221,7 +238,7 @@ def test_what_ran_before_the_upgrade_is_for_review_too(two: Node) -> None:
         row = unit.session.get_one(Lowering, lowering_id)
         row.restored_at, row.restored_by = unit.now, "ada"
     assert "emergency_unconfirmed" not in findings(two)
-    jobs.manager_tick(two, two.acts)
+    job_tasks.manager_tick(two, two.acts)
     assert "emergency_unconfirmed" in findings(two)
 
 

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert
 
+from fedtui.core.audit import events
+from fedtui.core.audit import listing as event_listing
+from fedtui.core.audit.events import KINDS, SEVERITIES, Event
+from fedtui.core.audit.listing import EventLine
+from fedtui.core.bootstrap import init_node
 from fedtui.core.node import Node
-from fedtui.core.opening import init_node
-from fedtui.core.record import events, listing
-from fedtui.core.record.events import KINDS, SEVERITIES, Event
-from fedtui.core.record.listing import EventLine
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.settings import load
 from fedtui.core.runtime.types import new_id
@@ -49,9 +50,11 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A node with two peers and 400 events of all kinds."""
     home = tmp_path_factory.mktemp("crowd") / "alpha"
     node = init_node(
-        load({"FEDTUI_HOME": str(home), "FEDTUI_OPERATOR": "ada"}), name="alpha", url="https://alpha.example",
+        load({"FEDTUI_HOME": str(home), "FEDTUI_OPERATOR": "ada"}),
+        name="alpha",
+        url="https://alpha.example",
         single_operator=True,
-    )  # fmt: skip
+    )
     peer_ids = [new_peer(node, url) for url in ("https://b.example", "https://c.example")]
     dice = random.Random(20260301)  # noqa: S311 - the same crowd each time
     with node.unit(ADA) as unit:
@@ -63,28 +66,28 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 
 def everything(node: Node) -> list[EventLine]:
     with node.read() as session:
-        return listing.page(session, sort="oldest", limit=10_000)
+        return event_listing.page(session, sort="oldest", limit=10_000)
 
 
 # --- lines -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sort", listing.SORTS)
+@pytest.mark.parametrize("sort", event_listing.SORTS)
 def test_pages_visit_every_event_once(crowd: Node, sort: str) -> None:
     """Walking page by page, from either end, meets each event once and in the order that was asked for."""
     wanted = [line.id for line in everything(crowd)]
     if sort == "newest":
         wanted.reverse()
     with crowd.read() as session:
-        found, page = [], listing.page(session, sort=sort, limit=7)
+        found, page = [], event_listing.page(session, sort=sort, limit=7)
         while page:
             found += page
-            page = listing.page(session, sort=sort, limit=7, after=listing.key(page[-1], sort))
+            page = event_listing.page(session, sort=sort, limit=7, after=event_listing.key(page[-1], sort))
         assert [line.id for line in found] == wanted
-        back = listing.page(session, sort=sort, limit=7, before=listing.key(found[-1], sort))
+        back = event_listing.page(session, sort=sort, limit=7, before=event_listing.key(found[-1], sort))
         assert [line.id for line in back] == wanted[-8:-1]
-        assert listing.rank(session, listing.key(found[31], sort), sort=sort) == 31
-        assert listing.count(session) == MANY
+        assert event_listing.rank(session, event_listing.key(found[31], sort), sort=sort) == 31
+        assert event_listing.count(session) == MANY
 
 
 @pytest.mark.parametrize("text", ["Revoked", "high", "SDWAN_man", "b.example", "act-17", "%", "nothing like it"])
@@ -99,29 +102,29 @@ def test_the_filter_by_text_and_its_inverse_share_the_events(crowd: Node, text: 
     with crowd.read() as session:
         for invert in (False, True):
             wanted = [line.id for line in lines if matches(line) is not invert]
-            found = listing.page(session, sort="oldest", text=text, invert=invert, limit=10_000)
+            found = event_listing.page(session, sort="oldest", text=text, invert=invert, limit=10_000)
             assert [line.id for line in found] == wanted
-            assert listing.count(session, text=text, invert=invert) == len(wanted)
+            assert event_listing.count(session, text=text, invert=invert) == len(wanted)
             for line in lines[:20]:
-                there = listing.one(session, line.id, text=text, invert=invert)
+                there = event_listing.one(session, line.id, text=text, invert=invert)
                 assert (there is not None) is (line.id in wanted)
 
 
 def test_the_filter_by_text_stays_with_the_newest(crowd: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """A filter by text looks at the newest so many events and no further, so that it stays quick."""
-    monkeypatch.setattr(listing, "SEARCHED", 50)
+    monkeypatch.setattr(event_listing, "SEARCHED", 50)
     with crowd.read() as session:
-        assert listing.count(session, text="act-") == 50
-        assert listing.count(session, text="act-", invert=True) == 0
-        assert listing.count(session) == MANY
+        assert event_listing.count(session, text="act-") == 50
+        assert event_listing.count(session, text="act-", invert=True) == 0
+        assert event_listing.count(session) == MANY
 
 
 def test_an_event_is_found_by_the_beginning_of_its_id(crowd: Node) -> None:
     """An id, or its beginning, finds the event; two tell that the beginning is not enough."""
     line = everything(crowd)[5]
     with crowd.read() as session:
-        assert listing.starting_with(session, line.id.upper()) == [line]
-        assert len(listing.starting_with(session, line.id[:2])) == 2
+        assert event_listing.starting_with(session, line.id.upper()) == [line]
+        assert len(event_listing.starting_with(session, line.id[:2])) == 2
 
 
 # --- filters -----------------------------------------------------------------------------

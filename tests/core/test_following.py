@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
-from fedtui.core.acts import jobs
+from fedtui.core.audit.events import Wanted, emit
+from fedtui.core.audit.tail import Follower, pages
+from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
-from fedtui.core.record.events import Wanted, emit
-from fedtui.core.record.following import Follower, pages
 from fedtui.core.runtime.actor import Actor
 
 ADA = Actor("operator", "ada")
@@ -29,15 +29,15 @@ def test_each_event_once_before_and_after_its_seal(node: Node) -> None:
     follower = Follower(node.database, Wanted(source="test"))
     assert numbers(follower.begin(2)) == [2, 3]
     happened(node, 4)
-    jobs.sealing(node)
+    job_tasks.sealing(node)
     happened(node, 5)
     assert numbers(follower.more()) == [4, 5]
     assert follower.more() == []
-    jobs.sealing(node)
+    job_tasks.sealing(node)
     assert follower.more() == []
     happened(node, 6)
-    jobs.sealing(node)
-    jobs.sealing(node)
+    job_tasks.sealing(node)
+    job_tasks.sealing(node)
     assert numbers(follower.more()) == [6], "committed and sealed between two looks"
 
 
@@ -48,15 +48,17 @@ def test_what_commits_late_with_an_older_id_is_given(node: Node) -> None:
     follower.begin(10)
     happened(node, 2)
     assert numbers(follower.more()) == [2]
-    jobs.sealing(node)
+    job_tasks.sealing(node)
     with node.database.writing() as session:
         session.execute(
-            text("INSERT INTO events SELECT '01000000-0000-7000-8000-000000000001', kind, severity, source, peer_id,"
-                 " actor, uid, origin, correlation_id, '{\"number\": 0}', emitted_at, NULL FROM events"
-                 " WHERE source = 'test' LIMIT 1")
-        )  # fmt: skip
+            text(
+                "INSERT INTO events SELECT '01000000-0000-7000-8000-000000000001', kind, severity, source, peer_id,"
+                " actor, uid, origin, correlation_id, '{\"number\": 0}', emitted_at, NULL FROM events"
+                " WHERE source = 'test' LIMIT 1"
+            )
+        )
     assert numbers(follower.more()) == [0]
-    jobs.sealing(node)
+    job_tasks.sealing(node)
     assert follower.more() == []
 
 
@@ -67,6 +69,6 @@ def test_only_what_is_wanted(node: Node) -> None:
     happened(node, 1, kind="system.notice.failed")
     happened(node, 2)
     assert numbers(follower.more()) == [2]
-    jobs.sealing(node)
+    job_tasks.sealing(node)
     assert follower.more() == []
     assert numbers(one for page in pages(node.database, Wanted(source="test")) for one in page) == [1, 2]

@@ -9,18 +9,19 @@ from typing import Any
 
 import pytest
 
-from fedtui.core.acts import gate, jobs
-from fedtui.core.acts.gate import Done, Pending
-from fedtui.core.control import approvals, deciders, executions, operators, policies
-from fedtui.core.control.approvals import Approval
+from fedtui.core.administration import operators
+from fedtui.core.audit.events import recent
+from fedtui.core.bootstrap import open_node
 from fedtui.core.errors import NotFound, Problem, Refused, WrongUsage
+from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
-from fedtui.core.opening import open_node
-from fedtui.core.peering import peers, tokens
-from fedtui.core.record.events import recent
+from fedtui.core.operations import approvals, eligible_approvers, executions, gate, policies
+from fedtui.core.operations.approvals import Approval
+from fedtui.core.operations.gate import Done, Pending
+from fedtui.core.peers import peers, tokens
+from fedtui.core.pki import vault as vaults
+from fedtui.core.pki.vault import Owner
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.trust import vault as vaults
-from fedtui.core.trust.vault import Owner
 from tests.conftest import MakeNode, ManualClock
 from tests.core.test_peers import new_peer, put_in
 
@@ -61,13 +62,13 @@ def test_propose_waits_is_approved_and_runs_at_the_tick(two: Node) -> None:
     asked = propose(two)
     with two.read() as session:
         assert peers.by_url(session, URL) is None
-        assert deciders.deciders(session, asked) == (
+        assert eligible_approvers.deciders(session, asked) == (
             ["ben"],
             {"ada": "asked for it, and nobody decides their own request"},
         )
     assert two.approve(BEN, asked.id, asked.digest[:8]).status == "approved"
-    assert jobs.manager_tick(two, two.acts)["executed"] == 1
-    assert jobs.manager_tick(two, two.acts)["executed"] == 0
+    assert job_tasks.manager_tick(two, two.acts)["executed"] == 1
+    assert job_tasks.manager_tick(two, two.acts)["executed"] == 0
     assert status(two, asked) == "executed"
     with two.read() as session:
         peer = peers.by_url(session, URL)
@@ -101,7 +102,7 @@ def test_approving_takes_the_permission_and_the_digest(two: Node) -> None:
     """Without infra_tasks.control, or with another digest, nothing is approved."""
     done_or_pending = two.request(ADA, "system.operator_add", {"name": "cy", "permissions": [operators.VIEW]})
     two.approve(BEN, pending(done_or_pending).id, pending(done_or_pending).digest)
-    jobs.manager_tick(two, two.acts)
+    job_tasks.manager_tick(two, two.acts)
     asked = propose(two)
     for actor, digest, code in (
         (Actor("operator", "cy"), asked.digest, "permission_missing"),
@@ -132,7 +133,7 @@ def test_a_target_that_changes_after_approval_is_not_acted_on(two: Node) -> None
     asked = propose(two)
     two.approve(BEN, asked.id, asked.digest)
     new_peer(two, url=URL)
-    assert jobs.manager_tick(two, two.acts)["failed"] == 1
+    assert job_tasks.manager_tick(two, two.acts)["failed"] == 1
     assert status(two, asked) == "stale"
 
 
@@ -143,7 +144,7 @@ def test_liveness_does_not_make_a_request_stale(two: Node, clock: ManualClock) -
     asked = pending(two.request(ADA, REVOKE, {"peer": URL, "reason": "gone"}))
     put_in(two, peer_id, "degraded")
     two.approve(BEN, asked.id, asked.digest)
-    assert jobs.manager_tick(two, two.acts)["executed"] == 1
+    assert job_tasks.manager_tick(two, two.acts)["executed"] == 1
     with two.read() as session:
         assert peers.get(session, peer_id).status == "revoked"
 
@@ -155,8 +156,8 @@ def test_the_clock_rejects_after_four_hours_once(two: Node, clock: ManualClock) 
     with pytest.raises(Refused) as refused:
         two.approve(BEN, asked.id, asked.digest)
     assert refused.value.code == "approval_timed_out"
-    assert jobs.manager_tick(two, two.acts)["expired"] == 1
-    assert jobs.manager_tick(two, two.acts)["expired"] == 0
+    assert job_tasks.manager_tick(two, two.acts)["expired"] == 1
+    assert job_tasks.manager_tick(two, two.acts)["expired"] == 0
     assert status(two, asked) == "expired"
     assert propose(two).id != asked.id
 
@@ -260,13 +261,13 @@ def test_a_failing_act_is_recorded_and_can_be_retried(two: Node) -> None:
     import dataclasses
 
     broken[REVOKE] = dataclasses.replace(broken[REVOKE], apply=refuse)
-    assert jobs.manager_tick(two, broken)["failed"] == 1
+    assert job_tasks.manager_tick(two, broken)["failed"] == 1
     with two.read() as session:
         row = approvals.find(session, asked.id)
         assert (row.status, (row.error or {})["code"]) == ("failed", "because")
         assert peers.get(session, peer_id).status == "proposed"
     assert gate.decide(two, BEN, "retry", asked.id).status == "approved"
-    assert jobs.manager_tick(two, two.acts)["executed"] == 1
+    assert job_tasks.manager_tick(two, two.acts)["executed"] == 1
 
 
 def test_an_abandoned_execution_is_taken_up_again(two: Node, clock: ManualClock) -> None:
@@ -276,9 +277,9 @@ def test_an_abandoned_execution_is_taken_up_again(two: Node, clock: ManualClock)
     with two.unit(ADA) as unit:
         row = approvals.find(unit.session, asked.id)
         assert executions.claim(unit, row, "dead:1:x", abandoned_before=unit.now)
-    assert jobs.manager_tick(two, two.acts)["executed"] == 0
+    assert job_tasks.manager_tick(two, two.acts)["executed"] == 0
     clock.advance(minutes=3)
-    assert jobs.manager_tick(two, two.acts)["executed"] == 1
+    assert job_tasks.manager_tick(two, two.acts)["executed"] == 1
 
 
 def test_paused_the_manager_leaves_approvals_alone(two: Node, clock: ManualClock) -> None:
@@ -286,7 +287,7 @@ def test_paused_the_manager_leaves_approvals_alone(two: Node, clock: ManualClock
     asked, waiting = propose(two), propose(two, url="https://c.example")
     two.approve(BEN, asked.id, asked.digest)
     done(two.request(ADA, "system.manager_pause", {}))
-    assert jobs.manager_tick(two, two.acts) == {
+    assert job_tasks.manager_tick(two, two.acts) == {
         "status": "paused",
         "expired": 0,
         "about_to_expire": 0,
@@ -294,7 +295,7 @@ def test_paused_the_manager_leaves_approvals_alone(two: Node, clock: ManualClock
     }
     assert status(two, asked) == "approved"
     clock.advance(hours=5)
-    assert jobs.manager_tick(two, two.acts)["expired"] == 2
+    assert job_tasks.manager_tick(two, two.acts)["expired"] == 2
     assert status(two, waiting) == "expired"
 
 
@@ -334,12 +335,12 @@ def test_a_token_that_needs_approval_is_claimed_by_its_requester_once(two: Node)
     policy = {"policy_action": "system.federation_peer_token", "policy": "require_approval"}
     raised = pending(two.request(ADA, "system.policy_set", policy))
     two.approve(BEN, raised.id, raised.digest)
-    jobs.manager_tick(two, two.acts)
+    job_tasks.manager_tick(two, two.acts)
     peer_id = new_peer(two)
     ask = {"peer": peer_id}
     asked = pending(two.request(ADA, "system.federation_peer_token", ask))
     two.approve(BEN, asked.id, asked.digest)
-    jobs.manager_tick(two, two.acts)
+    job_tasks.manager_tick(two, two.acts)
     assert status(two, asked) == "approved"
     pending(two.request(BEN, "system.federation_peer_token", ask))
     assert done(two.request(ADA, "system.federation_peer_token", ask))["acceptance_token"].startswith("ft1")
@@ -407,7 +408,7 @@ def test_revoking_ends_certificates_and_tokens(two: Node) -> None:
     accept(two, issue(two, peer_id), csr_pem=new_csr())
     asked = pending(two.request(ADA, REVOKE, {"peer": peer_id, "reason": "compromised"}))
     two.approve(BEN, asked.id, asked.digest)
-    jobs.manager_tick(two, two.acts)
+    job_tasks.manager_tick(two, two.acts)
     with two.read() as session:
         row = approvals.find(session, asked.id)
         assert row.result == {"peer_id": peer_id, "status": "revoked", "certificates_revoked": 1}
@@ -425,7 +426,7 @@ def test_what_changed_since_the_approval_counts(two: Node, change: str) -> None:
             unit.session.merge(policies.Policy(action=PROPOSE, policy="blocked", set_at=unit.now, set_by="test"))
         else:
             operators.remove(unit, "ada")
-    assert jobs.manager_tick(two, two.acts)["failed"] == 1
+    assert job_tasks.manager_tick(two, two.acts)["failed"] == 1
     with two.read() as session:
         assert peers.by_url(session, URL) is None
         assert (approvals.find(session, asked.id).error or {})["code"] in ("policy_blocked", "operator_unknown")
@@ -437,7 +438,7 @@ def test_a_request_approved_in_time_is_carried_out(two: Node, clock: ManualClock
     clock.advance(hours=3, minutes=59, seconds=30)
     two.approve(BEN, asked.id, asked.digest)
     clock.advance(seconds=45)
-    assert jobs.manager_tick(two, two.acts)["executed"] == 1
+    assert job_tasks.manager_tick(two, two.acts)["executed"] == 1
 
 
 def test_drill_mode_is_part_of_what_is_approved(make_node: MakeNode) -> None:
@@ -485,17 +486,50 @@ def test_what_waits_for_an_operator_is_what_they_can_decide(make_node: MakeNode,
         pending_rows = approvals.listing(session, status="pending")
         assert len(pending_rows) == 2
         for name in ("ada", "ben", "cy", "nobody"):
-            expected = sum(name in deciders.deciders(session, row)[0] for row in pending_rows)
-            assert deciders.waiting_for(session, name, node.clock.now()) == expected
+            expected = sum(name in eligible_approvers.deciders(session, row)[0] for row in pending_rows)
+            assert eligible_approvers.waiting_for(session, name, node.clock.now()) == expected
 
 
 ODD = [None, "", 0, -1, 1.5, True, [], {}, ["x"], {"a": 1}, "x" * 5000, "\0", "a\nb", "1h", "peer", 10**30]
 NAMES = [
-    "auto_renew", "bridge", "ca_fingerprint", "cert_pem", "chain_pem", "confirm_endpoint", "csr_pem", "document",
-    "expires", "grant", "id", "invite", "key", "key_pem", "kind", "maintenance", "mode", "name", "network", "peer",
-    "permissions", "policy", "policy_action", "prefix", "proxy", "public_ca", "reason", "role", "serial", "served",
-    "short_ttl", "span", "subject", "token", "ttl", "url", "value",
-]  # fmt: skip
+    "auto_renew",
+    "bridge",
+    "ca_fingerprint",
+    "cert_pem",
+    "chain_pem",
+    "confirm_endpoint",
+    "csr_pem",
+    "document",
+    "expires",
+    "grant",
+    "id",
+    "invite",
+    "key",
+    "key_pem",
+    "kind",
+    "maintenance",
+    "mode",
+    "name",
+    "network",
+    "peer",
+    "permissions",
+    "policy",
+    "policy_action",
+    "prefix",
+    "proxy",
+    "public_ca",
+    "reason",
+    "role",
+    "serial",
+    "served",
+    "short_ttl",
+    "span",
+    "subject",
+    "token",
+    "ttl",
+    "url",
+    "value",
+]
 
 
 def test_whatever_is_asked_of_an_act_is_taken_or_refused_in_words(node: Node) -> None:

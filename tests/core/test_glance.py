@@ -8,17 +8,20 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import insert, update
 
-from fedtui.core.access import decisions
-from fedtui.core.acts import jobs as act_jobs
-from fedtui.core.control import operators
-from fedtui.core.control.approvals import Approval
+from fedtui.core.administration import manager_pause, operators
+from fedtui.core.audit.events import emit
+from fedtui.core.certificates import listing as certificate_listing
+from fedtui.core.diagnosis import dashboard, triage
+from fedtui.core.diagnosis.dashboard import BUCKETS, Late
+from fedtui.core.grants import decisions
+from fedtui.core.jobs import tasks as act_jobs
 from fedtui.core.node import Node
-from fedtui.core.peering import certificate_listing, heartbeats, listing, peers
-from fedtui.core.peering.peers import Peer
-from fedtui.core.playbook import glance, survey
-from fedtui.core.playbook.glance import BUCKETS, Late
-from fedtui.core.record.events import emit
-from fedtui.core.runtime import daemons, jobs
+from fedtui.core.operations.approvals import Approval
+from fedtui.core.peers import listing as peer_listing
+from fedtui.core.peers import peers
+from fedtui.core.peers.peers import Peer
+from fedtui.core.protocol import heartbeats
+from fedtui.core.runtime import daemons, job_runs
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.lease import Held
 from fedtui.core.runtime.types import new_id
@@ -49,9 +52,9 @@ def add(node: Node, *ages: int) -> list[str]:
 def ran(node: Node, job: str, ago: timedelta, outcome: str = "ok", **detail: object) -> None:
     """A run of a job that began so long ago."""
     with node.unit(node.actor("test")) as unit:
-        run = jobs.started(unit.session, job, HELD, unit.now - ago)
+        run = job_runs.started(unit.session, job, HELD, unit.now - ago)
         unit.session.flush()
-        jobs.finished(unit.session, run, outcome, detail, unit.now - ago)
+        job_runs.finished(unit.session, run, outcome, detail, unit.now - ago)
 
 
 def test_the_heartbeat_job_keeps_how_many_were_heard(node: Node) -> None:
@@ -83,16 +86,16 @@ def test_what_does_not_run_is_named(node: Node, clock: ManualClock) -> None:
     clock.advance(minutes=5)
     with node.unit(node.actor("test")) as unit:
         daemons.seen(unit.session, HELD.holder, now=unit.now, ttl=timedelta(hours=1))
-    ran(node, act_jobs.MANAGER_JOB, timedelta(), "failed", error="OSError: disk full")
+    ran(node, manager_pause.MANAGER_JOB, timedelta(), "failed", error="OSError: disk full")
     assert node.home().late == (
         Late(heartbeats.JOB, clock.now() - timedelta(minutes=5), None),
-        Late(act_jobs.MANAGER_JOB, clock.now(), "OSError: disk full"),
+        Late(manager_pause.MANAGER_JOB, clock.now(), "OSError: disk full"),
     )
 
 
 def test_refused_calls_of_the_last_hour_are_counted(node: Node) -> None:
     """Refusals are counted whatever they hold, the newest by code and id; with none there is none."""
-    assert node.home().denials == glance.Denials()
+    assert node.home().denials == dashboard.Denials()
     with node.unit(node.actor("test")) as unit:
         for code in ("cert_expired", "cert_expired", "cert_unknown"):
             last = decisions.store_handshake(unit, code=code, detail="so it is", source_ip="192.0.2.7")
@@ -128,9 +131,9 @@ def test_peers_are_counted_and_the_troubled_named(node: Node) -> None:
         peers.add(unit, url="https://drill.example", drill_mode=True)
     found = node.home()
     assert found.peers == {"active": 17, "degraded": 3, "proposed": 2}
-    assert (len(found.troubled), found.troubled_count) == (glance.MOST, 19)
-    ranks = [listing.urgency(line) for line in found.troubled]
-    assert ranks == [0, 0, 0, 1, *[2] * (glance.MOST - 4)]
+    assert (len(found.troubled), found.troubled_count) == (dashboard.MOST, 19)
+    ranks = [peer_listing.urgency(line) for line in found.troubled]
+    assert ranks == [0, 0, 0, 1, *[2] * (dashboard.MOST - 4)]
 
 
 def test_certificates_near_their_end_are_counted_and_named(node: Node, clock: ManualClock) -> None:
@@ -156,8 +159,15 @@ def stage_refused(node: Node, peer: Peer) -> None:
 
 def stage_leaked(node: Node, peer: Peer) -> None:
     with node.unit(node.actor("test")) as unit:
-        emit(unit, "federation.peer.accept_refused", source="test", severity="high", peer_id=peer.id,
-             cause="token_already_used", times=1)  # fmt: skip
+        emit(
+            unit,
+            "federation.peer.accept_refused",
+            source="test",
+            severity="high",
+            peer_id=peer.id,
+            cause="token_already_used",
+            times=1,
+        )
 
 
 def stage_waiting(node: Node, peer: Peer) -> None:
@@ -168,14 +178,30 @@ def stage_denied(node: Node, peer: Peer) -> None:
     with node.unit(node.actor("test")) as unit:
         unit.session.add(
             decisions.Decision(
-                id=new_id(), at=unit.now, call="resources", allowed=False, code="source_ip_not_allowed", status=403,
-                answered=None, peer_id=peer.id, grant_id=new_id(), context={}, checks=[], times=1, last_at=unit.now,
+                id=new_id(),
+                at=unit.now,
+                call="resources",
+                allowed=False,
+                code="source_ip_not_allowed",
+                status=403,
+                answered=None,
+                peer_id=peer.id,
+                grant_id=new_id(),
+                context={},
+                checks=[],
+                times=1,
+                last_at=unit.now,
             )
-        )  # fmt: skip
+        )
 
 
-STAGES = {"clock": stage_clock, "refused": stage_refused, "leaked": stage_leaked, "waiting": stage_waiting,
-          "denied": stage_denied}  # fmt: skip
+STAGES = {
+    "clock": stage_clock,
+    "refused": stage_refused,
+    "leaked": stage_leaked,
+    "waiting": stage_waiting,
+    "denied": stage_denied,
+}
 
 
 @pytest.mark.parametrize("sort", STAGES)
@@ -192,7 +218,7 @@ def test_home_names_what_the_doctor_would_examine(node: Node, sort: str) -> None
     if sort not in ("clock", "waiting"):
         STAGES[sort](node, peer)
     with node.read() as session:
-        subjects = survey.survey(session, node, node.clock.now(), survey.Wanted()).subjects
+        subjects = triage.survey(session, node, node.clock.now(), triage.Wanted()).subjects
     suspects = {one.key for one in subjects if one.scope != "node"}
     found = node.home()
     assert [one.sort for one in found.alerts] == [sort]
@@ -204,11 +230,11 @@ def test_the_requests_for_the_operator_are_counted_beyond_the_list(node: Node) -
     with node.unit(node.actor("test")) as unit:
         operators.add(unit, "ben", [operators.CONTROL, "system.federation_peers.manage"])
     ben = replace(node.actor("test"), name="ben")
-    for number in range(glance.MOST + 2):
+    for number in range(dashboard.MOST + 2):
         url = f"https://p{number:02d}.example"
         node.request(ben, "system.federation_peer_propose", {"url": url}, reason="test")
     found = node.home()
-    assert (len(found.approvals), found.approvals_for_me) == (glance.MOST, glance.MOST + 2)
+    assert (len(found.approvals), found.approvals_for_me) == (dashboard.MOST, dashboard.MOST + 2)
 
 
 def test_calls_of_a_peer_that_was_ended_by_decision_raise_no_alert(node: Node) -> None:

@@ -15,25 +15,27 @@ from sqlalchemy import event, insert, select, update
 
 from fedtui.app import Console
 from fedtui.cli.program import app
-from fedtui.core.access.grants import Grant
-from fedtui.core.access.resources import Resource
-from fedtui.core.control import lowering, operators, policies
-from fedtui.core.control.operators import Operator
+from fedtui.core.administration import operators
+from fedtui.core.administration.operators import Operator
+from fedtui.core.audit.events import Event
+from fedtui.core.diagnosis.causes import BY_SYMPTOM
 from fedtui.core.errors import NotFound, Problem, Refused, WrongUsage
-from fedtui.core.governance import findings, listing, reporting, scanning
+from fedtui.core.governance import findings, reporting, scanning
+from fedtui.core.governance import listing as finding_listing
 from fedtui.core.governance.findings import ACKNOWLEDGED, GONE, OPEN
 from fedtui.core.governance.listing import FindingLine
 from fedtui.core.governance.rules import BY_KIND, RULES
+from fedtui.core.grants.grants import Grant
+from fedtui.core.grants.resources import Resource
 from fedtui.core.node import Node
-from fedtui.core.peering import peers, prefixes
-from fedtui.core.peering.peers import Peer
-from fedtui.core.playbook.causes import BY_SYMPTOM
-from fedtui.core.record.events import Event
-from fedtui.core.runtime import daemons, lease
+from fedtui.core.operations import overrides, policies
+from fedtui.core.peers import peers
+from fedtui.core.peers.peers import Peer
+from fedtui.core.pki import signing
+from fedtui.core.pki.certificates import Certificate
+from fedtui.core.runtime import daemons, lease, prefixes
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.lease import Held, LeaseLost
-from fedtui.core.trust import signing
-from fedtui.core.trust.certificates import Certificate
 from tests.conftest import MakeNode, ManualClock
 from tests.core.test_peers import new_peer, put_in
 
@@ -45,7 +47,7 @@ DECLARED = {"platform_version": "2.1.0", "data_residency": "EU", "operator_conta
 def found(node: Node, *states: str, kind: str | None = None, peer_id: str | None = None) -> list[FindingLine]:
     """Findings on record, open ones unless told otherwise."""
     with node.read() as session:
-        return listing.rows(session, now=node.clock.now(), states=states or (OPEN,), kind=kind, peer_id=peer_id)
+        return finding_listing.rows(session, now=node.clock.now(), states=states or (OPEN,), kind=kind, peer_id=peer_id)
 
 
 def kinds(node: Node) -> set[str]:
@@ -95,9 +97,13 @@ def certify(node: Node, peer_id: str, lifetime: timedelta, *, left: timedelta | 
     with node.unit(JOB) as unit:
         authority = signing.open_authority(unit.session, node.vault)
         row = signing.issue_for_peer(
-            unit, authority, peer_id=peer_id, instance_id=peers.get(unit.session, peer_id).node_instance_id,
-            key=signing.new_key().public_key(), lifetime=lifetime,
-        )  # fmt: skip
+            unit,
+            authority,
+            peer_id=peer_id,
+            instance_id=peers.get(unit.session, peer_id).node_instance_id,
+            key=signing.new_key().public_key(),
+            lifetime=lifetime,
+        )
         ends = unit.now + (lifetime if left is None else left)
         values = {"not_before": ends - lifetime, "not_after": ends, **values}
         unit.session.execute(update(Certificate).where(Certificate.id == row.id).values(**values))
@@ -163,13 +169,16 @@ def _go_stale(stage: Stage) -> None:
 
 def _lower(stage: Stage) -> None:
     with stage.node.unit(ADA) as unit:
-        lowering.lower(unit, "system.federation_peer_revoke", policies.NOTIFY, timedelta(hours=1), "fire")
+        overrides.lower(unit, "system.federation_peer_revoke", policies.NOTIFY, timedelta(hours=1), "fire")
 
 
 def _lower_act_restore(stage: Stage) -> None:
     action = "system.federation_peer_propose"
-    stage.node.request(ADA, "system.policy_lower", {
-        "policy_action": action, "policy": "notify_and_proceed", "span": "1h", "reason": "fire"})  # fmt: skip
+    stage.node.request(
+        ADA,
+        "system.policy_lower",
+        {"policy_action": action, "policy": "notify_and_proceed", "span": "1h", "reason": "fire"},
+    )
     stage.node.request(ADA, action, {"url": "https://hasty.example"})
     stage.node.request(ADA, "system.policy_restore", {"policy_action": action})
 
@@ -201,36 +210,60 @@ def _document(stage: Stage, size: int, grant_id: str | None = None) -> None:
     with stage.node.unit(JOB) as unit:
         unit.session.execute(
             insert(Resource).values(
-                kind="doc", id="one", document="{}", version=1, updated_at=unit.now, updated_by="x", digest="",
-                size=size, peer_id=stage.peer_id, grant_id=grant_id,
+                kind="doc",
+                id="one",
+                document="{}",
+                version=1,
+                updated_at=unit.now,
+                updated_by="x",
+                digest="",
+                size=size,
+                peer_id=stage.peer_id,
+                grant_id=grant_id,
             )
-        )  # fmt: skip
+        )
 
 
 CASES: Mapping[str, tuple[str, str, Callable[[Stage], object]]] = {
     "our own prefix": ("overlapping_prefix_advertisement", "critical", _overlap_with_us),
     "prefix of another peer": ("overlapping_prefix_advertisement", "high", _overlap),
-    "accepted, not signed": ("stale_accepted_without_handshake", "medium",
-                             lambda s: s.set(status="accepted", signed_at=None)),
+    "accepted, not signed": (
+        "stale_accepted_without_handshake",
+        "medium",
+        lambda s: s.set(status="accepted", signed_at=None),
+    ),
     "term over": ("expired_trust", "high", lambda s: s.set(expires_at=s.at(seconds=-1))),
     "term ends": ("term_ending", "medium", lambda s: s.set(expires_at=s.at(days=29))),
     "term ends soon": ("term_ending_soon", "high", lambda s: s.set(expires_at=s.at(days=7))),
-    "term over, in grace": ("term_ending", "medium",
-                            lambda s: s.set(expires_at=s.at(days=-9), term_grace_until=s.at(days=20))),
+    "term over, in grace": (
+        "term_ending",
+        "medium",
+        lambda s: s.set(expires_at=s.at(days=-9), term_grace_until=s.at(days=20)),
+    ),
     "stale": ("peer_heartbeat_stale", "medium", _go_stale),
     "stale and swept": ("peer_heartbeat_stale", "medium", lambda s: (_go_stale(s), s.set(status="degraded"))),
     "extensions only": ("peer_capability_drift", "medium", lambda s: s.set(extension_slugs=["sdwan"])),
-    "theirs not renewed": ("peer_cert_expiring", "medium",
-                           lambda s: certify(s.node, s.peer_id, CYCLE, left=days(16))),
-    "theirs, suspended": ("peer_cert_expiring", "medium",
-                          lambda s: (certify(s.node, s.peer_id, CYCLE, left=days(29)), s.set(status="suspended"))),
-    "ours renewed by hand": ("peer_cert_expiring", "medium",
-                             lambda s: certify(s.node, s.peer_id, CYCLE, left=days(29), direction="outbound")),
-    "ours, its renewal late": ("peer_cert_expiring", "medium",
-                               lambda s: certify(s.node, s.peer_id, CYCLE, left=days(20), direction="outbound",
-                                                 renew_at=s.at(hours=-3))),
-    "certificate ended": ("peer_cert_expired", "high",
-                          lambda s: (certify(s.node, s.peer_id, timedelta(hours=1)), s.clock.advance(hours=2))),
+    "theirs not renewed": ("peer_cert_expiring", "medium", lambda s: certify(s.node, s.peer_id, CYCLE, left=days(16))),
+    "theirs, suspended": (
+        "peer_cert_expiring",
+        "medium",
+        lambda s: (certify(s.node, s.peer_id, CYCLE, left=days(29)), s.set(status="suspended")),
+    ),
+    "ours renewed by hand": (
+        "peer_cert_expiring",
+        "medium",
+        lambda s: certify(s.node, s.peer_id, CYCLE, left=days(29), direction="outbound"),
+    ),
+    "ours, its renewal late": (
+        "peer_cert_expiring",
+        "medium",
+        lambda s: certify(s.node, s.peer_id, CYCLE, left=days(20), direction="outbound", renew_at=s.at(hours=-3)),
+    ),
+    "certificate ended": (
+        "peer_cert_expired",
+        "high",
+        lambda s: (certify(s.node, s.peer_id, timedelta(hours=1)), s.clock.advance(hours=2)),
+    ),
     "server ends": ("own_cert_expiring", "high", lambda s: change_own(s.node, "server", not_after=s.at(days=13))),
     "CA ends": ("own_cert_expiring", "high", lambda s: change_own(s.node, "ca", not_after=s.at(days=364))),
     "server ended": ("own_cert_expired", "critical", lambda s: change_own(s.node, "server", not_after=s.at(days=-1))),
@@ -239,27 +272,41 @@ CASES: Mapping[str, tuple[str, str, Callable[[Stage], object]]] = {
     "no version": ("peer_schema_version_missing", "low", lambda s: s.set(platform_version=None)),
     "no residency": ("peer_residency_missing", "low", lambda s: s.set(data_residency="")),
     "no contact": ("peer_contact_missing", "low", lambda s: s.set(operator_contact=None)),
-    "unrestricted admin": ("grant_unrestricted_scope", "medium",
-                           lambda s: grant(s.node, s.peer_id, scopes=["read", "admin"])),
-    "unrestricted migrate": ("grant_unrestricted_scope", "medium",
-                             lambda s: grant(s.node, s.peer_id, scopes=["migrate"])),
+    "unrestricted admin": (
+        "grant_unrestricted_scope",
+        "medium",
+        lambda s: grant(s.node, s.peer_id, scopes=["read", "admin"]),
+    ),
+    "unrestricted migrate": (
+        "grant_unrestricted_scope",
+        "medium",
+        lambda s: grant(s.node, s.peer_id, scopes=["migrate"]),
+    ),
     "grant ends": ("grant_expiring", "medium", lambda s: grant(s.node, s.peer_id, ttl=timedelta(days=7))),
     "documents of a peer": ("peer_quota_near", "medium", lambda s: _document(s, 900_000_000)),
-    "documents of a grant": ("grant_quota_near", "medium",
-                             lambda s: _document(s, 450_000_000, grant(s.node, s.peer_id))),
+    "documents of a grant": (
+        "grant_quota_near",
+        "medium",
+        lambda s: _document(s, 450_000_000, grant(s.node, s.peer_id)),
+    ),
     "old grant": ("grant_review_overdue", "low", _old_grant),
     "lowered": ("policy_lowered", "high", _lower),
-    "lowered and outlived": ("policy_lowered", "high",
-                             lambda s: (_lower(s), pass_time(s.node, s.clock, hours=2), put_in(s.node, s.peer_id,
-                                                                                               "active"))),
+    "lowered and outlived": (
+        "policy_lowered",
+        "high",
+        lambda s: (_lower(s), pass_time(s.node, s.clock, hours=2), put_in(s.node, s.peer_id, "active")),
+    ),
     "drill": ("drill_mode_peer", "high", _drill),
     "http": ("peer_url_insecure", "high", lambda s: s.set(remote_instance_url="http://b.example")),
     "done alone": ("emergency_unconfirmed", "high", _lower_act_restore),
-    "decides alone": ("single_operator_among_several", "high",
-                      lambda s: s.node.request(ADA, "system.operator_add", {"name": "ben"})),
+    "decides alone": (
+        "single_operator_among_several",
+        "high",
+        lambda s: s.node.request(ADA, "system.operator_add", {"name": "ben"}),
+    ),
     "one is enough": ("guard_policy_weak", "high", _weaken),
     "look-alike": ("operator_name_ambiguous", "medium", _look_alike),
-}  # fmt: skip
+}  # fmt: skip - a table, read row by row
 
 
 @pytest.fixture
@@ -268,7 +315,7 @@ def stage(make_node: MakeNode, clock: ManualClock) -> Stage:
     listen(node)
     pass_time(node, clock, hours=1)
     with node.unit(JOB) as unit:
-        from fedtui.core.access import inventory
+        from fedtui.core.grants import inventory
 
         inventory.add(unit, "doc")
     return Stage(node, clock, settled(node))
@@ -321,34 +368,44 @@ def test_every_rule_has_a_case() -> None:
 @pytest.mark.parametrize(
     ("name", "make"),
     [
-        ("prefixes of different /48", lambda s: [
-            s.node.request(ADA, "system.federation_peer_edit", {"peer": peer, "prefix": f"fd00:1:{number}::/48"})
-            for number, peer in enumerate((s.peer_id, settled(s.node, "https://c.example")))]),
-        ("stale, but in planned maintenance",
-         lambda s: (_go_stale(s), s.set(maintenance_until=s.at(hours=1)))),
+        (
+            "prefixes of different /48",
+            lambda s: [
+                s.node.request(ADA, "system.federation_peer_edit", {"peer": peer, "prefix": f"fd00:1:{number}::/48"})
+                for number, peer in enumerate((s.peer_id, settled(s.node, "https://c.example")))
+            ],
+        ),
+        ("stale, but in planned maintenance", lambda s: (_go_stale(s), s.set(maintenance_until=s.at(hours=1)))),
         ("suspended and silent", lambda s: (_go_stale(s), s.set(status="suspended"))),
         ("one minor apart", lambda s: s.set(platform_version="2.1.7")),
         ("degraded, its declarations kept", lambda s: s.set(status="degraded")),
-        ("admin from one network",
-         lambda s: grant(s.node, s.peer_id, scopes=["admin"], cidrs=["10.0.0.0/8"])),
+        ("admin from one network", lambda s: grant(s.node, s.peer_id, scopes=["admin"], cidrs=["10.0.0.0/8"])),
         ("a grant that renews itself", lambda s: grant(s.node, s.peer_id, ttl=timedelta(days=7), auto_renew=True)),
-        ("a certificate that another has replaced",
-         lambda s: (certify(s.node, s.peer_id, timedelta(days=5)), certify(s.node, s.peer_id, timedelta(days=90)))),
-        ("their certificate, to be renewed by them about now",
-         lambda s: certify(s.node, s.peer_id, CYCLE, left=days(17))),
-        ("a certificate of theirs that is new and does not live long",
-         lambda s: certify(s.node, s.peer_id, days(29))),
-        ("our certificate, to be renewed in days",
-         lambda s: certify(s.node, s.peer_id, CYCLE, left=days(25), direction="outbound", renew_at=s.at(days=3))),
-        ("our certificate, its renewal under way",
-         lambda s: certify(s.node, s.peer_id, CYCLE, left=days(20), direction="outbound", renew_at=s.at(hours=-1))),
-        ("drill-mode row on a node that is not in drill mode",
-         lambda s: new_peer(s.node, "https://anyone.example", drill_mode=True)),
-        ("grants of a revoked peer",
-         lambda s: (grant(s.node, s.peer_id, scopes=["admin"]), s.set(status="revoked"))),
+        (
+            "a certificate that another has replaced",
+            lambda s: (certify(s.node, s.peer_id, timedelta(days=5)), certify(s.node, s.peer_id, timedelta(days=90))),
+        ),
+        (
+            "their certificate, to be renewed by them about now",
+            lambda s: certify(s.node, s.peer_id, CYCLE, left=days(17)),
+        ),
+        ("a certificate of theirs that is new and does not live long", lambda s: certify(s.node, s.peer_id, days(29))),
+        (
+            "our certificate, to be renewed in days",
+            lambda s: certify(s.node, s.peer_id, CYCLE, left=days(25), direction="outbound", renew_at=s.at(days=3)),
+        ),
+        (
+            "our certificate, its renewal under way",
+            lambda s: certify(s.node, s.peer_id, CYCLE, left=days(20), direction="outbound", renew_at=s.at(hours=-1)),
+        ),
+        (
+            "drill-mode row on a node that is not in drill mode",
+            lambda s: new_peer(s.node, "https://anyone.example", drill_mode=True),
+        ),
+        ("grants of a revoked peer", lambda s: (grant(s.node, s.peer_id, scopes=["admin"]), s.set(status="revoked"))),
         ("the term of a revoked peer", lambda s: s.set(status="revoked", expires_at=s.at(days=-1))),
     ],
-)  # fmt: skip
+)
 def test_what_is_as_it_should_be_is_no_finding(stage: Stage, name: str, make: Callable[[Stage], object]) -> None:
     """Each of these looks like a finding from afar, and is none."""
     make(stage)
@@ -513,7 +570,7 @@ def test_a_kind_that_is_no_longer_in_the_table_goes(stage: Stage, monkeypatch: p
     scanning.scan(stage.node)
     fewer = tuple(rule for rule in RULES if rule.kind != "expired_trust")
     monkeypatch.setattr(scanning, "RULES", fewer)
-    for module in (scanning, listing, findings):
+    for module in (scanning, finding_listing, findings):
         monkeypatch.setattr(module, "BY_KIND", {rule.kind: rule for rule in fewer})
     scanning.scan(stage.node)
     [line] = found(stage.node, GONE)
@@ -545,8 +602,10 @@ def test_what_is_acknowledged_is_hidden_until_its_end(stage: Stage) -> None:
     [line] = found(node)
     taken = node.acknowledge_finding(ADA, line.id[:20], "a new term is being agreed", timedelta(days=7))
     assert (taken.state, taken.acknowledged_by, taken.acknowledgement) == (
-        ACKNOWLEDGED, "ada", "a new term is being agreed",
-    )  # fmt: skip
+        ACKNOWLEDGED,
+        "ada",
+        "a new term is being agreed",
+    )
     scanning.scan(node)
     assert found(node) == [] and len(found(node, ACKNOWLEDGED)) == 1
     clock.advance(days=7)
@@ -675,7 +734,7 @@ def _several(stage: Stage) -> None:
     scanning.scan(stage.node)
 
 
-@pytest.mark.parametrize("sort", listing.SORTS)
+@pytest.mark.parametrize("sort", finding_listing.SORTS)
 def test_pages_walk_the_whole_list_both_ways(stage: Stage, sort: str) -> None:
     """In every order and under every filter pages of two make up the list, forwards and backwards, with right ranks."""
     _several(stage)
@@ -688,29 +747,33 @@ def test_pages_walk_the_whole_list_both_ways(stage: Stage, sort: str) -> None:
 
 
 def _walk(session: Any, now: Any, sort: str, narrowed: dict[str, Any]) -> None:
-    whole = listing.page(session, now=now, sort=sort, **narrowed, limit=100)
-    assert len(whole) == listing.count(session, now=now, **narrowed)
+    whole = finding_listing.page(session, now=now, sort=sort, **narrowed, limit=100)
+    assert len(whole) == finding_listing.count(session, now=now, **narrowed)
     assert whole, "each of the filters leaves something"
     forwards: list[FindingLine] = []
-    while more := listing.page(
-        session, now=now, sort=sort, **narrowed, limit=2,
-        after=listing.key(forwards[-1], sort) if forwards else None,
-    ):  # fmt: skip
+    while more := finding_listing.page(
+        session,
+        now=now,
+        sort=sort,
+        **narrowed,
+        limit=2,
+        after=finding_listing.key(forwards[-1], sort) if forwards else None,
+    ):
         forwards += more
     assert forwards == whole
     for place, line in enumerate(whole):
-        key = listing.key(line, sort)
-        assert listing.rank(session, key, now=now, sort=sort, **narrowed) == place
-        before = listing.page(session, now=now, sort=sort, **narrowed, before=key, limit=2)
+        key = finding_listing.key(line, sort)
+        assert finding_listing.rank(session, key, now=now, sort=sort, **narrowed) == place
+        before = finding_listing.page(session, now=now, sort=sort, **narrowed, before=key, limit=2)
         assert before == whole[max(0, place - 2) : place]
-        assert listing.one(session, line.id, now=now, **narrowed) == line
+        assert finding_listing.one(session, line.id, now=now, **narrowed) == line
 
 
 def test_what_needs_somebody_stands_on_top(stage: Stage) -> None:
     """Open before acknowledged before gone, the gravest first."""
     _several(stage)
     with stage.node.read() as session:
-        lines = listing.page(session, now=stage.clock.now(), limit=100)
+        lines = finding_listing.page(session, now=stage.clock.now(), limit=100)
     assert [line.state for line in lines] == [OPEN] * 7 + [ACKNOWLEDGED] + [GONE] * 2
     assert [line.severity for line in lines][:2] == ["critical", "high"]
 
@@ -728,10 +791,10 @@ def test_a_page_of_what_is_open_is_read_from_an_index(stage: Stage) -> None:
             seen.append([row[3] for row in plan])
 
         event.listen(connection, "before_cursor_execute", note)
-        first = listing.page(session, now=now, state=OPEN, limit=2)
-        listing.page(session, now=now, state=OPEN, after=listing.key(first[-1], "urgency"), limit=2)
-        listing.rows(session, now=now, limit=2)
-        listing.gravest(session, now=now, limit=2)
+        first = finding_listing.page(session, now=now, state=OPEN, limit=2)
+        finding_listing.page(session, now=now, state=OPEN, after=finding_listing.key(first[-1], "urgency"), limit=2)
+        finding_listing.rows(session, now=now, limit=2)
+        finding_listing.gravest(session, now=now, limit=2)
     assert len(seen) == 4
     for steps in seen:
         assert any("ix_governance_findings_standing" in step for step in steps), steps

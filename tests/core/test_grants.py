@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from fedtui.core.access import bridges, grants, listing
-from fedtui.core.access.resources import EmbeddedStore, VersionMismatch
-from fedtui.core.acts import gate, jobs
+from fedtui.core.audit.events import recent
 from fedtui.core.errors import NotFound, Refused, WrongUsage
+from fedtui.core.grants import bridges, grants
+from fedtui.core.grants import listing as grant_listing
+from fedtui.core.grants.resources import EmbeddedStore, VersionMismatch
+from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
-from fedtui.core.record.events import recent
+from fedtui.core.operations import gate
 from fedtui.core.runtime.document_text import of
 from tests.conftest import ManualClock
 from tests.core.test_peers import put_in
@@ -77,7 +79,7 @@ def test_what_is_malformed_is_refused_and_the_field_named(world: World, wrong: M
     with pytest.raises(WrongUsage, match=f"^{field}: "):
         world.grant(**wrong)
     with world.node.read() as session:
-        assert listing.rows(session) == []
+        assert grant_listing.rows(session) == []
 
 
 def test_a_short_time_takes_a_word(world: World) -> None:
@@ -178,7 +180,7 @@ def test_a_revocation_that_waits_outlives_a_renewal(world: World, clock: ManualC
     grant_id = world.grant(auto_renew=True)
     clock.advance(days=23)
     asked = pending(world.node.request(ADA, REVOKE, {"grant": grant_id, "reason": "leaked"}))
-    assert jobs.maintenance(world.node)["grants_renewed"] == 1
+    assert job_tasks.maintenance(world.node)["grants_renewed"] == 1
     world.act(RENEW, {"grant": grant_id, "ttl": "90d"})
     world.act(EDIT, {"grant": grant_id, "add_cidr": ["10.0.0.0/8"]})
     world.node.approve(BEN, asked.id, asked.digest, reason="test")
@@ -190,10 +192,10 @@ def test_a_grant_that_says_so_renews_itself_and_says_it(world: World, clock: Man
     """The maintenance job renews at three quarters of the time, not before, and emits an event; others just end."""
     renewing, plain = world.grant(auto_renew=True), world.grant(subject="other@b")
     clock.advance(days=22)
-    assert jobs.maintenance(world.node)["grants_renewed"] == 0
+    assert job_tasks.maintenance(world.node)["grants_renewed"] == 0
     clock.advance(days=1)
-    assert jobs.maintenance(world.node)["grants_renewed"] == 1
-    assert jobs.maintenance(world.node)["grants_renewed"] == 0
+    assert job_tasks.maintenance(world.node)["grants_renewed"] == 1
+    assert job_tasks.maintenance(world.node)["grants_renewed"] == 0
     assert world.row(renewing).expires_at == clock.now() + timedelta(days=30)
     assert kinds(world.node)[-1] == "federation.grant.renewed"
     clock.advance(days=8)
@@ -206,7 +208,7 @@ def test_no_grant_renews_itself_past_a_year(world: World, clock: ManualClock) ->
     issued = world.row(grant_id).issued_at
     for _ in range(400):
         clock.advance(days=1)
-        jobs.maintenance(world.node)
+        job_tasks.maintenance(world.node)
         assert world.row(grant_id).expires_at <= issued + timedelta(days=365)
     assert world.row(grant_id).expires_at == issued + timedelta(days=365)
     assert world.code(grant_id) == "grant_expired"
@@ -220,7 +222,7 @@ def test_a_grant_of_a_peer_at_rest_does_not_renew_itself(world: World, clock: Ma
     before = world.row(grant_id).expires_at
     put_in(world.node, world.peer_id, status)
     clock.advance(days=25)
-    assert jobs.maintenance(world.node)["grants_renewed"] == 0
+    assert job_tasks.maintenance(world.node)["grants_renewed"] == 0
     assert world.row(grant_id).expires_at == before
 
 
@@ -228,7 +230,7 @@ def test_an_expired_grant_is_not_renewed_by_a_job(world: World, clock: ManualClo
     """What has run out while no process ran stays ended until a person renews it."""
     grant_id = world.grant(auto_renew=True)
     clock.advance(days=31)
-    assert jobs.maintenance(world.node)["grants_renewed"] == 0
+    assert job_tasks.maintenance(world.node)["grants_renewed"] == 0
     assert world.code(grant_id) == "grant_expired"
 
 
@@ -237,13 +239,13 @@ def test_a_revoked_grant_is_archived_after_90_days(world: World, clock: ManualCl
     grant_id = world.grant()
     world.act(REVOKE, {"grant": grant_id, "reason": "gone"})
     clock.advance(days=89)
-    assert jobs.maintenance(world.node)["grants_archived"] == 0
+    assert job_tasks.maintenance(world.node)["grants_archived"] == 0
     clock.advance(days=1)
-    assert jobs.maintenance(world.node)["grants_archived"] == 1
+    assert job_tasks.maintenance(world.node)["grants_archived"] == 1
     with world.node.read() as session:
-        assert listing.rows(session) == []
-        assert [row.id for row in listing.rows(session, archived=True)] == [grant_id]
-        assert listing.count(session) == 0
+        assert grant_listing.rows(session) == []
+        assert [row.id for row in grant_listing.rows(session, archived=True)] == [grant_id]
+        assert grant_listing.count(session) == 0
     assert world.code(grant_id) == "grant_revoked"
 
 
@@ -258,7 +260,7 @@ def test_a_grant_is_found_by_id_beginning_and_bearer(world: World) -> None:
                 grants.find(session, wanted)
 
 
-@pytest.mark.parametrize("sort", listing.SORTS)
+@pytest.mark.parametrize("sort", grant_listing.SORTS)
 def test_pages_of_every_order_meet(world: World, sort: str, clock: ManualClock) -> None:
     """Pages after and before a key, and the rank of a row, agree with the whole list in every order."""
     for number in range(7):
@@ -266,16 +268,18 @@ def test_pages_of_every_order_meet(world: World, sort: str, clock: ManualClock) 
         world.grant(subject=f"s{number % 3}@b", ttl=f"{30 - number}d")
     now = clock.now()
     with world.node.read() as session:
-        whole = listing.page(session, now=now, sort=sort, limit=50)
-        assert len(whole) == listing.count(session) == 7
+        whole = grant_listing.page(session, now=now, sort=sort, limit=50)
+        assert len(whole) == grant_listing.count(session) == 7
         for place, line in enumerate(whole):
-            key = listing.key(line, sort)
-            assert listing.rank(session, key, sort=sort) == place
-            assert listing.page(session, now=now, sort=sort, after=key, limit=50) == whole[place + 1 :]
-            assert listing.page(session, now=now, sort=sort, before=key, limit=2) == whole[max(place - 2, 0) : place]
-        found = listing.page(session, now=now, text="S1@")
+            key = grant_listing.key(line, sort)
+            assert grant_listing.rank(session, key, sort=sort) == place
+            assert grant_listing.page(session, now=now, sort=sort, after=key, limit=50) == whole[place + 1 :]
+            assert (
+                grant_listing.page(session, now=now, sort=sort, before=key, limit=2) == whole[max(place - 2, 0) : place]
+            )
+        found = grant_listing.page(session, now=now, text="S1@")
         assert {line.remote_subject for line in found} == {"s1@b"}
-        assert listing.count(session, text="s1@", invert=True) == 7 - len(found)
+        assert grant_listing.count(session, text="s1@", invert=True) == 7 - len(found)
 
 
 # --- bridges, inventory, resources -------------------------------------------------------
@@ -292,8 +296,11 @@ def test_a_bridge_has_its_own_transitions(world: World) -> None:
         step("suspend")
     assert "active, revoked" in refused.value.cause
     assert [step(name) for name in ("activate", "suspend", "activate", "revoke")] == [
-        "active", "suspended", "active", "revoked",
-    ]  # fmt: skip
+        "active",
+        "suspended",
+        "active",
+        "revoked",
+    ]
     for name in ("activate", "suspend", "revoke"):
         with pytest.raises(Refused):
             step(name)

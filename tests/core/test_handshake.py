@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from fedtui.core.access import listing
-from fedtui.core.acts import admitting
-from fedtui.core.acts.admitting import NO_MATCH, REQUIRED, UNKNOWN, AcceptRequest
-from fedtui.core.acts.gate import Done
+from fedtui.core.audit.events import recent
 from fedtui.core.errors import Denied, Refused, WrongUsage
+from fedtui.core.grants import listing as grant_listing
 from fedtui.core.node import Node
-from fedtui.core.peering import peers, tokens
-from fedtui.core.record.events import recent
+from fedtui.core.operations.gate import Done
+from fedtui.core.peers import peers, tokens
+from fedtui.core.pki import certificates, key_pairs, signing
+from fedtui.core.protocol import accept_server
+from fedtui.core.protocol.accept_server import NO_MATCH, REQUIRED, UNKNOWN, AcceptRequest
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.trust import certificates, credentials, signing
 from tests.conftest import MakeNode, ManualClock
 from tests.core.test_peers import new_peer
 
@@ -37,7 +37,7 @@ def issue(node: Node, peer_id: str, **params: Any) -> str:
 
 def accept(node: Node, token: str | None, **options: Any) -> Mapping[str, Any]:
     asked = {"contract_version": 1, "remote_instance_url": URL, "acceptance_token": token, **options}
-    return admitting.answer_accept(node, AcceptRequest(**asked), REMOTE)
+    return accept_server.answer_accept(node, AcceptRequest(**asked), REMOTE)
 
 
 def denied(node: Node, token: str | None, **options: Any) -> Denied:
@@ -72,7 +72,7 @@ def test_the_happy_answer(make_node: MakeNode) -> None:
         assert names.get_values_for_type(x509.UniformResourceIdentifier) == [
             f"powernode://instance/{peer.node_instance_id}"
         ]
-        assert credentials.pair_state(session, peer_id) == "cert_missing"
+        assert key_pairs.pair_state(session, peer_id) == "cert_missing"
     assert x509.load_pem_x509_csr(answer["csr_pem"].encode()).is_signature_valid
 
 
@@ -226,8 +226,8 @@ def test_what_a_stranger_sends_is_not_read(node: Node, monkeypatch: pytest.Monke
         raise AssertionError("it was read")
 
     new_peer(node)
-    monkeypatch.setattr(admitting.credentials, "request_key_fingerprint", read)
-    monkeypatch.setattr(admitting, "read_certificates", read)
+    monkeypatch.setattr(accept_server.key_pairs, "request_key_fingerprint", read)
+    monkeypatch.setattr(accept_server, "read_certificates", read)
     for presented in (None, "nope"):
         assert denied(node, presented, csr_pem="x", ca_bundle_pem="x").http_status in (401, 422)
 
@@ -239,9 +239,9 @@ def test_drill_mode_takes_anyone_only_where_it_is_set_up(make_node: MakeNode, dr
     actor = node.actor("test")
     asked = node.request(actor, "system.federation_peer_propose", {"url": URL})
     node.approve(actor, asked.approval.id, asked.approval.digest)  # type: ignore[union-attr]
-    from fedtui.core.acts import jobs
+    from fedtui.core.jobs import tasks as job_tasks
 
-    jobs.manager_tick(node, node.acts)
+    job_tasks.manager_tick(node, node.acts)
     if not drill:
         assert denied(node, None).public == REQUIRED
         return
@@ -266,7 +266,7 @@ def test_a_managed_child_gets_its_operator_grant_once(node: Node) -> None:
     for _ in range(2):
         accept(node, token, csr_pem=csr)
     with node.read() as session:
-        [grant] = listing.rows(session)
+        [grant] = grant_listing.rows(session)
     assert (grant.remote_subject, grant.resource_kind) == (f"parent-operator@{peer_id}", "managed_child_operator")
     assert grant.permission_scopes == ["read", "write", "admin"]
     assert (grant.expires_at - grant.issued_at).days == 365
@@ -276,7 +276,7 @@ def test_other_roles_get_no_grant(node: Node) -> None:
     """A symmetric peer is given nothing by accepting."""
     accept(node, issue(node, new_peer(node)))
     with node.read() as session:
-        assert listing.rows(session) == []
+        assert grant_listing.rows(session) == []
 
 
 def test_a_broken_request_does_not_burn_the_token(node: Node) -> None:
@@ -305,10 +305,10 @@ def test_a_certificate_for_another_key_is_not_stored(make_node: MakeNode) -> Non
         ]
     for pem, code in ((signed[0], "key_cert_mismatch"), (answer["certificate"]["cert_pem"], "trust_chain_mismatch")):
         with pytest.raises(Refused) as refused:
-            admitting.receive_certificate(node, peer_id, pem, "", REMOTE)
+            accept_server.receive_certificate(node, peer_id, pem, "", REMOTE)
         assert refused.value.code == code
     for _ in range(2):
-        admitting.receive_certificate(node, peer_id, signed[1], "", REMOTE)
+        accept_server.receive_certificate(node, peer_id, signed[1], "", REMOTE)
     with node.read() as session:
-        assert credentials.pair_state(session, peer_id) == "complete"
+        assert key_pairs.pair_state(session, peer_id) == "complete"
         assert len(recent(session, kind="federation.peer.credentials_stored")) == 1

@@ -9,15 +9,16 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from fedtui.core.acts import jobs
+from fedtui.core.audit.events import Event, recent
 from fedtui.core.errors import Refused
+from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
-from fedtui.core.peering import client, heartbeats, peers, sending
-from fedtui.core.peering.heartbeats import Declared
-from fedtui.core.record.events import Event, recent
+from fedtui.core.peers import peers
+from fedtui.core.pki import signing
+from fedtui.core.protocol import client, heartbeat_sender, heartbeats
+from fedtui.core.protocol.heartbeats import Declared
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.unit import Unit
-from fedtui.core.trust import signing
 from tests.conftest import ManualClock
 from tests.core.test_peers import listening, new_peer, put_in
 
@@ -61,7 +62,7 @@ def test_an_sdwan_peer_stays_accepted(node: Node, clock: ManualClock) -> None:
     assert beat(node, peer_id) == "accepted"
     clock.advance(hours=1)
     listening(node)
-    assert jobs.sweep(node)["swept"] == 0
+    assert job_tasks.sweep(node)["swept"] == 0
 
 
 def test_what_is_not_said_is_kept(node: Node, clock: ManualClock) -> None:
@@ -88,7 +89,7 @@ def test_the_sweep_degrades_exactly_the_stale(node: Node, clock: ManualClock) ->
     with node.unit(node.actor("test")) as unit:
         peers.note(unit, peers.lock(unit, stale[0]), kept="yes")
     listening(node)
-    swept = jobs.sweep(node)
+    swept = job_tasks.sweep(node)
     assert (swept["swept"], sorted(swept["degraded_ids"])) == (3, sorted(stale))
     assert {status: status_of(node, peer_id) for status, peer_id in others.items()} == {s: s for s in peers.STATUSES}
     with node.read() as session:
@@ -103,7 +104,7 @@ def test_the_sweep_degrades_exactly_the_stale(node: Node, clock: ManualClock) ->
         assert {(event.kind, event.severity) for event in found} == {("federation.peer.heartbeat_stale", "medium")}
         assert len({event.correlation_id for event in found}) == 1
         assert len(set(session.scalars(select(Event.id)))) == len(list(session.scalars(select(Event.id))))
-    assert jobs.sweep(node)["swept"] == 0
+    assert job_tasks.sweep(node)["swept"] == 0
 
 
 def test_exactly_five_minutes_is_not_stale(node: Node, clock: ManualClock) -> None:
@@ -112,7 +113,7 @@ def test_exactly_five_minutes_is_not_stale(node: Node, clock: ManualClock) -> No
     put_in(node, peer_id, "active")
     clock.advance(minutes=5)
     listening(node)
-    assert jobs.sweep(node)["swept"] == 0
+    assert job_tasks.sweep(node)["swept"] == 0
 
 
 @pytest.mark.parametrize("minutes_ago", [None, 0, 4])
@@ -123,7 +124,7 @@ def test_the_sweep_holds_back_after_our_own_downtime(node: Node, clock: ManualCl
     clock.advance(hours=2)
     if minutes_ago is not None:
         listening(node, minutes_ago=minutes_ago)
-    swept = jobs.sweep(node)
+    swept = job_tasks.sweep(node)
     assert (swept["swept"], swept["held_back"]) == (0, True)
     assert status_of(node, peer_id) == "active"
 
@@ -134,7 +135,7 @@ def test_recovery_clears_the_reason(node: Node, clock: ManualClock) -> None:
     put_in(node, peer_id, "active")
     clock.advance(minutes=6)
     listening(node)
-    jobs.sweep(node)
+    job_tasks.sweep(node)
     assert beat(node, peer_id) == "active"
     with node.read() as session:
         assert peers.get(session, peer_id).metadata_ == {}
@@ -172,7 +173,7 @@ def test_outbound_failure_leaves_inbound_liveness_alone(node: Node, clock: Manua
     peer_id = new_peer(node, url="https://127.0.0.1:1")
     put_in(node, peer_id, "active")
     for _ in range(2):
-        assert str(sending.send(node, peer_id)).startswith("remote_refused: ")
+        assert str(heartbeat_sender.send(node, peer_id)).startswith("remote_refused: ")
     with node.read() as session:
         peer = peers.get(session, peer_id)
         assert (peer.status, peer.last_outbound_at) == ("active", None)
@@ -183,7 +184,7 @@ def test_outbound_failure_leaves_inbound_liveness_alone(node: Node, clock: Manua
 def test_outcomes_are_written_several_at_once(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """While calls begin one after the other, what comes of them goes to the disk a few times, not once for each."""
     wanted = [new_peer(node, url=f"https://p{n}.example") for n in range(20)]
-    monkeypatch.setattr(sending, "_attempt", lambda *_: sending._Attempt())
+    monkeypatch.setattr(heartbeat_sender, "_attempt", lambda *_: heartbeat_sender._Attempt())
     opened, unit = [], node.unit
 
     def counting(actor: Actor) -> AbstractContextManager[Unit]:
@@ -191,7 +192,7 @@ def test_outcomes_are_written_several_at_once(node: Node, monkeypatch: pytest.Mo
         return unit(actor)
 
     monkeypatch.setattr(node, "unit", counting)
-    assert sending.send_to(node, wanted, partial_mtls="refuse", within=timedelta(seconds=60))["sent"] == 20
+    assert heartbeat_sender.send_to(node, wanted, partial_mtls="refuse", within=timedelta(seconds=60))["sent"] == 20
     assert len(opened) < 10
     with node.read() as session:
         assert all(peers.get(session, one).last_outbound_at is not None for one in wanted)
@@ -202,11 +203,11 @@ def test_a_call_that_went_as_the_one_before_leaves_its_time(node: Node, clock: M
     peer_id = new_peer(node, url="https://127.0.0.1:1")
     put_in(node, peer_id, "active")
     for well in (True, False):
-        attempt = sending._Attempt(None if well else "remote_refused: no", pair_news=False)
+        attempt = heartbeat_sender._Attempt(None if well else "remote_refused: no", pair_news=False)
         for number in range(3):
             clock.advance(minutes=1)
             with node.unit(heartbeats.JOB_ACTOR) as unit:
-                sending._record_outbound(unit, peer_id, attempt)
+                heartbeat_sender._record_outbound(unit, peer_id, attempt)
             with node.read() as session:
                 peer = peers.get(session, peer_id)
                 assert peer.last_outbound_attempt_at == clock.at, number
@@ -223,7 +224,9 @@ def test_what_a_peer_offers_to_sign_is_kept_and_forgotten(node: Node, clock: Man
     csr = signing.signing_request(signing.new_key(), "x")
     for answer, kept in (({}, None), ({"csr_pem": csr}, csr), ({"csr_pem": csr}, csr), ({}, None), ({}, None)):
         with node.unit(heartbeats.JOB_ACTOR) as unit:
-            sending._record_outbound(unit, peer_id, sending._Attempt(None, None, answer, pair_news=False))
+            heartbeat_sender._record_outbound(
+                unit, peer_id, heartbeat_sender._Attempt(None, None, answer, pair_news=False)
+            )
         with node.read() as session:
             assert peers.get(session, peer_id).offered_csr_pem == kept
 
@@ -232,18 +235,20 @@ def test_calls_begin_one_after_the_other(node: Node, monkeypatch: pytest.MonkeyP
     """Heartbeats go out a moment apart, so that those who call us get their turn; told to stop, none is waited for."""
     wanted, begun = [new_peer(node, url=f"https://p{n}.example") for n in range(6)], []
 
-    def noting(_site: object, peer_id: str, _partial: str) -> sending._Attempt:
+    def noting(_site: object, peer_id: str, _partial: str) -> heartbeat_sender._Attempt:
         begun.append((peer_id, time.monotonic()))
-        return sending._Attempt()
+        return heartbeat_sender._Attempt()
 
-    monkeypatch.setattr(sending, "_attempt", noting)
+    monkeypatch.setattr(heartbeat_sender, "_attempt", noting)
     began = time.monotonic()
-    assert sending.send_to(node, wanted, partial_mtls="refuse", within=timedelta(seconds=60))["sent"] == 6
-    assert sorted(begun, key=lambda one: one[1])[-1][1] - began >= 5 * sending.LONGEST_GAP
+    assert heartbeat_sender.send_to(node, wanted, partial_mtls="refuse", within=timedelta(seconds=60))["sent"] == 6
+    assert sorted(begun, key=lambda one: one[1])[-1][1] - began >= 5 * heartbeat_sender.LONGEST_GAP
     node.stopping.set()
     begun.clear()
     many = wanted * 1000
-    assert sending.send_to(node, many, partial_mtls="refuse", within=timedelta(hours=1))["postponed"] == len(many)
+    assert heartbeat_sender.send_to(node, many, partial_mtls="refuse", within=timedelta(hours=1))["postponed"] == len(
+        many
+    )
     assert not begun
 
 

@@ -19,21 +19,21 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from fedtui.api import bodies
-from fedtui.core.access import callers, chain
-from fedtui.core.access.callers import CLIENT_CERT, ESCAPED_CERT, FORWARDED, Caller
-from fedtui.core.acts import accepting, renewing
-from fedtui.core.acts.table import Call
 from fedtui.core.errors import Problem, RemoteFailed, WrongUsage
+from fedtui.core.grants import callers, chain
+from fedtui.core.grants.callers import CLIENT_CERT, ESCAPED_CERT, FORWARDED, Caller
 from fedtui.core.node import Node
-from fedtui.core.peering import client, heartbeats, peers, sending
-from fedtui.core.peering.client import Answer, Connection
-from fedtui.core.peering.peers import Peer
+from fedtui.core.operations.operation import Call
+from fedtui.core.peers import peers
+from fedtui.core.peers.peers import Peer
+from fedtui.core.pki import anchors, certificates, crl, key_pairs, signing
+from fedtui.core.pki.crl import Fetched
+from fedtui.core.protocol import accept_client, client, heartbeat_sender, heartbeats, renewal
+from fedtui.core.protocol.client import Answer, Connection
 from fedtui.core.runtime import document_text, urls
 from fedtui.core.runtime.document_text import LEVELS
-from fedtui.core.runtime.foreign import storable
 from fedtui.core.runtime.unit import Unit
-from fedtui.core.trust import anchors, certificates, credentials, crls, signing
-from fedtui.core.trust.crls import Fetched
+from fedtui.core.runtime.untrusted import storable
 from tests.conftest import MakeNode
 from tests.core.test_peers import new_peer, put_in
 from tests.core.test_x509_reading import SIGNED
@@ -88,8 +88,11 @@ BODIES = (bodies.AcceptBody, bodies.HeartbeatBody, bodies.EnrollBody, bodies.Ren
 FIELDS = sorted({name for body in BODIES for name in body.model_fields})
 
 
-@given(st.binary() | ANY_JSON.map(json.dumps).map(str.encode)
-       | st.dictionaries(st.sampled_from(FIELDS), ANY_JSON).map(json.dumps).map(str.encode))  # fmt: skip
+@given(
+    st.binary()
+    | ANY_JSON.map(json.dumps).map(str.encode)
+    | st.dictionaries(st.sampled_from(FIELDS), ANY_JSON).map(json.dumps).map(str.encode)
+)
 def test_any_body_is_read_or_refused_by_field(content: bytes) -> None:
     """What is read can be stored; what is not is said by field, without a value (it may be a token)."""
     for body in BODIES:
@@ -160,8 +163,11 @@ def test_declared_endpoints_lead_nowhere_else(endpoints: list[dict[str, Any]]) -
 ANSWERS = st.binary() | ANY_JSON.map(lambda data: json.dumps({"data": data}).encode())
 
 
-@given(st.integers(100, 599), ANSWERS | ANY_JSON.map(lambda said: json.dumps({"error": said}).encode()),
-       st.none() | ANY_TEXT)  # fmt: skip
+@given(
+    st.integers(100, 599),
+    ANSWERS | ANY_JSON.map(lambda said: json.dumps({"error": said}).encode()),
+    st.none() | ANY_TEXT,
+)
 @example(200, b'{"data": {"x": NaN}}', None)
 @example(200, b'{"data": {"x": "\\u0000"}}', None)
 @example(200, b'{"data": ' + b"[" * 5000, None)
@@ -183,14 +189,17 @@ def pair(make_node: MakeNode) -> tuple[Node, str]:
     peer_id = new_peer(node)
     put_in(node, peer_id, "active")
     with node.unit(node.actor("test")) as unit, other.unit(other.actor("test")) as theirs:
-        csr = credentials.prepare(unit, node.vault, peer_id, common_name="alpha").csr_pem
+        csr = key_pairs.prepare(unit, node.vault, peer_id, common_name="alpha").csr_pem
         row = signing.issue_for_peer(
-            theirs, signing.open_authority(theirs.session, other.vault), peer_id=new_peer_in(theirs),
+            theirs,
+            signing.open_authority(theirs.session, other.vault),
+            peer_id=new_peer_in(theirs),
             instance_id="0195d3a2-7c1e-7000-8000-00000000000e",
-            key=x509.load_pem_x509_csr(csr.encode()).public_key(), lifetime=timedelta(days=90),
-        )  # fmt: skip
+            key=x509.load_pem_x509_csr(csr.encode()).public_key(),
+            lifetime=timedelta(days=90),
+        )
         anchors.add(unit, peer_id, ca_of(theirs), source="invite")
-        credentials.complete(unit, peer_id, row.cert_pem, row.chain_pem)
+        key_pairs.complete(unit, peer_id, row.cert_pem, row.chain_pem)
     return node, peer_id
 
 
@@ -214,8 +223,21 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Answer]]:
     yield given_
 
 
-KEYS = st.sampled_from(["status", "csr_pem", "certificate", "cert_pem", "ca_chain_pem", "ca_bundle_pem", "peer_id",
-                        "contract_version_agreed", "last_heartbeat_at", "our_endpoints", "warnings"])  # fmt: skip
+KEYS = st.sampled_from(
+    [
+        "status",
+        "csr_pem",
+        "certificate",
+        "cert_pem",
+        "ca_chain_pem",
+        "ca_bundle_pem",
+        "peer_id",
+        "contract_version_agreed",
+        "last_heartbeat_at",
+        "our_endpoints",
+        "warnings",
+    ]
+)
 PEMS = st.sampled_from([ssl_pem(DER), signing.signing_request(signing.new_key(), "x")])
 NEAR = st.dictionaries(KEYS, ANY_JSON | PEMS | st.dictionaries(KEYS, ANY_JSON | PEMS) | st.sampled_from([1, True, 1.0]))
 NEAR_ANSWERS = NEAR.map(lambda data: Answer(200, json.dumps({"data": data}).encode(), None, None))
@@ -232,12 +254,12 @@ def test_any_answer_to_our_calls_leaves_the_node_whole(pair: tuple[Node, str], a
     def answered(answer: Answer) -> None:
         answers[:] = [answer]
         node.clock.advance(hours=2)  # type: ignore[attr-defined] # a CRL is due again
-        sending.send(node, peer_id)
+        heartbeat_sender.send(node, peer_id)
         with pytest.raises(Problem):
-            renewing.renew(node, peer_id, node.actor("test"))
+            renewal.renew(node, peer_id, node.actor("test"))
         with suppress(Problem):
             said = client.call(Connection((), (), None), "/x", {}, timeout=timedelta(seconds=1))
-            accepting._keep_answer(node, call, peer_id, said)
+            accept_client._keep_answer(node, call, peer_id, said)
         with node.read() as session:
             assert session.scalars(select(Peer)).all()
 
@@ -250,13 +272,13 @@ def test_a_damaged_crl_revokes_nothing(pair: tuple[Node, str]) -> None:
     with node.unit(node.actor("test")) as unit:
         anchors.add(unit, peer_id, ca_of(unit), source="invite")
         good = signing.revocation_list(unit.session, node.vault, unit.now)
-        assert crls.keep(unit, peer_id, Fetched(good, None)) is None
+        assert crl.keep(unit, peer_id, Fetched(good, None)) is None
 
     @given(damaged(good))
     def refused(der: bytes) -> None:
         with node.unit(node.actor("test")) as unit:
-            assert crls.keep(unit, peer_id, Fetched(der, None))
-            kept = crls.of_peer(unit.session, peer_id)
+            assert crl.keep(unit, peer_id, Fetched(der, None))
+            kept = crl.of_peer(unit.session, peer_id)
             assert kept is not None
             assert kept.der == good
 

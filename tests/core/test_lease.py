@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete, select
 
-from fedtui.core.runtime import daemons, jobs, lease, migrate
+from fedtui.core.runtime import daemons, job_runs, lease, migrate
 from fedtui.core.runtime.database import Database
-from fedtui.core.runtime.jobs import JobRun
+from fedtui.core.runtime.job_runs import JobRun
 from fedtui.core.runtime.lease import Held, Lease, LeaseLost
 from tests.conftest import START, Databases
 from tests.postgres import Server
@@ -228,26 +228,29 @@ def test_runs_are_found_and_pruned(database: Database) -> None:
     held = Held("a", 1)
     with database.writing() as session:
         for days in (9, 8):
-            old = jobs.started(session, "old", held, START - timedelta(days=days))
-            jobs.finished(session, old, "failed", {}, START)
-        ended = jobs.started(session, "work", held, START)
+            old = job_runs.started(session, "old", held, START - timedelta(days=days))
+            job_runs.finished(session, old, "failed", {}, START)
+        ended = job_runs.started(session, "work", held, START)
         session.flush()
-        jobs.finished(session, ended, "failed", {"error": "x"}, START + TTL)
-        going_on = jobs.started(session, "work", held, START + HOUR)
-        ahead = jobs.started(session, "work", held, START + 3 * HOUR)
+        job_runs.finished(session, ended, "failed", {"error": "x"}, START + TTL)
+        going_on = job_runs.started(session, "work", held, START + HOUR)
+        ahead = job_runs.started(session, "work", held, START + 3 * HOUR)
         session.flush()
-        jobs.finished(session, ahead, "ok", {}, START + 3 * HOUR)
+        job_runs.finished(session, ahead, "ok", {}, START + 3 * HOUR)
     now = START + 2 * HOUR
     with database.reading() as session:
-        assert {name: run.id for name, run in jobs.latest(session, now=now).items()} == {"old": old, "work": going_on}
-        newest = jobs.newest(session, "work", now=now)
+        assert {name: run.id for name, run in job_runs.latest(session, now=now).items()} == {
+            "old": old,
+            "work": going_on,
+        }
+        newest = job_runs.newest(session, "work", now=now)
         assert newest is not None
         assert newest.id == going_on
-        last = jobs.last_finished(session, "work", now=now)
+        last = job_runs.last_finished(session, "work", now=now)
         assert last is not None
         assert (last.id, last.outcome, last.finished_at) == (ended, "failed", START + TTL)
-        assert jobs.last_finished(session, "never", now=now) is None
+        assert job_runs.last_finished(session, "never", now=now) is None
     with database.writing() as session:
-        jobs.prune(session, START)
+        job_runs.prune(session, START)
     with database.reading() as session:
         assert session.scalars(select(JobRun.id).order_by(JobRun.id)).all() == [old, ended, going_on, ahead]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fedtui.core.runtime.lines import IN_FULL, MOST_KINDS, WITHIN, Bounded
+from fedtui.core.runtime.bounded_log import IN_FULL, MOST_KINDS, WITHIN, Bounded
 
 NAME = "fedtui.tests.bounded"
 
@@ -43,8 +43,9 @@ def test_the_surplus_is_one_line_and_the_next_minute_is_new(clock: Clock, caplog
         log.log(logging.WARNING if number == 500 else logging.INFO, "refused %d", number)
     log.info("of another kind")
     assert [record.getMessage() for record in caplog.records] == [
-        *(f"refused {number}" for number in range(IN_FULL)), "of another kind",
-    ]  # fmt: skip
+        *(f"refused {number}" for number in range(IN_FULL)),
+        "of another kind",
+    ]
     caplog.clear()
     clock.now = WITHIN
     log.info("refused %d", 1000)

@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, insert, select
 
+from fedtui.core.bootstrap import init_node
 from fedtui.core.node import Node
-from fedtui.core.opening import init_node
-from fedtui.core.peering import listing
-from fedtui.core.peering.listing import EPOCH, SORTS, PeerLine, urgency
-from fedtui.core.peering.peers import MODES, ROLES, STATUSES, Peer
+from fedtui.core.peers import listing as peer_listing
+from fedtui.core.peers.listing import EPOCH, SORTS, PeerLine, urgency
+from fedtui.core.peers.peers import MODES, ROLES, STATUSES, Peer
+from fedtui.core.pki.certificates import Certificate
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.settings import load
 from fedtui.core.runtime.types import new_id
-from fedtui.core.trust.certificates import Certificate
 from tests.conftest import START
 
 ADA = Actor("operator", "ada")
@@ -105,7 +105,7 @@ def plain(lines: Sequence[PeerLine], sort: str) -> list[str]:
 
 def everything(node: Node) -> list[PeerLine]:
     with node.read() as session:
-        return listing.page(session, sort="url", limit=10_000)
+        return peer_listing.page(session, sort="url", limit=10_000)
 
 
 def matches(line: PeerLine, wanted: str) -> bool:
@@ -119,12 +119,12 @@ def walk(node: Node, size: int, *, forwards: bool, **query: Any) -> list[PeerLin
     with node.read() as session:
         while True:
             if forwards:
-                edge = {"after": listing.key(found[-1], query["sort"])} if found else {}
-                new = listing.page(session, limit=size, **edge, **query)
+                edge = {"after": peer_listing.key(found[-1], query["sort"])} if found else {}
+                new = peer_listing.page(session, limit=size, **edge, **query)
                 found += new
             else:
-                edge = {"before": listing.key(found[0], query["sort"]) if found else _beyond(query["sort"])}
-                new = listing.page(session, limit=size, **edge, **query)
+                edge = {"before": peer_listing.key(found[0], query["sort"]) if found else _beyond(query["sort"])}
+                new = peer_listing.page(session, limit=size, **edge, **query)
                 found[:0] = new
             assert len(new) <= size
             if len(new) < size:
@@ -178,7 +178,7 @@ def test_filters_agree_with_python(crowd: Node, wanted: str, invert: bool) -> No
         assert [one.id for one in walk(crowd, 23, forwards=True, sort=sort, **query)] == expected
         assert [one.id for one in walk(crowd, 23, forwards=False, sort=sort, **query)] == expected
     with crowd.read() as session:
-        assert listing.count(session, **query) == len(kept)
+        assert peer_listing.count(session, **query) == len(kept)
 
 
 @settings(max_examples=60)
@@ -193,12 +193,12 @@ def test_rank_and_page_agree(crowd: Node, data: st.DataObject, sort: str, wanted
     place = order.index(line.id)
     above = [one for one in order[:place] if one in kept]
     below = [one for one in order[place + 1 :] if one in kept]
-    key, query = listing.key(line, sort), {"sort": sort, "text": wanted, "invert": invert}
+    key, query = peer_listing.key(line, sort), {"sort": sort, "text": wanted, "invert": invert}
     size = data.draw(st.integers(1, 20))
     with crowd.read() as session:
-        assert listing.rank(session, key, **query) == len(above)
-        before = listing.page(session, before=key, limit=size, **query)
-        after = listing.page(session, after=key, limit=size, **query)
+        assert peer_listing.rank(session, key, **query) == len(above)
+        before = peer_listing.page(session, before=key, limit=size, **query)
+        after = peer_listing.page(session, after=key, limit=size, **query)
     assert [one.id for one in before] == above[-size:]
     assert [one.id for one in after] == below[:size]
 
@@ -216,7 +216,7 @@ def test_pages_use_an_index(crowd: Node, sort: str) -> None:
             seen.extend(row[3] for row in plan)
 
         event.listen(connection, "before_cursor_execute", note)
-        listing.page(session, sort=sort, after=listing.key(lines[150], sort))
+        peer_listing.page(session, sort=sort, after=peer_listing.key(lines[150], sort))
     assert any("SCAN peers USING INDEX" in step or "SEARCH peers USING INDEX" in step for step in seen), seen
     assert not any("TEMP B-TREE" in step for step in seen)
 
@@ -238,6 +238,6 @@ def test_certificate_expiry_is_the_earlier_of_the_newest(crowd: Node) -> None:
         assert line.certificate_expires_at == min(newest.get(line.id, {}).values(), default=None)
     with crowd.read() as session:
         for line in lines[:20]:
-            assert listing.one(session, line.id) == line
-            assert listing.certificate_expiry(session, line.id) == line.certificate_expires_at
-        assert listing.one(session, "nobody") is None
+            assert peer_listing.one(session, line.id) == line
+            assert peer_listing.certificate_expiry(session, line.id) == line.certificate_expires_at
+        assert peer_listing.one(session, "nobody") is None

@@ -18,13 +18,13 @@ import apscheduler.schedulers.base
 import pytest
 
 from fedtui.cli.guard import guarded
+from fedtui.core.diagnosis.triage import Wanted
 from fedtui.core.errors import Unusable
 from fedtui.core.node import Node
-from fedtui.core.playbook.survey import Wanted
+from fedtui.core.runtime import backup, disk, job_runs, scheduler
 from fedtui.core.runtime import database as databases
-from fedtui.core.runtime import disk, jobs, scheduler, upkeep
 from fedtui.core.runtime.clock import SystemClock
-from fedtui.core.runtime.jobs import Job
+from fedtui.core.runtime.job_runs import Job
 from fedtui.core.runtime.scheduler import Scheduler
 from tests.conftest import MakeNode
 from tests.core.world import ADA
@@ -80,7 +80,7 @@ def test_a_read_only_database_is_said_to_be_read_only(node: Node) -> None:
     assert problem.problem == "The node's database cannot be written."
     assert "this account's" in problem.fix
     with node.read() as session:
-        assert jobs.latest(session, now=node.clock.now()) == {}
+        assert job_runs.latest(session, now=node.clock.now()) == {}
 
 
 @pytest.mark.sqlite
@@ -90,13 +90,13 @@ def test_the_doctor_knows_a_disk_that_takes_nothing(
 ) -> None:
     """A daemon that cannot write that it lives: the doctor says why, and what to do first is the disk, not a daemon;
     `db check` says it too."""
-    assert upkeep.unwritable(node.database) is None
+    assert backup.unwritable(node.database) is None
     monkeypatch.setattr(disk.os, "statvfs", lambda _path: SimpleNamespace(f_flag=flags, f_bavail=free, f_frsize=4096))
     [finding] = node.diagnose(Wanted()).findings
     assert finding.cause.code == "worker_not_running"
     assert said in finding.sense.because
     assert [fix.command for fix in finding.sense.fixes] == ["df -h", "fedtui serve"]
-    unwritable = upkeep.unwritable(node.database)
+    unwritable = backup.unwritable(node.database)
     assert unwritable is not None
     assert said in unwritable.why
 

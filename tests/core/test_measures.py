@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import event, update
 
-from fedtui.core.acts.measures import AGES, QUESTIONS, Look, Samples
-from fedtui.core.governance import measures as governance
+from fedtui.core.audit.events import emit
+from fedtui.core.governance import metrics as governance
 from fedtui.core.node import Node
-from fedtui.core.peering.peers import Peer
-from fedtui.core.record.events import emit
-from fedtui.core.runtime import daemons, jobs, lease
+from fedtui.core.peers.peers import Peer
+from fedtui.core.runtime import daemons, job_runs, lease
 from fedtui.core.runtime.lease import Held
+from fedtui.core.views.metrics import AGES, QUESTIONS, Look, Samples
 from tests.conftest import ManualClock
 from tests.core.test_peers import new_peer, put_in
 from tests.core.world import ADA, World, make_world
@@ -119,10 +119,10 @@ def test_jobs_have_a_duration_a_lag_and_outcomes(node: Node, clock: ManualClock)
 
     def ran(job: str, outcome: str, seconds: float, **detail: object) -> None:
         with node.database.writing() as session:
-            run = jobs.started(session, job, held, clock.now())
+            run = job_runs.started(session, job, held, clock.now())
             session.flush()
             clock.advance(seconds=seconds)
-            jobs.finished(session, run, outcome, detail, clock.now())
+            job_runs.finished(session, run, outcome, detail, clock.now())
 
     ran("maintenance", "failed", 1)
     clock.advance(hours=2)
@@ -171,14 +171,24 @@ def test_events_of_the_last_hour_are_counted_by_severity(node: Node) -> None:
     after = measured(node)["fedtui_events_last_hour"]
     assert set(after) == {("low",), ("medium",), ("high",), ("critical",)}
     assert {key: after[key] - before[key] for key in after} == {
-        ("low",): 0, ("medium",): 1, ("high",): 0, ("critical",): 1,
-    }  # fmt: skip
+        ("low",): 0,
+        ("medium",): 1,
+        ("high",): 0,
+        ("critical",): 1,
+    }
 
 
 def test_emergencies_show(world: World) -> None:
     """A lowered policy and a paused manager are measures, too."""
-    world.act("system.policy_lower", {"policy_action": "system.federation_peer_propose",
-                                       "policy": "notify_and_proceed", "span": "30m", "reason": "test"})  # fmt: skip
+    world.act(
+        "system.policy_lower",
+        {
+            "policy_action": "system.federation_peer_propose",
+            "policy": "notify_and_proceed",
+            "span": "30m",
+            "reason": "test",
+        },
+    )
     world.act("system.manager_pause", {})
     found = measured(world.node)
     assert (found["fedtui_policies_lowered"], found["fedtui_manager_paused"]) == ({(): 1}, {(): 1})

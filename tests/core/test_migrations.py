@@ -19,18 +19,18 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
-from fedtui.core.access.grants import Grant
-from fedtui.core.control import operators
+from fedtui.core.administration import operators
+from fedtui.core.bootstrap import init_node, open_node, upgrade
 from fedtui.core.errors import Refused, Unusable, WrongUsage
+from fedtui.core.grants.grants import Grant
 from fedtui.core.node import Node
-from fedtui.core.opening import init_node, open_node, upgrade
-from fedtui.core.peering import peers
+from fedtui.core.peers import peers
+from fedtui.core.pki import certificates, signing
+from fedtui.core.pki.certificates import Certificate
+from fedtui.core.pki.key_pairs import Credential
 from fedtui.core.runtime import daemons, migrate, settings
 from fedtui.core.runtime.database import Base, Database
 from fedtui.core.runtime.settings import Settings
-from fedtui.core.trust import certificates, signing
-from fedtui.core.trust.certificates import Certificate
-from fedtui.core.trust.credentials import Credential
 from tests.conftest import Databases
 
 Fresh = Callable[[], Database]
@@ -160,8 +160,10 @@ def test_terms_of_before_are_enforced_a_month_after_the_upgrade(fresh: Fresh, mo
     began = datetime.now(UTC)
     migrate.upgrade(database)
     with database.reading() as session:
-        ends = [peers.term_end(row.expires_at, row.term_grace_until)
-                for row in (session.get_one(peers.Peer, id) for id in "123")]  # fmt: skip
+        ends = [
+            peers.term_end(row.expires_at, row.term_grace_until)
+            for row in (session.get_one(peers.Peer, id) for id in "123")
+        ]
     assert ends[0] is not None
     assert timedelta(days=30) <= ends[0] - began < timedelta(days=30, minutes=10)
     assert ends[1:] == [datetime(2099, 1, 1, tzinfo=UTC), None]

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from fedtui.core.acts import authorizing
-from fedtui.core.acts.gate import Done, Pending
-from fedtui.core.control import operators
-from fedtui.core.control.operators import Operator
+from fedtui.core.administration import operators
+from fedtui.core.administration.operators import Operator
+from fedtui.core.bootstrap import open_node
 from fedtui.core.errors import Refused, WrongUsage
 from fedtui.core.node import Node
-from fedtui.core.opening import open_node
+from fedtui.core.operations import operator_access
+from fedtui.core.operations.gate import Done, Pending
 from fedtui.core.runtime.actor import Actor
 from tests.conftest import ManualClock
 
@@ -109,7 +109,7 @@ def test_recovery_makes_no_second_row_for_a_name(node: Node) -> None:
     """Whoever recovers under another spelling is the operator on record."""
     with node.unit(ADA) as unit:
         operators.require(unit.session, "ada").removed_at = unit.now
-    assert authorizing.recover(node, ADA, "Ada", "everybody left")["operator"] == "ada"
+    assert operator_access.recover(node, ADA, "Ada", "everybody left")["operator"] == "ada"
     with node.read() as session:
         assert [row.name for row in operators.listing(session)] == ["ada"]
 
@@ -118,6 +118,6 @@ def test_keys_stand_under_the_name_on_record(node: Node, tmp_path: Path) -> None
     """A key that was let in under one spelling is taken away under any other."""
     file = tmp_path / "authorized_keys"
     key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIP1xkSe3FuZZUbUiMWDyL+WwSlp5F2SOyo5RSyQZ+0Qb"
-    assert authorizing.authorize(node, ADA, "Ada", key, file, lambda _name: ["fedtui"])["operator"] == "ada"
-    assert authorizing.deauthorize(node, ADA, "ADA", file)["removed"] == 1
+    assert operator_access.authorize(node, ADA, "Ada", key, file, lambda _name: ["fedtui"])["operator"] == "ada"
+    assert operator_access.deauthorize(node, ADA, "ADA", file)["removed"] == 1
     assert file.read_bytes() == b""

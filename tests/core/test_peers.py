@@ -9,12 +9,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from fedtui.core.acts.gate import Done
 from fedtui.core.errors import NotFound, Problem, Refused, WrongUsage
 from fedtui.core.node import Node
-from fedtui.core.peering import heartbeats, peers
-from fedtui.core.peering.heartbeats import Declared
-from fedtui.core.peering.peers import STATUSES, TRANSITIONS, Peer
+from fedtui.core.operations.gate import Done
+from fedtui.core.peers import peers
+from fedtui.core.peers.peers import STATUSES, TRANSITIONS, Peer
+from fedtui.core.protocol import heartbeats
+from fedtui.core.protocol.heartbeats import Declared
 from tests.conftest import ManualClock
 
 

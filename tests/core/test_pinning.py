@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedtui.core.node import Node
-from fedtui.core.trust import tls
-from fedtui.core.trust.signing import key_pem, new_key
-from fedtui.core.trust.x509_reading import fingerprint, to_pem
+from fedtui.core.pki import tls
+from fedtui.core.pki.signing import key_pem, new_key
+from fedtui.core.pki.x509 import fingerprint, to_pem
 from tests.conftest import MakeNode
 from tests.core.test_certificates import ca, parsed, server
 from tests.core.test_tls import serving

@@ -14,31 +14,33 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from fedtui.core.access import chain, explain
-from fedtui.core.access.callers import Caller
-from fedtui.core.access.grants import Grant
-from fedtui.core.acts import jobs, restoring
-from fedtui.core.control import policies
-from fedtui.core.control.approvals import Approval
+from fedtui.core.administration import manager_pause
+from fedtui.core.audit import events
+from fedtui.core.diagnosis import causes, checks, commands, engine, error_lookup, incidents, wizard
+from fedtui.core.diagnosis.check_runner import Seen, run
+from fedtui.core.diagnosis.checks.limits import FAR_LIMIT
+from fedtui.core.diagnosis.model import Case, Check, Evidence, Fix, Outcome, Sense, Subject
+from fedtui.core.diagnosis.triage import NODE, Wanted
 from fedtui.core.errors import NotFound, Refused, WrongUsage
 from fedtui.core.governance.rules import BY_KIND
+from fedtui.core.grants import chain, explain
+from fedtui.core.grants.callers import Caller
+from fedtui.core.grants.grants import Grant
+from fedtui.core.jobs import restore
 from fedtui.core.node import Node
-from fedtui.core.peering import heartbeats, tokens
-from fedtui.core.peering.heartbeats import Declared
-from fedtui.core.peering.peers import Peer
-from fedtui.core.peering.tokens import Invite
-from fedtui.core.playbook import causes, checks, commands, engine, incidents, recognise, wizard
-from fedtui.core.playbook.checks.limits import FAR_LIMIT
-from fedtui.core.playbook.model import Case, Check, Evidence, Outcome, Sense, Subject
-from fedtui.core.playbook.running import Seen, run
-from fedtui.core.playbook.survey import NODE, Wanted
-from fedtui.core.record import events
+from fedtui.core.operations import policies
+from fedtui.core.operations.approvals import Approval
+from fedtui.core.peers import tokens
+from fedtui.core.peers.peers import Peer
+from fedtui.core.peers.tokens import Invite
+from fedtui.core.pki import certificates, signing
+from fedtui.core.pki.certificates import Certificate
+from fedtui.core.protocol import heartbeats
+from fedtui.core.protocol.heartbeats import Declared
 from fedtui.core.runtime import daemons, lease
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.runtime.jobs import JobRun
+from fedtui.core.runtime.job_runs import JobRun
 from fedtui.core.runtime.types import new_id
-from fedtui.core.trust import certificates, signing
-from fedtui.core.trust.certificates import Certificate
 from tests.conftest import MakeNode, ManualClock
 from tests.core.test_peers import new_peer, put_in
 from tests.core.world import World, make_world
@@ -72,8 +74,18 @@ def alive(node: Node, *, ran: bool = True) -> None:
         unit.session.execute(update(daemons.Daemon).values(listening_since=unit.now - timedelta(minutes=10)))
         lease.take(unit.session, node.holder, now=unit.now, ttl=node.settings.lease_ttl)
         for job in node.jobs() if ran else ():
-            unit.session.add(JobRun(id=new_id(), job=job.name, holder=node.holder, epoch=1, started_at=unit.now,
-                                    finished_at=unit.now, outcome="ok", detail={}))  # fmt: skip
+            unit.session.add(
+                JobRun(
+                    id=new_id(),
+                    job=job.name,
+                    holder=node.holder,
+                    epoch=1,
+                    started_at=unit.now,
+                    finished_at=unit.now,
+                    outcome="ok",
+                    detail={},
+                )
+            )
 
 
 def refused_accept(node: Node, peer_id: str) -> None:
@@ -160,7 +172,7 @@ def test_a_quarantine_is_the_root(make_node: MakeNode, clock: ManualClock) -> No
     clock.advance(hours=1)
     alive(node)
     assert found(node, "degraded") == ["remote_unreachable"]
-    restoring.begin(node, ADA, "the disk died")
+    restore.begin(node, ADA, "the disk died")
     assert found(node, "degraded") == ["node_quarantined"]
 
 
@@ -169,8 +181,18 @@ def test_jobs_that_never_ran_and_jobs_that_stopped(make_node: MakeNode, clock: M
     node = make_node(lease_ttl="1h")
     alive(node, ran=False)
     with node.unit(ADA) as unit:
-        unit.session.add(JobRun(id=new_id(), job=jobs.MANAGER_JOB, holder=node.holder, epoch=1, started_at=unit.now,
-                                finished_at=unit.now, outcome="ok", detail={}))  # fmt: skip
+        unit.session.add(
+            JobRun(
+                id=new_id(),
+                job=manager_pause.MANAGER_JOB,
+                holder=node.holder,
+                epoch=1,
+                started_at=unit.now,
+                finished_at=unit.now,
+                outcome="ok",
+                detail={},
+            )
+        )
     assert found(node, "stuck_accepted") == ["job_not_registered"]
     other = make_node("beta", lease_ttl="1h")
     alive(other)
@@ -192,8 +214,12 @@ def test_checks_run_at_once_and_wait_for_what_they_need(node: Node, monkeypatch:
     def never(_case: Case) -> Outcome:
         raise AssertionError("it was looked at all the same")
 
-    table = (Check("a", "node", "a", meet), Check("b", "node", "b", meet), Check("c", "node", "c", refuse, ("a", "b")),
-             Check("d", "node", "d", never, ("c",)))  # fmt: skip
+    table = (
+        Check("a", "node", "a", meet),
+        Check("b", "node", "b", meet),
+        Check("c", "node", "c", refuse, ("a", "b")),
+        Check("d", "node", "d", never, ("c",)),
+    )
     monkeypatch.setattr(engine, "CHECKS", table)
     told: list[str] = []
     diagnosis = engine.diagnose(node, node.acts, Wanted("approval_blocked"), lambda seen: told.append(seen.check.name))
@@ -213,14 +239,19 @@ def test_each_check_has_a_limit_of_its_own(node: Node, monkeypatch: pytest.Monke
     def never(_case: Case) -> Outcome:
         raise AssertionError("it was looked at all the same")
 
-    table = (Check("slow", "node", "slow", hang, limit=0.1), Check("after", "node", "after", never, ("slow",)),
-             Check("rest", "node", "rest", lambda _case: Outcome("ok", "at once")))  # fmt: skip
+    table = (
+        Check("slow", "node", "slow", hang, limit=0.1),
+        Check("after", "node", "after", never, ("slow",)),
+        Check("rest", "node", "rest", lambda _case: Outcome("ok", "at once")),
+    )
     monkeypatch.setattr(engine, "CHECKS", table)
     seen = {one.check.name: one.outcome for one in engine.diagnose(node, node.acts, Wanted("approval_blocked")).seen}
     let_go.set()
     assert {name: outcome.state for name, outcome in seen.items()} == {
-        "slow": "unknown", "after": "skipped", "rest": "ok",
-    }  # fmt: skip
+        "slow": "unknown",
+        "after": "skipped",
+        "rest": "ok",
+    }
     assert seen["slow"].said == "It took longer than its 0.1 s."
     assert seen["after"].said == "Not looked at: slow comes first."
 
@@ -385,7 +416,7 @@ HOLDS = rows(
     *((code, {"code": code}) for code in DOMAIN["unauthorized_with_grant"].split() if not code.startswith("proxy")),
     ("cert_chain_invalid", {"code": "cert_not_yet_valid"}),
     ("manager_paused", {"manager_paused": True}),
-    ("manager_not_ticking", {"jobs_late": {jobs.MANAGER_JOB: timedelta(hours=1)}}),
+    ("manager_not_ticking", {"jobs_late": {manager_pause.MANAGER_JOB: timedelta(hours=1)}}),
     ("manager_not_ticking", {"daemons": [], "approved_waiting": ["x"]}),
     ("worker_not_running", {"daemons": []}),
     ("worker_not_running", {"daemons": [], "ended": [(4711, THEN)]}),
@@ -578,8 +609,10 @@ def test_a_certificate_that_was_replaced_is_not_held_against_calls_from_before(n
         assert row is not None
         certificates.revoke(unit, row, "test")
     assert found(node) == []
-    world.act("system.federation_certificate_mint",
-        {"peer": world.peer_id, "csr_pem": signing.signing_request(signing.new_key(), "b")})  # fmt: skip
+    world.act(
+        "system.federation_certificate_mint",
+        {"peer": world.peer_id, "csr_pem": signing.signing_request(signing.new_key(), "b")},
+    )
     assert found(node) == ["source_ip_not_allowed"]
     node.request(ADA, "system.federation_grant_edit", {"grant": grant_id, "source_cidrs": ["10.0.0.0/8"]})
     assert found(node) == []
@@ -673,8 +706,12 @@ def test_the_runbooks_own_ways_out_are_offered(node: Node) -> None:
         return [fix.command.partition(" --")[0] for fix in sense.fixes]
 
     half = peer("active", broken="key_missing", request_waits=True)
-    anew = ["fedtui peers revoke p", "fedtui peers propose https://b.example", "fedtui peers token https://b.example",
-            "fedtui peers accept"]  # fmt: skip
+    anew = [
+        "fedtui peers revoke p",
+        "fedtui peers propose https://b.example",
+        "fedtui peers token https://b.example",
+        "fedtui peers accept",
+    ]
     by_hand = ["fedtui certs csr p > a.csr", f"fedtui certs issue {node.url}", "fedtui certs store p", *anew]
     half["peer"] = SimpleNamespace(id="p", remote_instance_url="https://b.example")
     assert offered("key_missing", "peer", **half) == [f"fedtui certs issue {node.url}", *by_hand]
@@ -686,8 +723,14 @@ def test_the_runbooks_own_ways_out_are_offered(node: Node) -> None:
     assert offered("trust_chain_mismatch", "decision", code="trust_chain_mismatch") == lost[:1], "of nobody known"
     words = [explain.Change("Have the caller present the certificate that this node signed for it", where="there")]
     assert offered("cert_not_presented", "decision", code="cert_not_presented", changes=words, **of_peer) == lost
-    revoke = Approval(id="a", action="system.federation_peer_revoke", status="expired", digest="d" * 64,
-                      requested_by="ada", expires_at=node.clock.now())  # fmt: skip
+    revoke = Approval(
+        id="a",
+        action="system.federation_peer_revoke",
+        status="expired",
+        digest="d" * 64,
+        requested_by="ada",
+        expires_at=node.clock.now(),
+    )
     over = causes.BY_CODE["approval_timed_out"].holds(case(node, Subject("approval", "a"), approval=revoke))
     assert over is not None
     assert "fedtui policies lower system.federation_peer_revoke --to notify_and_proceed" in over.because
@@ -769,8 +812,14 @@ def test_what_the_record_knows_of_a_refused_token_is_said(node: Node, cause: str
     """Beside the answer that was given, and when: what the remote was not told."""
     peer_id = new_peer(node, "https://b.example")
     with node.unit(ADA) as unit:
-        events.emit(unit, "federation.peer.accept_refused", source="test", peer_id=peer_id, cause=cause,
-                    answered="acceptance_token not recognized or expired")  # fmt: skip
+        events.emit(
+            unit,
+            "federation.peer.accept_refused",
+            source="test",
+            peer_id=peer_id,
+            cause=cause,
+            answered="acceptance_token not recognized or expired",
+        )
     [one] = node.diagnose(Wanted("token_mismatch", peer=peer_id)).findings
     assert "UTC: acceptance_token not recognized or expired." in one.sense.because
     assert told in one.sense.because
@@ -891,7 +940,7 @@ SEEDS = {
 def symptom_of(node: Node, text: str) -> str | None:
     """What a text is recognised as."""
     with node.read() as session:
-        known = recognise.recognise(session, text)
+        known = error_lookup.recognise(session, text)
     assert known is not None
     return known.wanted.symptom
 
@@ -928,7 +977,7 @@ def test_what_logs_say_is_recognised(node: Node, text: str, symptom: str) -> Non
 def test_every_name_of_the_catalogue_is_recognised(node: Node, code: str) -> None:
     """What the doctor, here or on the other side, names by its code can be pasted, alone or in a sentence."""
     with node.read() as session:
-        assert recognise.recognise(session, f'their doctor says "{code}", medium') is not None
+        assert error_lookup.recognise(session, f'their doctor says "{code}", medium') is not None
 
 
 def test_what_a_text_names_on_record_counts_more_than_its_topic(node: Node) -> None:
@@ -936,8 +985,8 @@ def test_what_a_text_names_on_record_counts_more_than_its_topic(node: Node) -> N
     world = make_world(node)
     header = "Authorization: Bearer fg-{}"
     with node.read() as session:
-        on_record = recognise.recognise(session, header.format(world.grant()))
-        unknown = recognise.recognise(session, header.format("0195d3a2-7c1e-7000-8000-00000000dead"))
+        on_record = error_lookup.recognise(session, header.format(world.grant()))
+        unknown = error_lookup.recognise(session, header.format("0195d3a2-7c1e-7000-8000-00000000dead"))
     assert on_record is not None
     assert on_record.wanted.symptom is None
     assert unknown is not None
@@ -950,7 +999,7 @@ def test_every_answer_of_this_api_is_recognised(node: Node) -> None:
     told = re.findall(r'40[13], "([^"]+)"|422,\s+"([^"]+)"', source)
     assert len(told) > 5
     with node.read() as session:
-        assert all(recognise.recognise(session, " ".join(words)) for words in told)
+        assert all(error_lookup.recognise(session, " ".join(words)) for words in told)
 
 
 def test_ids_and_urls_in_a_text_are_what_it_is_about(node: Node) -> None:
@@ -959,17 +1008,17 @@ def test_ids_and_urls_in_a_text_are_what_it_is_about(node: Node) -> None:
     grant_id = world.grant(cidrs=["192.0.2.0/24"])
     kept = world.kept(world.asked(grant_id))
     with node.read() as session:
-        known = recognise.recognise(session, f'{{"error": "grant scope mismatch: x", "decision_id": "{kept}"}}')
+        known = error_lookup.recognise(session, f'{{"error": "grant scope mismatch: x", "decision_id": "{kept}"}}')
         assert known is not None
         assert (known.wanted.decision, known.wanted.symptom) == (kept, "grant_scope_mismatch")
-        known = recognise.recognise(session, "GET https://b.example/api/v1/x: connection refused")
+        known = error_lookup.recognise(session, "GET https://b.example/api/v1/x: connection refused")
         assert known is not None
         assert known.wanted.peer == world.peer_id
-        known = recognise.recognise(session, f"Authorization: Bearer fg-{grant_id}")
+        known = error_lookup.recognise(session, f"Authorization: Bearer fg-{grant_id}")
         assert known is not None
         assert (known.wanted.grant, known.wanted.peer) == (grant_id, None)
-        assert recognise.recognise(session, "all is well") is None
-        assert recognise.recognise(session, "0195d3a2-7c1e-7000-8000-00000000dead") is None
+        assert error_lookup.recognise(session, "all is well") is None
+        assert error_lookup.recognise(session, "0195d3a2-7c1e-7000-8000-00000000dead") is None
 
 
 def test_a_token_is_looked_at_and_never_kept(node: Node) -> None:
@@ -980,7 +1029,7 @@ def test_a_token_is_looked_at_and_never_kept(node: Node) -> None:
     token = str(made["acceptance_token"])
     with node.read() as session:
         for text in (token, made["invite"], token[:-3]):
-            known = recognise.recognise(session, str(text))
+            known = error_lookup.recognise(session, str(text))
             assert known is not None
             assert known.wanted.token is not None
             assert token not in repr(known)
@@ -996,7 +1045,7 @@ def test_any_text_is_taken(node: Node, text: str) -> None:
     """Nothing that is pasted brings up more than a word of not knowing, and soon."""
     began = time.monotonic()
     with node.read() as session:
-        recognise.recognise(session, text)
+        error_lookup.recognise(session, text)
     assert time.monotonic() - began < 5
 
 
@@ -1032,8 +1081,13 @@ def test_from_symptom_to_proof(paused: Node, clock: ManualClock) -> None:
     assert (shaped["seconds_to_diagnosis"], shaped["seconds_to_fix"]) == (20.0, 30.0)
     kinds = [line["kind"] for line in shaped["transcript"]]
     assert [kind for kind in kinds if kind != "check"] == [
-        "opened", "finding", "looked", "act", "verified", "closed",
-    ]  # fmt: skip
+        "opened",
+        "finding",
+        "looked",
+        "act",
+        "verified",
+        "closed",
+    ]
     with paused.read() as session:
         told = [event.kind for event in events.recent(session) if "incident" in event.kind]
     assert told == [f"system.incident.{kind}" for kind in ("closed", "diagnosed", "opened")]
@@ -1045,8 +1099,18 @@ def ran(node: Node, *but: str) -> None:
         daemons.seen(unit.session, node.holder, now=unit.now, ttl=timedelta(hours=1))
         for job in node.jobs():
             if job.name not in but:
-                unit.session.add(JobRun(id=new_id(), job=job.name, holder=node.holder, epoch=1, started_at=unit.now,
-                                        finished_at=unit.now, outcome="ok", detail={}))  # fmt: skip
+                unit.session.add(
+                    JobRun(
+                        id=new_id(),
+                        job=job.name,
+                        holder=node.holder,
+                        epoch=1,
+                        started_at=unit.now,
+                        finished_at=unit.now,
+                        outcome="ok",
+                        detail={},
+                    )
+                )
 
 
 def test_it_stays_open_while_a_check_of_its_subject_fails_and_offers_what_explains_it(
@@ -1070,7 +1134,7 @@ def test_it_stays_open_while_a_check_of_its_subject_fails_and_offers_what_explai
     told = engine.shape(looked)
     assert told["keeps_open"] == [
         {"check": "schedule", "subject": "this node", "said": looked.held[0].outcome.said},
-    ]  # fmt: skip
+    ]
     assert [other["cause"] for other in told["elsewhere"]] == ["sweep_overdue"]
     ran(paused)
     assert paused.look(ADA, incident, proving=True).held == ()
@@ -1162,8 +1226,12 @@ def test_a_fix_that_needs_approval_is_waited_for_and_resumed(node: Node) -> None
     world = make_world(node)
     alive(node)
     incident = node.begin_incident(ADA, Wanted(None))
-    fix = causes.pairs.Fix("Sign another", "", "system.federation_certificate_mint",
-        {"peer": world.peer_id, "csr_pem": signing.signing_request(signing.new_key(), "b")})  # fmt: skip
+    fix = Fix(
+        "Sign another",
+        "",
+        "system.federation_certificate_mint",
+        {"peer": world.peer_id, "csr_pem": signing.signing_request(signing.new_key(), "b")},
+    )
     outcome = node.mend(ADA, incident, fix)
     standing = node.standing(incident)
     assert (outcome["outcome"], standing.step, standing.waits_for) == ("pending", "wait", outcome["approval"])
@@ -1206,23 +1274,23 @@ def test_what_is_shown_once_is_made_by_its_requester_once_it_was_approved(node: 
 def test_what_a_fix_changes_is_shown_before(node: Node) -> None:
     """In words, and as before and after; nothing is asked for by looking."""
     world = make_world(node)
-    fix = causes.pairs.Fix("Suspend", "", "system.federation_peer_suspend", {"peer": world.peer_id, "reason": "test"})
+    fix = Fix("Suspend", "", "system.federation_peer_suspend", {"peer": world.peer_id, "reason": "test"})
     lines = node.preview(ADA, fix)
     assert lines[0].startswith("Suspend https://b.example")
     assert lines[1:] == ["https://b.example: in service -> suspended", wizard.AT_ONCE]
     with node.read() as session:
         assert session.get_one(Peer, world.peer_id).status == "active"
-    assert node.preview(ADA, causes.pairs.Fix("Start it", "fedtui serve", where="there")) == []
+    assert node.preview(ADA, Fix("Start it", "fedtui serve", where="there")) == []
 
 
 def test_a_fix_that_failed_says_so(paused: Node) -> None:
     """What the gate refuses stands in the transcript with its reason, and the incident stays open."""
     incident = paused.begin_incident(ADA, Wanted("approval_blocked"))
-    fix = causes.pairs.Fix("Resume", "", "system.federation_peer_resume", {"peer": "https://nobody.example"})
+    fix = Fix("Resume", "", "system.federation_peer_resume", {"peer": "https://nobody.example"})
     outcome = paused.mend(ADA, incident, fix)
     assert (outcome["outcome"], outcome["problem"]["code"]) == ("failed", "peer_not_found")
     assert paused.incident(incident)["state"] == "open"
-    by_hand = paused.mend(ADA, incident, causes.pairs.Fix("Start it", "fedtui serve", where="there"))
+    by_hand = paused.mend(ADA, incident, Fix("Start it", "fedtui serve", where="there"))
     assert by_hand["outcome"] == "by_hand"
 
 

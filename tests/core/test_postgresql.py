@@ -13,10 +13,10 @@ from typing import Any, LiteralString
 import pytest
 from sqlalchemy import select
 
+from fedtui.core.audit.changes import Watch
 from fedtui.core.errors import Unusable, WrongUsage
-from fedtui.core.record.changes import Watch
+from fedtui.core.runtime import backup, lease, migrate
 from fedtui.core.runtime import database as databases
-from fedtui.core.runtime import lease, migrate, upkeep
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.database import Database
 from fedtui.core.runtime.lease import Held, Lease
@@ -162,7 +162,7 @@ def test_a_replica_is_named_and_its_promotion_taken_up(postgres: Server, databas
         postgres.start()
         with database.reading() as session:
             assert session.get(Lease, "x") is not None
-        found = upkeep.unwritable(database)
+        found = backup.unwritable(database)
         assert found is not None
         assert "replica" in found.why
         for use in (changes.poll, lambda: commit(database, "y")):
@@ -170,7 +170,7 @@ def test_a_replica_is_named_and_its_promotion_taken_up(postgres: Server, databas
                 use()
             assert (raised.value.code, "primary" in raised.value.fix) == ("database_unavailable", True)
         postgres.run_in(database.url.render_as_string(hide_password=False), "SELECT pg_promote()")
-        until(lambda: upkeep.unwritable(database) is None, "it is promoted")
+        until(lambda: backup.unwritable(database) is None, "it is promoted")
         commit(database, "y")
         assert changes.poll() is True
         watch.close()
@@ -206,11 +206,11 @@ def test_a_connection_notices_that_its_server_is_gone(database: Database) -> Non
 def test_an_account_that_only_reads_is_told_what_it_lacks(postgres: Server, database: Database) -> None:
     """As after a restore by another account: tables that it may read and not write, and how to restore them."""
     url = database.url.render_as_string(hide_password=False)
-    assert upkeep.unwritable(database) is None
+    assert backup.unwritable(database) is None
     postgres.run_in(url, "CREATE ROLE reader LOGIN")
     postgres.run_in(url, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
     with closing(Database(database.url.set(username="reader").render_as_string(hide_password=False))) as read:
-        found = upkeep.unwritable(read)
+        found = backup.unwritable(read)
     postgres.run_in(url, "DROP OWNED BY reader")
     postgres.run_in(url, "DROP ROLE reader")
     assert found is not None

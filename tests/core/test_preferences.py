@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedtui.core.control import operators, preferences
+from fedtui.core.administration import operators, preferences
 from fedtui.core.errors import Problem, Refused, WrongUsage
 from fedtui.core.node import Node
 from fedtui.core.runtime.actor import Actor

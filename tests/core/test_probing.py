@@ -25,14 +25,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedtui.core.peering import probing
-from fedtui.core.peering.client import Connection
-from fedtui.core.peering.probing import Report, Target
-from fedtui.core.trust import looking
-from fedtui.core.trust.crls import PeerCrl
-from fedtui.core.trust.looking import Trusted
-from fedtui.core.trust.signing import key_pem, new_key
-from fedtui.core.trust.x509_reading import fingerprint, to_pem
+from fedtui.core.pki import tls_inspect
+from fedtui.core.pki.crl import PeerCrl
+from fedtui.core.pki.signing import key_pem, new_key
+from fedtui.core.pki.tls_inspect import Trusted
+from fedtui.core.pki.x509 import fingerprint, to_pem
+from fedtui.core.protocol import probe
+from fedtui.core.protocol.client import Connection
+from fedtui.core.protocol.probe import Report, Target
 
 NOW = datetime.now(UTC)
 LIMIT = timedelta(seconds=5)
@@ -77,9 +77,13 @@ def _name(text: str) -> x509.Name:
 def authority(name: str = "a test CA") -> Authority:
     key = new_key()
     builder = x509.CertificateBuilder(
-        _name(name), _name(name), key.public_key(), x509.random_serial_number(),
-        NOW - timedelta(days=9), NOW + timedelta(days=99),
-    )  # fmt: skip
+        _name(name),
+        _name(name),
+        key.public_key(),
+        x509.random_serial_number(),
+        NOW - timedelta(days=9),
+        NOW + timedelta(days=99),
+    )
     made = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     return Authority(made.sign(key, hashes.SHA256()), key)
 
@@ -133,7 +137,7 @@ def probed(
     url = f"https://{host}:{port}"
     pems = tuple(to_pem(one) for one in trusted.anchors)
     target = Target(url, None, trusted, Connection((url,), pems, pair), "no pair")
-    return probing.run(target, datetime.now(UTC), timeout, lambda _step: None)
+    return probe.run(target, datetime.now(UTC), timeout, lambda _step: None)
 
 
 def codes(report: Report) -> list[str]:
@@ -168,9 +172,12 @@ def test_a_good_certificate_has_no_fault(tmp_path: Path) -> None:
         report = probed(port, Trusted([ca.certificate]))
     assert (codes(report), report.anchor, report.sight.protocol) == ([], fingerprint(ca.certificate), "TLSv1.3")
     assert [(step.name, step.ok) for step in report.steps] == [
-        ("dns", True), ("tls", True), ("certificate", True), ("client_certificate", None),
-    ]  # fmt: skip
-    shape = probing.shape(report)
+        ("dns", True),
+        ("tls", True),
+        ("certificate", True),
+        ("client_certificate", None),
+    ]
+    shape = probe.shape(report)
     assert (shape["ok"], shape["chain"][0]["key"], shape["chain"][0]["names"]) == (True, "EC secp256r1", ["127.0.0.1"])
 
 
@@ -192,7 +199,7 @@ def test_self_signed_unknown_and_namesake_cas_are_told_apart(tmp_path: Path) -> 
         ((stranger.leaf()[0], alone), None, "unknown_ca", "not trusted here"),
         ((namesake.leaf()[0], namesake.certificate), None, "unknown_ca", "bears the name"),
     ):
-        found = looking.faults(chain, "127.0.0.1", Trusted([trusted.certificate]), NOW)
+        found = tls_inspect.faults(chain, "127.0.0.1", Trusted([trusted.certificate]), NOW)
         assert (found[-1].code, words in found[-1].words) == (code, True), (key, found)
 
 
@@ -202,11 +209,15 @@ def test_revoked_by_the_crl_that_is_kept() -> None:
     leaf, _ = ca.leaf()
     entry = x509.RevokedCertificateBuilder().serial_number(leaf.serial_number).revocation_date(NOW).build()
     crl = (
-        x509.CertificateRevocationListBuilder().issuer_name(ca.certificate.subject).last_update(NOW)
-        .next_update(NOW + timedelta(days=1)).add_revoked_certificate(entry).sign(ca.key, hashes.SHA256())
-    )  # fmt: skip
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(ca.certificate.subject)
+        .last_update(NOW)
+        .next_update(NOW + timedelta(days=1))
+        .add_revoked_certificate(entry)
+        .sign(ca.key, hashes.SHA256())
+    )
     kept = PeerCrl(peer_id="p", der=crl.public_bytes(Encoding.DER), revoked=1, covers=True, tried_at=NOW)
-    found = looking.faults([leaf, ca.certificate], "127.0.0.1", Trusted([ca.certificate], kept), NOW)
+    found = tls_inspect.faults([leaf, ca.certificate], "127.0.0.1", Trusted([ca.certificate], kept), NOW)
     assert [one.code for one in found] == ["revoked"]
 
 
@@ -257,8 +268,20 @@ def s_server(ca: Authority, folder: Path, *extra: str) -> Iterator[int]:
     (folder / "ca.pem").write_text(to_pem(ca.certificate))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    words = ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", "leaf.pem", "-key", "leaf.key",
-             "-cert_chain", "ca.pem", "-www", *extra]  # fmt: skip
+    words = [
+        "openssl",
+        "s_server",
+        "-accept",
+        f"127.0.0.1:{port}",
+        "-cert",
+        "leaf.pem",
+        "-key",
+        "leaf.key",
+        "-cert_chain",
+        "ca.pem",
+        "-www",
+        *extra,
+    ]
     process = subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         assert process.stdout is not None
@@ -278,8 +301,13 @@ def test_the_probe_agrees_with_openssl(tmp_path: Path) -> None:
         report = probed(port, Trusted([ca.certificate]))
         told = subprocess.run(
             ["openssl", "s_client", "-showcerts", "-connect", f"127.0.0.1:{port}", "-CAfile", "ca.pem"],
-            cwd=tmp_path, input="", capture_output=True, text=True, timeout=20, check=False,
-        ).stdout  # fmt: skip
+            cwd=tmp_path,
+            input="",
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        ).stdout
     shown = re.findall("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", told, re.DOTALL)
     assert [to_pem(one) for one in report.sight.chain] == shown
     assert f"New, {report.sight.protocol}, Cipher is {report.sight.cipher}" in told
@@ -299,11 +327,15 @@ def test_the_verdict_is_openssls_too(code: str, tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text(to_pem(known.certificate))
     said = subprocess.run(
         ["openssl", "verify", "-CAfile", "ca.pem", "leaf.pem"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=20, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
     words = {"expired": "certificate has expired", "not_yet_valid": "not yet valid", "self_signed": "self-signed"}
     assert words[code] in said.stderr
-    found = [one.code for one in looking.faults([leaf], "127.0.0.1", Trusted([known.certificate]), NOW)]
+    found = [one.code for one in tls_inspect.faults([leaf], "127.0.0.1", Trusted([known.certificate]), NOW)]
     assert code in found
 
 
@@ -365,7 +397,7 @@ def test_names_match_as_rfc_9525_says(host: str) -> None:
 
     def stands(name: str, wanted: str) -> bool:
         leaf, _ = ca.leaf(name=x509.DNSName(name))
-        found = looking.faults([leaf], wanted, Trusted([ca.certificate]), NOW)
+        found = tls_inspect.faults([leaf], wanted, Trusted([ca.certificate]), NOW)
         return "name_mismatch" not in [one.code for one in found]
 
     assert stands(host, host.upper())

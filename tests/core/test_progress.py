@@ -8,13 +8,13 @@ from datetime import timedelta
 
 import pytest
 
+from fedtui.core.diagnosis import causes, progress
+from fedtui.core.diagnosis.engine import Diagnosis
+from fedtui.core.diagnosis.model import Finding, Fix, Sense, Subject
+from fedtui.core.diagnosis.progress import Standing, Tried
+from fedtui.core.diagnosis.triage import Wanted
 from fedtui.core.node import Node
-from fedtui.core.playbook import causes, progress
-from fedtui.core.playbook.engine import Diagnosis
-from fedtui.core.playbook.model import Finding, Fix, Sense, Subject
-from fedtui.core.playbook.progress import Standing, Tried
-from fedtui.core.playbook.survey import Wanted
-from fedtui.core.trust import signing
+from fedtui.core.pki import signing
 from tests.conftest import START, ManualClock
 from tests.core.test_playbook import alive
 from tests.core.world import ADA, BEN, make_world
@@ -89,8 +89,12 @@ def test_what_came_of_each_act_is_read_from_the_transcript(node: Node, clock: Ma
     incident = node.begin_incident(ADA, Wanted(None))
     by_hand = Fix("Have it started", "systemctl start fedtui", where="there")
     failing = Fix("Resume it", "fedtui peers resume P", "system.federation_peer_resume", {"peer": world.peer_id})
-    asking = Fix("Sign another", "fedtui certs issue P", "system.federation_certificate_mint",
-        {"peer": world.peer_id, "csr_pem": signing.signing_request(signing.new_key(), "b")})  # fmt: skip
+    asking = Fix(
+        "Sign another",
+        "fedtui certs issue P",
+        "system.federation_certificate_mint",
+        {"peer": world.peer_id, "csr_pem": signing.signing_request(signing.new_key(), "b")},
+    )
     for fix in (by_hand, failing, asking):
         outcome = node.mend(ADA, incident, fix)
         clock.advance(seconds=5)

@@ -7,15 +7,18 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from fedtui.core.acts import jobs, peer_acts, restoring
-from fedtui.core.acts.gate import Done, Pending
-from fedtui.core.control import approvals, quarantine
+from fedtui.core.audit.events import Event
+from fedtui.core.bootstrap import open_node, restore_node
 from fedtui.core.errors import Refused, Unusable, WrongUsage
+from fedtui.core.jobs import restore
+from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
-from fedtui.core.opening import open_node, restore_node
-from fedtui.core.peering import tokens
-from fedtui.core.record.events import Event
-from fedtui.core.runtime import daemons, upkeep
+from fedtui.core.operations import approvals, quarantine
+from fedtui.core.operations.gate import Done, Pending
+from fedtui.core.peers import tokens
+from fedtui.core.protocol import manual_heartbeat
+from fedtui.core.runtime import backup as upkeep
+from fedtui.core.runtime import daemons
 from tests.conftest import ManualClock
 from tests.core.world import ADA, BEN, World, make_world
 
@@ -51,7 +54,7 @@ def test_a_restored_node_stands_in_quarantine(node: Node, tmp_path: Path) -> Non
     assert told["to_go_through"]["peers"] == 1
     again = open_node(node.settings, clock=node.clock)
     with again.read() as session:
-        assert restoring.shape(session)["quarantine"] is True
+        assert restore.shape(session)["quarantine"] is True
         assert session.scalar(select(func.count()).select_from(Event)) < (events or 0)
     again.close()
     aside = Path(str(told["put_aside"]))
@@ -70,7 +73,7 @@ def quarantined(node: Node) -> World:
     node.request(ADA, "system.federation_peer_propose", {"url": "https://c.example"})
     with node.unit(ADA) as unit:
         tokens.issue(unit, world.peer_id)
-    restoring.begin(node, ADA, WHY)
+    restore.begin(node, ADA, WHY)
     return world
 
 
@@ -78,7 +81,7 @@ def test_what_could_be_used_twice_is_ended(quarantined: World) -> None:
     """Open tokens are cancelled and open requests withdrawn, and it says how many; begun again, nothing more is."""
     node = quarantined.node
     for _ in range(2):
-        told = restoring.begin(node, ADA, WHY)
+        told = restore.begin(node, ADA, WHY)
         assert (told["tokens_cancelled"], told["requests_ended"]) == (1, 1)
     with node.read() as session:
         newest = tokens.newest(session, quarantined.peer_id)
@@ -97,12 +100,12 @@ def test_it_calls_nobody_and_sweeps_nothing(quarantined: World) -> None:
         node.clock.advance(seconds=10)
         with node.unit(ADA) as unit:
             daemons.seen(unit.session, node.holder, now=unit.now, ttl=node.settings.lease_ttl)
-    assert jobs.federation_heartbeat(node) == {"swept": 0, "held_back": True, "quarantine": True}
-    ticked = jobs.manager_tick(node, node.acts)
+    assert job_tasks.federation_heartbeat(node) == {"swept": 0, "held_back": True, "quarantine": True}
+    ticked = job_tasks.manager_tick(node, node.acts)
     assert ticked["status"] == "quarantine"
     assert "probed" not in ticked
     with pytest.raises(Refused) as caught:
-        peer_acts.heartbeat_now(node, ADA, quarantined.peer_id)
+        manual_heartbeat.send(node, ADA, quarantined.peer_id)
     assert caught.value.code == "node_quarantined"
 
 
@@ -118,7 +121,7 @@ def test_only_what_takes_away_can_be_done(quarantined: World) -> None:
     asked = node.request(ADA, "system.federation_peer_revoke", {"peer": quarantined.peer_id, "reason": WHY})
     assert isinstance(asked, Pending)
     node.approve(BEN, asked.approval.id, asked.approval.digest, reason=WHY)
-    assert jobs.manager_tick(node, node.acts)["executed"] == 1
+    assert job_tasks.manager_tick(node, node.acts)["executed"] == 1
 
 
 def test_it_ends_when_another_says_so(quarantined: World) -> None:
@@ -127,7 +130,7 @@ def test_it_ends_when_another_says_so(quarantined: World) -> None:
     asked = node.request(ADA, quarantine.END, {}, reason=WHY)
     assert isinstance(asked, Pending)
     node.approve(BEN, asked.approval.id, asked.approval.digest, reason=WHY)
-    jobs.manager_tick(node, node.acts)
+    job_tasks.manager_tick(node, node.acts)
     with node.read() as session:
         assert quarantine.current(session) is None
     node.request(ADA, "system.federation_peer_propose", {"url": "https://d.example"})

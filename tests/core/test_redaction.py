@@ -15,13 +15,13 @@ from cryptography.hazmat.primitives import serialization
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedtui.core.audit import logs
+from fedtui.core.audit.events import emit, recent
+from fedtui.core.audit.redaction import HIDDEN, RedactingFormatter, redact, redact_text
 from fedtui.core.node import Node
-from fedtui.core.peering import tokens
-from fedtui.core.record import logs
-from fedtui.core.record.events import emit, recent
-from fedtui.core.record.redaction import HIDDEN, RedactingFormatter, redact, redact_text
+from fedtui.core.peers import tokens
+from fedtui.core.pki.signing import key_pem, new_key
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.trust.signing import key_pem, new_key
 
 TOKEN = tokens._spell(tokens.TOKEN_PREFIX, secrets.token_bytes(32))
 INVITE = tokens.write_invite(

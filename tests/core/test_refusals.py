@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from fedtui.core.access import decisions
-from fedtui.core.access.decisions import Decision, Recorder
-from fedtui.core.acts import refusals
-from fedtui.core.acts.refusals import OF_STRANGERS, PER_BLOCK, PER_PEER, Refusal, Refusals
+from fedtui.core.audit.events import recent
+from fedtui.core.grants import decisions
+from fedtui.core.grants.decisions import Decision, Recorder
 from fedtui.core.node import Node
-from fedtui.core.record.events import recent
-from fedtui.core.runtime.limits import Buckets, Budget, block_key
+from fedtui.core.protocol import refusals
+from fedtui.core.protocol.refusals import OF_STRANGERS, PER_BLOCK, PER_PEER, Refusal, Refusals
+from fedtui.core.runtime.rate_limit import Buckets, Budget, block_key
 from fedtui.core.runtime.types import new_id
 from tests.conftest import MakeNode
 
@@ -109,10 +109,22 @@ def test_no_caller_pushes_out_what_is_about_another(make_node: MakeNode, monkeyp
         for peer_id, count in (("quiet", 1), ("loud", 40), (None, 40)):
             for _ in range(count):
                 unit.session.add(
-                    Decision(id=new_id(), at=unit.now, call="heartbeat", allowed=False, code="x", status=401,
-                             answered="x", peer_id=peer_id, grant_id=None, context={}, checks=[], times=1,
-                             last_at=unit.now)
-                )  # fmt: skip
+                    Decision(
+                        id=new_id(),
+                        at=unit.now,
+                        call="heartbeat",
+                        allowed=False,
+                        code="x",
+                        status=401,
+                        answered="x",
+                        peer_id=peer_id,
+                        grant_id=None,
+                        context={},
+                        checks=[],
+                        times=1,
+                        last_at=unit.now,
+                    )
+                )
             unit.session.flush()
         # Ids that are made by the machine's clock, while the node's is another.
         decisions.prune(unit.session, unit.now.replace(year=1990))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedtui.core.runtime.remembered import Remembered
+from fedtui.core.runtime.lru_cache import Remembered
 
 
 def test_a_value_is_made_once_for_a_key() -> None:

@@ -25,7 +25,7 @@ from datetime import timedelta
 real, held = socket.getaddrinfo, ("never.example", b"never.example")
 socket.getaddrinfo = lambda host, *more: time.sleep(3600) if host in held else real(host, *more)
 from fedtui.core.errors import Problem
-from fedtui.core.peering import client
+from fedtui.core.protocol import client
 connection = client.Connection(("https://never.example",), None, None)
 try:
     client.call(connection, "/x", None, timeout=timedelta(seconds=0.3))

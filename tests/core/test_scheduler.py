@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from fedtui.core.runtime import lease, settings
 from fedtui.core.runtime.database import Database
-from fedtui.core.runtime.jobs import Job, JobRun
+from fedtui.core.runtime.job_runs import Job, JobRun
 from fedtui.core.runtime.lease import Held
 from fedtui.core.runtime.scheduler import Scheduler
 from tests.conftest import ManualClock

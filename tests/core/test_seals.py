@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from fedtui.core.acts import jobs
+from fedtui.core.audit import seals
+from fedtui.core.audit.events import emit
+from fedtui.core.audit.verify import Verdict
+from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
-from fedtui.core.record import seals
-from fedtui.core.record.events import emit
-from fedtui.core.record.verifying import Verdict
-from fedtui.core.runtime import jobs as runs
+from fedtui.core.runtime import job_runs as runs
 from fedtui.core.runtime import lease
 from fedtui.core.runtime.actor import Actor
 from tests.conftest import ManualClock
@@ -30,7 +30,7 @@ def happened(node: Node, count: int = 1, **options: Any) -> None:
 
 
 def sealed(node: Node) -> int:
-    return int(jobs.sealing(node)["sealed"])
+    return int(job_tasks.sealing(node)["sealed"])
 
 
 def tamper(node: Node, statement: str, **values: Any) -> None:
@@ -77,8 +77,12 @@ def test_events_that_commit_late_are_sealed_too(node: Node) -> None:
     happened(node, 3)
     late = "01000000-0000-7000-8000-000000000001"
     sealed(node)
-    tamper(node, "INSERT INTO events SELECT :late, kind, severity, source, peer_id, actor, uid, origin, correlation_id,"
-                 " payload, emitted_at, NULL FROM events WHERE seal = 1 LIMIT 1", late=late)  # fmt: skip
+    tamper(
+        node,
+        "INSERT INTO events SELECT :late, kind, severity, source, peer_id, actor, uid, origin, correlation_id,"
+        " payload, emitted_at, NULL FROM events WHERE seal = 1 LIMIT 1",
+        late=late,
+    )
     assert node.verify_events().ok
     assert sealed(node) == 1
     assert ids(node, 2) == [late]
@@ -86,10 +90,17 @@ def test_events_that_commit_late_are_sealed_too(node: Node) -> None:
 
 
 COLUMNS = {
-    "kind": "'federation.peer.revoked'", "severity": "'high'", "source": "'cli'", "peer_id": "'p'", "actor": "'eve'",
-    "uid": "7", "origin": "'elsewhere'", "correlation_id": "'c'", "payload": "'{\"number\": 9}'",
+    "kind": "'federation.peer.revoked'",
+    "severity": "'high'",
+    "source": "'cli'",
+    "peer_id": "'p'",
+    "actor": "'eve'",
+    "uid": "7",
+    "origin": "'elsewhere'",
+    "correlation_id": "'c'",
+    "payload": "'{\"number\": 9}'",
     "emitted_at": "'2026-01-01 00:00:00.000000'",
-}  # fmt: skip
+}
 
 
 def only_there(what: Any) -> Any:
@@ -129,14 +140,17 @@ def all_removed(node: Node) -> tuple[str, int, str | None]:
 def unsealed_again(node: Node) -> tuple[str, int, str | None]:
     victim = ids(node, 2)[2]
     tamper(node, f"UPDATE events SET seal = NULL, kind = 'system.act' WHERE id = '{victim}'")
-    jobs.sealing(node)
+    job_tasks.sealing(node)
     return "removed", 2, victim
 
 
 def added(node: Node) -> tuple[str, int, str | None]:
     new = ids(node, 2)[2].replace("-7", "-8")
-    tamper(node, f"INSERT INTO events SELECT '{new}', kind, severity, source, peer_id, actor, uid, origin,"
-                 " correlation_id, payload, emitted_at, seal FROM events WHERE seal = 2 LIMIT 1")  # fmt: skip
+    tamper(
+        node,
+        f"INSERT INTO events SELECT '{new}', kind, severity, source, peer_id, actor, uid, origin,"
+        " correlation_id, payload, emitted_at, seal FROM events WHERE seal = 2 LIMIT 1",
+    )
     return "added", 2, new
 
 
@@ -222,12 +236,26 @@ def removed_as_if_later(node: Node) -> tuple[str, int, str | None]:
 @pytest.mark.parametrize(
     "attack",
     [
-        removed, removed_last, all_removed, unsealed_again, added, exchanged, moved_to_another_batch, of_no_seal,
-        of_a_seal_to_come, only_there(of_a_seal_that_is_no_number), seal_taken_out, closed_up, seals_exchanged,
-        only_there(said_critical), only_there(entries_spoilt), only_there(unreadable), removed_as_if_old,
+        removed,
+        removed_last,
+        all_removed,
+        unsealed_again,
+        added,
+        exchanged,
+        moved_to_another_batch,
+        of_no_seal,
+        of_a_seal_to_come,
+        only_there(of_a_seal_that_is_no_number),
+        seal_taken_out,
+        closed_up,
+        seals_exchanged,
+        only_there(said_critical),
+        only_there(entries_spoilt),
+        only_there(unreadable),
+        removed_as_if_old,
         removed_as_if_later,
     ],
-)  # fmt: skip
+)
 def test_tampering_is_found_where_it_began(
     three: Node, attack: Callable[[Node], tuple[str, int | None, str | None]]
 ) -> None:
@@ -257,7 +285,7 @@ def test_a_chain_made_with_another_key_is_refused(three: Node, make_node: Any) -
         session.execute(text("DELETE FROM event_seals WHERE seq = 3"))
         session.execute(text("UPDATE events SET seal = NULL WHERE seal = 3"))
     with three.unit(ADA) as unit:
-        assert seals.seal_next(unit, jobs.sealing_key(other)) == 3
+        assert seals.seal_next(unit, job_tasks.sealing_key(other)) == 3
     bad = three.verify_events().first_bad
     assert bad is not None
     assert (bad.what, bad.seal) == ("seal_changed", 3)
@@ -296,16 +324,16 @@ def test_old_batches_go_whole_and_the_chain_holds(three: Node, clock: ManualCloc
     happened(three, severity="critical")
     sealed(three)
     clock.advance(days=89)
-    assert jobs.maintenance(three)["events_retired"] == 0
+    assert job_tasks.maintenance(three)["events_retired"] == 0
     clock.advance(days=2)
     before = three.verify_events()
-    assert jobs.maintenance(three)["events_retired"] == before.sealed - 3
+    assert job_tasks.maintenance(three)["events_retired"] == before.sealed - 3
     after = three.verify_events()
     assert (after.ok, after.sealed, after.removed) == (True, 3, before.sealed - 3)
     assert after.head == before.head
     sealed(three)
     clock.advance(days=366)
-    jobs.maintenance(three)
+    job_tasks.maintenance(three)
     after = three.verify_events()
     assert (after.ok, after.sealed) == (True, 0)
 
@@ -314,13 +342,13 @@ def test_a_batch_that_is_not_sealed_stays(node: Node, clock: ManualClock) -> Non
     """What no daemon has sealed is not removed, however old."""
     happened(node, 4)
     clock.advance(days=400)
-    assert jobs.maintenance(node)["events_retired"] == 0
+    assert job_tasks.maintenance(node)["events_retired"] == 0
 
 
 def test_an_event_in_a_removed_batch_is_an_addition(three: Node, clock: ManualClock) -> None:
     """A row that turns up in a batch that was removed in time is found."""
     clock.advance(days=91)
-    jobs.maintenance(three)
+    job_tasks.maintenance(three)
     tamper(three, "UPDATE events SET seal = 2 WHERE seal IS NULL")
     bad = three.verify_events().first_bad
     assert bad is not None
@@ -341,7 +369,7 @@ def test_a_sealer_that_lost_the_lease_seals_nothing(node: Node, clock: ManualClo
         assert lease.take(unit.session, "two", now=unit.now, ttl=timedelta(seconds=10)) is not None
     happened(node)
     with pytest.raises(lease.LeaseLost):
-        jobs.sealing(node, held)
+        job_tasks.sealing(node, held)
     assert node.verify_events().sealed == 0
 
 

@@ -17,10 +17,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from fedtui.core.node import Node
-from fedtui.core.trust import signing, tls
-from fedtui.core.trust.certificates import Certificate
-from fedtui.core.trust.signing import new_key
-from fedtui.core.trust.x509_reading import fingerprint
+from fedtui.core.pki import signing, tls
+from fedtui.core.pki.certificates import Certificate
+from fedtui.core.pki.signing import new_key
+from fedtui.core.pki.x509 import fingerprint
 from tests.conftest import MakeNode, ManualClock
 from tests.core.test_certificates import ADA, ca, for_peer, parsed, server
 

@@ -16,8 +16,8 @@ from sqlalchemy import inspect, select, text
 
 from fedtui.core.errors import WrongUsage
 from fedtui.core.node import Node
-from fedtui.core.peering import peers, tokens
-from fedtui.core.peering.tokens import AcceptanceToken, Invite
+from fedtui.core.peers import peers, tokens
+from fedtui.core.peers.tokens import AcceptanceToken, Invite
 from fedtui.core.runtime import urls
 from fedtui.core.runtime.actor import Actor
 from tests.conftest import ManualClock

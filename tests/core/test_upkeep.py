@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from fedtui.core.audit.events import Event, emit
+from fedtui.core.bootstrap import open_node
 from fedtui.core.errors import Refused, Unusable
 from fedtui.core.node import Node
-from fedtui.core.opening import open_node
-from fedtui.core.peering import peers
-from fedtui.core.record.events import Event, emit
-from fedtui.core.runtime import settings, upkeep
+from fedtui.core.peers import peers
+from fedtui.core.runtime import backup as upkeep
+from fedtui.core.runtime import settings
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.database import Database
 
@@ -121,8 +122,11 @@ def test_what_a_killed_backup_left_goes_with_the_next(node: Node, tmp_path: Path
         os.close(at_work)
     assert (elsewhere / "mine").read_text() == "mine"
     assert sorted(one.name.removeprefix(upkeep.UNFINISHED) for one in target.iterdir()) == [
-        "b.db", "file", "link", "working",
-    ]  # fmt: skip
+        "b.db",
+        "file",
+        "link",
+        "working",
+    ]
 
 
 def test_a_backup_never_writes_over_a_file(node: Node, tmp_path: Path) -> None:

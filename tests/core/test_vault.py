@@ -13,12 +13,12 @@ from sqlalchemy import update
 
 from fedtui.core.errors import Unusable
 from fedtui.core.node import Node
-from fedtui.core.peering import peers, tokens
+from fedtui.core.peers import peers, tokens
+from fedtui.core.pki import certificates, key_pairs, signing
+from fedtui.core.pki import vault as vaults
+from fedtui.core.pki.signing import PRIVATE_KEY
+from fedtui.core.pki.vault import Owner, SealedValue, Vault, VaultUnreadable
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.trust import certificates, credentials, signing
-from fedtui.core.trust import vault as vaults
-from fedtui.core.trust.signing import PRIVATE_KEY
-from fedtui.core.trust.vault import Owner, SealedValue, Vault, VaultUnreadable
 from tests.conftest import START
 
 ADA = Actor("operator", "ada")
@@ -123,7 +123,7 @@ def test_nothing_shows_the_key_or_the_value(sealed: Node) -> None:
     with sealed.read() as session:
         authority = signing.open_authority(session, sealed.vault)
         row = session.get_one(SealedValue, (*OWNER, "key"))
-        shown = [sealed.vault, sealed, authority, row, credentials.Pair("complete", None, SECRET)]
+        shown = [sealed.vault, sealed, authority, row, key_pairs.Pair("complete", None, SECRET)]
         said = "".join(repr(one) + str(one) for one in shown)
     with sealed.unit(ADA) as unit:
         unit.session.execute(update(SealedValue).values(ciphertext=SECRET * 2))
@@ -155,7 +155,7 @@ def test_the_database_file_holds_no_secret_in_clear(node: Node) -> None:
     with node.unit(ADA) as unit:
         peer = peers.add(unit, url="https://b.example")
         token, _ = tokens.issue(unit, peer.id)
-        credential = credentials.prepare(unit, node.vault, peer.id, common_name="alpha")
+        credential = key_pairs.prepare(unit, node.vault, peer.id, common_name="alpha")
         node.vault.seal(unit.session, OWNER, "key", SECRET, unit.now)
         server = certificates.current_server(unit.session)
         assert server is not None

@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from fedtui.core.errors import RemoteFailed
-from fedtui.core.peering import client
-from fedtui.core.peering.client import Connection
-from fedtui.core.trust.looking import Trusted
-from fedtui.core.trust.signing import new_key
-from fedtui.core.trust.tls import ServerRefused
-from fedtui.core.trust.x509_reading import to_pem
+from fedtui.core.pki.signing import new_key
+from fedtui.core.pki.tls import ServerRefused
+from fedtui.core.pki.tls_inspect import Trusted
+from fedtui.core.pki.x509 import to_pem
+from fedtui.core.protocol import client
+from fedtui.core.protocol.client import Connection
 from tests.core.test_probing import LIMIT, NOW, codes, probed, serving
 
 CA = (x509.BasicConstraints(ca=True, path_length=None), True)
@@ -153,12 +153,20 @@ def pinned_between() -> Chain:
 
 
 CASES: dict[Callable[[], Chain], tuple[str, ...]] = {
-    constrained: ("name_constraints",), excluded: ("name_constraints",), too_deep: ("path_too_long",),
-    unknown_critical: ("critical_extension",), issued_by_a_leaf: ("invalid_ca", "unknown_ca"), weak: (),
-    common_name_alone: ("name_mismatch",), for_clients_by_its_ca: ("wrong_purpose",), a_ca_as_leaf: (),
+    constrained: ("name_constraints",),
+    excluded: ("name_constraints",),
+    too_deep: ("path_too_long",),
+    unknown_critical: ("critical_extension",),
+    issued_by_a_leaf: ("invalid_ca", "unknown_ca"),
+    weak: (),
+    common_name_alone: ("name_mismatch",),
+    for_clients_by_its_ca: ("wrong_purpose",),
+    a_ca_as_leaf: (),
     forged: ("unknown_ca",),
-    old_cross_signature: ("none",), something_beside: ("none",), pinned_between: ("none",),
-}  # fmt: skip
+    old_cross_signature: ("none",),
+    something_beside: ("none",),
+    pinned_between: ("none",),
+}
 """Chains, and the faults of which one has to be named; `none`: it is taken. () depends on the machine's OpenSSL."""
 
 

@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
-from fedtui.core.acts import gate, jobs, shapes
-from fedtui.core.acts.gate import Done, Pending
-from fedtui.core.control import approvals, deciders, executions, manager_state, policies, queue
-from fedtui.core.control.approvals import Approval
+from fedtui.core.administration import manager_pause
 from fedtui.core.errors import Refused
+from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
-from fedtui.core.runtime.jobs import JobRun
+from fedtui.core.operations import approval_queue, approvals, eligible_approvers, executions, gate, policies
+from fedtui.core.operations.approvals import Approval
+from fedtui.core.operations.gate import Done, Pending
+from fedtui.core.runtime.job_runs import JobRun
 from fedtui.core.runtime.types import new_id
+from fedtui.core.views import serializers
 from tests.conftest import MakeNode, ManualClock
 from tests.core.test_emergencies import ADA, BEN, PROPOSE, REVOKE, in_force, lower, propose, status, two
 from tests.core.test_peers import new_peer
@@ -38,14 +40,22 @@ def ticked(node: Node) -> None:
     """As the scheduler records a run of the manager."""
     with node.unit(ADA) as unit:
         unit.session.add(
-            JobRun(id=new_id(), job=jobs.MANAGER_JOB, holder="h", epoch=1, started_at=unit.now,
-                   finished_at=unit.now, outcome="ok", detail={})
-        )  # fmt: skip
+            JobRun(
+                id=new_id(),
+                job=manager_pause.MANAGER_JOB,
+                holder="h",
+                epoch=1,
+                started_at=unit.now,
+                finished_at=unit.now,
+                outcome="ok",
+                detail={},
+            )
+        )
 
 
 def in_full(node: Node, asked: Approval) -> dict[str, Any]:
     with node.read() as session:
-        return shapes.approval_in_full(session, approvals.find(session, asked.id), node, node.acts)
+        return serializers.approval_in_full(session, approvals.find(session, asked.id), node, node.acts)
 
 
 def then(node: Node, asked: Approval) -> str:
@@ -96,11 +106,11 @@ def test_the_clocks_word_counts_before_anybody_notices(two: Node, clock: ManualC
     assert in_full(two, asked)["status"] == "expired"
     assert "asked for again" in then(two, asked)
     with two.read() as session:
-        assert deciders.waiting_for(session, "ben", now) == 0
+        assert eligible_approvers.waiting_for(session, "ben", now) == 0
         for wanted, expected in (("expired", [asked.id]), ("pending", []), ("approved", [])):
             assert [one.id for one in approvals.listing(session, status=wanted, now=now)] == expected
-        for view, count in ((queue.ALL_OPEN, 0), (queue.MINE, 0), (queue.HISTORY, 1)):
-            assert queue.count(session, view=queue.View(view, "ada", now)) == count
+        for view, count in ((approval_queue.ALL_OPEN, 0), (approval_queue.MINE, 0), (approval_queue.HISTORY, 1)):
+            assert approval_queue.count(session, view=approval_queue.View(view, "ada", now)) == count
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -132,12 +142,12 @@ def test_a_paused_manager_can_be_brought_back_though_that_needs_approval(two: No
     assert gate.execute(two, two.acts, waiting.id) is None, "also where the pause came after the tick had begun"
     resume = approved(two, RESUME, {})
     assert "PAUSED" not in then(two, resume)
-    outcome = jobs.manager_tick(two, two.acts)
+    outcome = job_tasks.manager_tick(two, two.acts)
     assert (outcome["status"], outcome["executed"], "redelivered" in outcome) == ("paused", 1, False)
     assert status(two, waiting) == "approved"
     with two.read() as session:
-        assert manager_state.status(session) == manager_state.ACTIVE
-    assert jobs.manager_tick(two, two.acts)["executed"] == 1
+        assert manager_pause.status(session) == manager_pause.ACTIVE
+    assert job_tasks.manager_tick(two, two.acts)["executed"] == 1
 
 
 def test_a_lockdown_of_everything_can_be_lifted(two: Node) -> None:
@@ -150,7 +160,7 @@ def test_a_lockdown_of_everything_can_be_lifted(two: Node) -> None:
         two.request(ADA, RESUME, {})
     assert refused.value.code == "policy_blocked"
     approved(two, "system.policy_set", {"policy_action": RESUME, "policy": "notify_and_proceed"})
-    assert jobs.manager_tick(two, two.acts)["executed"] == 1
+    assert job_tasks.manager_tick(two, two.acts)["executed"] == 1
     assert isinstance(two.request(ADA, RESUME, {}), Done)
 
 
@@ -195,7 +205,7 @@ def test_what_came_to_nothing_is_asked_for_again_as_it_was(two: Node, clock: Man
     assert (anew.params, anew.peer_id, anew.status) == (asked.params, asked.peer_id, "pending")
     assert (anew.id != asked.id, anew.digest != asked.digest) == (True, ended == "stale")
     two.approve(BEN, anew.id, anew.digest)
-    assert jobs.manager_tick(two, two.acts)["executed"] == 1
+    assert job_tasks.manager_tick(two, two.acts)["executed"] == 1
 
 
 def test_what_has_not_ended_or_is_another_act_is_not_asked_for_again(two: Node) -> None:
@@ -206,7 +216,7 @@ def test_what_has_not_ended_or_is_another_act_is_not_asked_for_again(two: Node) 
             two.request(ADA, action, {"again": asked.id})
         assert refused.value.code == "approval_not_ended"
     two.approve(BEN, asked.id, asked.digest)
-    jobs.manager_tick(two, two.acts)
+    job_tasks.manager_tick(two, two.acts)
     with pytest.raises(Refused) as refused:
         two.request(ADA, REVOKE, {"again": asked.id})
     assert refused.value.code == "approval_not_ended"
@@ -231,5 +241,6 @@ def test_a_secret_that_ended_with_its_request_has_to_be_given_again(make_node: M
 def test_every_act_that_is_asked_for_with_a_secret_says_so(two: Node) -> None:
     """The table knows which acts seal something: exactly those that read a secret."""
     assert {name for name, act in two.acts.items() if act.secret} == {
-        "system.federation_peer_accept", "system.federation_certificate_store",
-    }  # fmt: skip
+        "system.federation_peer_accept",
+        "system.federation_certificate_store",
+    }

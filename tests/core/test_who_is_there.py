@@ -21,29 +21,30 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 from sqlalchemy import update
 
-from fedtui.core.access import decisions
-from fedtui.core.access.callers import Caller
-from fedtui.core.access.chain import Asked
-from fedtui.core.acts import admitting, jobs
-from fedtui.core.acts.admitting import AcceptRequest
-from fedtui.core.control import policies
+from fedtui.core.audit import events, seals
+from fedtui.core.audit.events import Event
+from fedtui.core.diagnosis import causes, commands, engine, error_lookup
+from fedtui.core.diagnosis.causes.access import ESCAPED, MISSING_HEADER
+from fedtui.core.diagnosis.model import Fix, Sense, Subject
+from fedtui.core.diagnosis.triage import Wanted
 from fedtui.core.errors import Denied
+from fedtui.core.grants import decisions
+from fedtui.core.grants.callers import Caller
+from fedtui.core.grants.chain import Asked
+from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
-from fedtui.core.peering import heartbeats, peers, tokens
-from fedtui.core.peering.heartbeats import Declared
-from fedtui.core.peering.peers import Peer
-from fedtui.core.playbook import causes, commands, engine, recognise
-from fedtui.core.playbook.causes.access import ESCAPED, MISSING_HEADER
-from fedtui.core.playbook.model import Fix, Sense, Subject
-from fedtui.core.playbook.survey import Wanted
-from fedtui.core.record import events, seals
-from fedtui.core.record.events import Event
-from fedtui.core.runtime import daemons, presence, upkeep
+from fedtui.core.operations import policies
+from fedtui.core.peers import peers, tokens
+from fedtui.core.peers.peers import Peer
+from fedtui.core.pki import certificates, signing
+from fedtui.core.pki.x509 import fingerprint, pem_fingerprint, read_certificates
+from fedtui.core.protocol import accept_server, heartbeats
+from fedtui.core.protocol.accept_server import AcceptRequest
+from fedtui.core.protocol.heartbeats import Declared
+from fedtui.core.runtime import backup, daemons, process_lock
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.runtime.jobs import JobRun
+from fedtui.core.runtime.job_runs import JobRun
 from fedtui.core.runtime.types import new_id
-from fedtui.core.trust import certificates, signing
-from fedtui.core.trust.x509_reading import fingerprint, pem_fingerprint, read_certificates
 from tests.conftest import MakeNode, ManualClock
 from tests.core.test_peers import new_peer, put_in
 from tests.core.test_playbook import ADA, HOLDS, OTHER_PIN, PIN, alive, case, found, peer, through_a_proxy
@@ -53,10 +54,26 @@ from tests.homes import until
 LOCAL = "0195d3a2-7c1e-7000-8000-0000000000ff"
 """The id of the peer on this node alone."""
 CHANGES_NOTHING = {
-    "approvals again", "approvals approve", "approvals retry", "approvals withdraw", "ca show", "certs csr",
-    "certs probe", "certs show", "db quarantine", "decisions list", "grants explain", "grants show", "manager status",
-    "manager tick", "operators recover", "db backup", "events verify", "peers heartbeat", "peers show",
-}  # fmt: skip
+    "approvals again",
+    "approvals approve",
+    "approvals retry",
+    "approvals withdraw",
+    "ca show",
+    "certs csr",
+    "certs probe",
+    "certs show",
+    "db quarantine",
+    "decisions list",
+    "grants explain",
+    "grants show",
+    "manager status",
+    "manager tick",
+    "operators recover",
+    "db backup",
+    "events verify",
+    "peers heartbeat",
+    "peers show",
+}
 """Commands of fixes with which no policy has to do: they look, or have rules of their own."""
 ONE_WORD = {"config", "doctor", "serve", "sweep"}
 CODES = {*causes.BY_CODE, *commands.HOW}
@@ -123,8 +140,11 @@ def test_every_fix_that_needs_approval_says_so(node: Node) -> None:
             found_ = engine.Diagnosis(diagnosis.checked_at, 0.0, (), (), asks=frozenset({action} if asks else ()))
             assert engine.fix_shape(fix, found_)["needs_approval"] is asks
             asked |= {action} if asks else set()
-    assert {"system.federation_peer_revoke", "system.federation_peer_propose",
-            "system.federation_certificate_mint"} <= asked  # fmt: skip
+    assert {
+        "system.federation_peer_revoke",
+        "system.federation_peer_propose",
+        "system.federation_certificate_mint",
+    } <= asked
 
 
 def test_a_finding_asks_the_policy_of_its_commands(node: Node) -> None:
@@ -136,8 +156,9 @@ def test_a_finding_asks_the_policy_of_its_commands(node: Node) -> None:
 def test_no_code_and_no_bare_time_stands_in_prose(node: Node) -> None:
     """Codes stand beside sentences, not in them; a time has its date and its zone."""
     texts = [(cause.code, text) for cause in causes.CAUSES for text in (cause.means, cause.could_be)]
-    texts += [(code, text) for code, sense in senses(node)
-              for text in (sense.because, *(fix.title for fix in sense.fixes))]  # fmt: skip
+    texts += [
+        (code, text) for code, sense in senses(node) for text in (sense.because, *(fix.title for fix in sense.fixes))
+    ]
     for code, text in texts:
         assert not CODES & set(re.findall(r"[a-z]+(?:_[a-z0-9]+)+", text)), (code, text)
         for match in TIME.finditer(text.replace("127.0.0.1:8443", "")):
@@ -168,7 +189,7 @@ def test_a_stopped_daemon_is_named_with_its_process(node: Node, sleeper: subproc
     """SIGSTOP: it exists and does not respond; it is ended first, then another is started."""
     on_record(node, sleeper.pid)
     os.kill(sleeper.pid, signal.SIGSTOP)
-    with presence.announced(node.settings.home):
+    with process_lock.announced(node.settings.home):
         [finding] = until(lambda: node.diagnose(Wanted("stuck_accepted")).findings, "the process has stopped")
     assert finding.cause.code == "daemon_not_responding"
     assert f"Process {sleeper.pid} of this node exists and does not respond" in finding.sense.because
@@ -178,9 +199,9 @@ def test_a_stopped_daemon_is_named_with_its_process(node: Node, sleeper: subproc
 @pytest.mark.sqlite
 def test_a_living_daemon_that_cannot_write_is_no_missing_one(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another program holds the database and the daemon lives: what holds it is to end, and no second daemon starts."""
-    monkeypatch.setattr(upkeep, "WRITE_LOCK_SECONDS", 0)
+    monkeypatch.setattr(backup, "WRITE_LOCK_SECONDS", 0)
     assert node.database.file is not None
-    with presence.announced(node.settings.home), closing(sqlite3.connect(node.database.file)) as other:
+    with process_lock.announced(node.settings.home), closing(sqlite3.connect(node.database.file)) as other:
         other.execute("BEGIN IMMEDIATE")
         [finding] = node.diagnose(Wanted("stuck_accepted")).findings
         other.execute("ROLLBACK")
@@ -196,25 +217,25 @@ def test_no_daemon_begins_while_a_home_is_kept_for_a_restore(tmp_path: Any) -> N
     begun = threading.Event()
 
     def serve() -> None:
-        with presence.announced(tmp_path):
+        with process_lock.announced(tmp_path):
             begun.set()
 
-    with presence.kept_out(tmp_path) as free:
+    with process_lock.kept_out(tmp_path) as free:
         assert free
         waiting = threading.Thread(target=serve)
         waiting.start()
         assert not begun.wait(0.3)
     assert begun.wait(30)
     waiting.join()
-    with presence.announced(tmp_path), presence.kept_out(tmp_path) as free:
+    with process_lock.announced(tmp_path), process_lock.kept_out(tmp_path) as free:
         assert not free
 
 
 def test_a_home_without_locks_has_a_daemon_all_the_same(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
     """Where the lock cannot be taken, as in a home that is mounted read-only, that is logged, and nothing fails."""
-    (tmp_path / presence.LOCK_FILE).mkdir()  # no account, root neither, opens it as a file
-    with presence.announced(tmp_path):
-        assert not presence.daemon_lives(tmp_path)
+    (tmp_path / process_lock.LOCK_FILE).mkdir()  # no account, root neither, opens it as a file
+    with process_lock.announced(tmp_path):
+        assert not process_lock.daemon_lives(tmp_path)
     assert "cannot be locked" in caplog.text
 
 
@@ -252,8 +273,18 @@ def test_times_still_to_come_name_a_clock_that_was_set_back(node: Node, clock: M
     peer_id = new_peer(node)
     put_in(node, peer_id, "active")
     with node.unit(ADA) as unit:
-        unit.session.add(JobRun(id=new_id(), job="x", holder="h", epoch=0, started_at=unit.now, finished_at=unit.now,
-                                outcome="ok", detail={}))  # fmt: skip
+        unit.session.add(
+            JobRun(
+                id=new_id(),
+                job="x",
+                holder="h",
+                epoch=0,
+                started_at=unit.now,
+                finished_at=unit.now,
+                outcome="ok",
+                detail={},
+            )
+        )
     clock.advance(hours=-2)
     alive(node)
     assert "clock_stepped" in found(node)
@@ -273,7 +304,7 @@ def test_a_record_that_was_tampered_with_is_named(node: Node) -> None:
     with node.unit(ADA) as unit:
         events.emit(unit, "federation.peer.proposed", source="test", url="https://b.example")
     with node.unit(ADA) as unit:
-        seals.seal_next(unit, jobs.sealing_key(node))
+        seals.seal_next(unit, job_tasks.sealing_key(node))
     alive(node)
     assert found(node) == []
     with node.unit(ADA) as unit:
@@ -291,8 +322,15 @@ def test_another_ca_than_the_heartbeats_name_is_another_node(node: Node) -> None
     """The peer's own heartbeats, still arriving, say by which CA it is known: what shows another is not it."""
     with node.read() as session:
         [shown] = read_certificates(certificates.own_ca(session).cert_pem, field="ca")
-    facts = peer("active", error="remote_tls_failed: x", error_code="remote_tls_failed", faults=["unknown_ca"],
-                 shown_ca=shown, known_cas=(PIN,), heard_since_failing=True)  # fmt: skip
+    facts = peer(
+        "active",
+        error="remote_tls_failed: x",
+        error_code="remote_tls_failed",
+        faults=["unknown_ca"],
+        shown_ca=shown,
+        known_cas=(PIN,),
+        heard_since_failing=True,
+    )
     subject = Subject("peer", "p", "b", "p")
 
     def codes(**more: Any) -> list[str]:
@@ -373,7 +411,7 @@ def test_a_used_token_in_other_hands_is_its_peers(node: Node) -> None:
     put_in(node, peer_id, "active")
     stranger = Actor("peer", "accept", origin="api 203.0.113.9")
     with pytest.raises(Denied):
-        admitting.answer_accept(node, AcceptRequest(1, "https://mallory.example", token), stranger)
+        accept_server.answer_accept(node, AcceptRequest(1, "https://mallory.example", token), stranger)
     with node.read() as session:
         [event] = events.recent(session, kind="federation.peer.accept_refused")
     assert (event.peer_id, event.severity) == (peer_id, "high")
@@ -394,10 +432,18 @@ def test_a_used_token_in_other_hands_is_its_peers(node: Node) -> None:
 )
 def test_a_token_whose_checksum_held_was_not_mistyped(node: Node, params: dict[str, Any], first: str) -> None:
     """Of an accept that was refused there, what this side knows of its token rules out what cannot be."""
-    row = SimpleNamespace(action="system.federation_peer_accept", status="failed", params=params,
-                          error={"problem": "HTTP 401: acceptance_token does not match stored digest"})  # fmt: skip
-    held = [cause.code for cause in causes.CAUSES if cause.symptom == "token_mismatch"
-            and cause.holds(case(node, Subject("approval", "a"), approval=row)) is not None]  # fmt: skip
+    row = SimpleNamespace(
+        action="system.federation_peer_accept",
+        status="failed",
+        params=params,
+        error={"problem": "HTTP 401: acceptance_token does not match stored digest"},
+    )
+    held = [
+        cause.code
+        for cause in causes.CAUSES
+        if cause.symptom == "token_mismatch"
+        and cause.holds(case(node, Subject("approval", "a"), approval=row)) is not None
+    ]
     assert held == [first]
 
 
@@ -419,8 +465,13 @@ def test_a_forged_name_of_a_living_peer_is_told_of(node: Node, clock: ManualCloc
     alive(node)
     for subject in (f"fed:{peer_id}", "somebody"):
         with node.unit(ADA) as unit:
-            decisions.store_handshake(unit, code="cert_chain_invalid", detail="certificate signature failure",
-                                      source_ip="203.0.113.9", presented=claiming(subject))  # fmt: skip
+            decisions.store_handshake(
+                unit,
+                code="cert_chain_invalid",
+                detail="certificate signature failure",
+                source_ip="203.0.113.9",
+                presented=claiming(subject),
+            )
     [finding] = node.diagnose(Wanted()).findings
     assert (finding.cause.code, finding.severity) == ("cert_chain_invalid", "high")
     assert "who claims to be https://b.example" in finding.subject.label
@@ -489,6 +540,6 @@ def test_another_peers_grant_is_told_by_its_url(node: Node) -> None:
 def test_what_these_texts_mean_is_known(node: Node, text: str, symptom: str) -> None:
     """Answers, JSON and lines of the log that lead to the causes above."""
     with node.read() as session:
-        found_ = recognise.recognise(session, text)
+        found_ = error_lookup.recognise(session, text)
     assert found_ is not None
     assert found_.wanted.symptom == symptom

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from fedtui.core.errors import WrongUsage
 from fedtui.core.node import Node
-from fedtui.core.trust.signing import new_key, signing_request
-from fedtui.core.trust.x509_reading import PEM_LIMIT, chains_to, is_ca, read_certificates, read_csr
+from fedtui.core.pki.signing import new_key, signing_request
+from fedtui.core.pki.x509 import PEM_LIMIT, chains_to, is_ca, read_certificates, read_csr
 from tests.conftest import START
 from tests.core.test_certificates import ca, parsed
 from tests.core.test_credentials import sign

@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from fedtui.core.access import chain, decisions, grants, inventory, usage
-from fedtui.core.access.callers import Caller
-from fedtui.core.access.chain import RESOURCES, Asked, Judgement
-from fedtui.core.access.grants import Grant
-from fedtui.core.acts import gate
-from fedtui.core.acts.gate import Done, Pending
+from fedtui.core.grants import chain, decisions, grants, inventory, usage
+from fedtui.core.grants.callers import Caller
+from fedtui.core.grants.chain import RESOURCES, Asked, Judgement
+from fedtui.core.grants.grants import Grant
 from fedtui.core.node import Node
-from fedtui.core.peering import peers
+from fedtui.core.operations import gate
+from fedtui.core.operations.gate import Done, Pending
+from fedtui.core.peers import peers
+from fedtui.core.pki import signing
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.trust import signing
 from tests.core.test_peers import new_peer, put_in
 
 ADA, BEN = Actor("operator", "ada", origin="test"), Actor("operator", "ben", origin="test")

@@ -15,23 +15,32 @@ from typing import Any
 import pytest
 
 from fedtui.child import ChildDaemon
-from fedtui.core.control import node_settings
+from fedtui.core.administration import node_settings
+from fedtui.core.diagnosis import causes, engine
+from fedtui.core.diagnosis.engine import Diagnosis
+from fedtui.core.diagnosis.triage import Wanted
 from fedtui.core.errors import Problem, Refused
-from fedtui.core.faults.catalogue import BY_NAME, FAULTS
-from fedtui.core.faults.model import HERE, MARKER, THERE, Fault, require_practice
-from fedtui.core.faults.staging import STRANGER, peer_of
-from fedtui.core.peering import peers
-from fedtui.core.playbook import causes, engine
-from fedtui.core.playbook.engine import Diagnosis
-from fedtui.core.playbook.survey import Wanted
-from fedtui.practice.nodes import Federation, await_active, build, plan
-from fedtui.practice.people import People
-from fedtui.practice.range import PracticeRange
+from fedtui.core.peers import peers
+from fedtui.lab.faults.catalogue import BY_NAME, FAULTS
+from fedtui.lab.faults.model import HERE, MARKER, THERE, Fault, require_practice
+from fedtui.lab.faults.staging import STRANGER, peer_of
+from fedtui.lab.nodes import Federation, await_active, build, plan
+from fedtui.lab.range import PracticeRange
+from fedtui.lab.simulated_operators import People
 from tests.forks import Forked
 
 PATIENCE_SECONDS = 60
-UNSTAGED = {"recovering", "approval_failed", "approval_stale", "term_ended", "wrong_node", "proxy_misconfigured",
-            "record_tampered", "remote_body_refused", "body_refused"}  # fmt: skip
+UNSTAGED = {
+    "recovering",
+    "approval_failed",
+    "approval_stale",
+    "term_ended",
+    "wrong_node",
+    "proxy_misconfigured",
+    "record_tampered",
+    "remote_body_refused",
+    "body_refused",
+}
 """Causes that no fault of the practice range stages: they pass by themselves, end with the request that they are about,
 or take a third machine; `test_playbook.py`, `test_as_decided.py` and `test_who_is_there.py` in `tests/core` make them
 from records."""
@@ -53,8 +62,12 @@ class ForkedDaemon(ChildDaemon):
     def _launched(self, log: int) -> Any:
         return Forked(
             ["serve", "--until-eof"],
-            env=self.environment(), stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
+            env=self.environment(),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
 
 
 class Stage:

@@ -28,16 +28,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from fedtui.api import bodies
-from fedtui.core.access import allowlists, callers, chain
-from fedtui.core.access.callers import Caller
 from fedtui.core.errors import Problem
-from fedtui.core.peering import client, heartbeats, tokens
-from fedtui.core.peering.client import Answer
-from fedtui.core.peering.peers import Peer
-from fedtui.core.peering.tokens import Invite
-from fedtui.core.runtime import urls
-from fedtui.core.trust import signing, tls
-from fedtui.core.trust.x509_reading import (
+from fedtui.core.grants import allowlists, callers, chain
+from fedtui.core.grants.callers import Caller
+from fedtui.core.peers import tokens
+from fedtui.core.peers.peers import Peer
+from fedtui.core.peers.tokens import Invite
+from fedtui.core.pki import signing, tls
+from fedtui.core.pki.x509 import (
     UNREADABLE,
     chains_to,
     described,
@@ -48,6 +46,9 @@ from fedtui.core.trust.x509_reading import (
     read_csr,
     read_der,
 )
+from fedtui.core.protocol import client, heartbeats
+from fedtui.core.protocol.client import Answer
+from fedtui.core.runtime import urls
 from tests.api.test_edge import signed
 
 SLOW_SECONDS = 0.5
@@ -67,9 +68,11 @@ def crl() -> bytes:
     now = datetime.now(UTC)
     builder = x509.CertificateRevocationListBuilder(ROOT.certificate.subject, now, now + timedelta(days=1))
     revoked = x509.RevokedCertificateBuilder(7, now).build()
-    return builder.add_revoked_certificate(revoked).sign(ROOT.key, hashes.SHA256()).public_bytes(
-        serialization.Encoding.DER
-    )  # fmt: skip
+    return (
+        builder.add_revoked_certificate(revoked)
+        .sign(ROOT.key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.DER)
+    )
 
 
 CRL = crl()
@@ -146,8 +149,10 @@ def revocations(der: bytes) -> None:
 
 
 def forwarded(der: bytes) -> None:
-    for name, text in (("client-cert", f":{base64.b64encode(der).decode()}:"),
-                       ("x-ssl-client-cert", quote(pem(der, "CERTIFICATE")))):  # fmt: skip
+    for name, text in (
+        ("client-cert", f":{base64.b64encode(der).decode()}:"),
+        ("x-ssl-client-cert", quote(pem(der, "CERTIFICATE"))),
+    ):
         callers.believe(Caller(), {name: [text]}, proxied=True)
 
 
@@ -185,9 +190,18 @@ def places(text: str) -> None:
     urls.normalize(text)
 
 
-BODY = json.dumps({"contract_version": 1, "remote_instance_url": "https://b.example", "acceptance_token": "t",
-                   "csr_pem": CSR, "endpoints": [{"url": "https://b.example", "priority": 1}], "capabilities": {"x": 1},
-                   "sent_at": "2026-01-01T00:00:00Z", "certificate": {"cert_pem": "x"}})  # fmt: skip
+BODY = json.dumps(
+    {
+        "contract_version": 1,
+        "remote_instance_url": "https://b.example",
+        "acceptance_token": "t",
+        "csr_pem": CSR,
+        "endpoints": [{"url": "https://b.example", "priority": 1}],
+        "capabilities": {"x": 1},
+        "sent_at": "2026-01-01T00:00:00Z",
+        "certificate": {"cert_pem": "x"},
+    }
+)
 ANSWER = json.dumps({"data": {"status": "active", "x": [1, {"y": None}]}, "error": "no"})
 HEADERS = f":{base64.b64encode(CERT).decode()}:|%2D|10.0.0.1|0195d3a2-7c1e-7000-8000-0000000000aa|1.2.3.4, ::1"
 
@@ -212,8 +226,13 @@ def binaries(*seeds: bytes) -> Callable[[], bytes]:
 TARGETS: Sequence[Target] = (
     Target("token", texts(TOKEN), tokens.clean_token),
     Target("invite", texts(INVITE), tokens.read_invite),
-    Target("csr", lambda: pem(damage(x509.load_pem_x509_csr(CSR.encode()).public_bytes(serialization.Encoding.DER)),
-                              "CERTIFICATE REQUEST"), read_csr),
+    Target(
+        "csr",
+        lambda: pem(
+            damage(x509.load_pem_x509_csr(CSR.encode()).public_bytes(serialization.Encoding.DER)), "CERTIFICATE REQUEST"
+        ),
+        read_csr,
+    ),
     Target("csr text", texts(CSR), read_csr),
     Target("certificate", lambda: pem(damage(CERT), "CERTIFICATE"), certificates),
     Target("bundle text", texts(pem(CERT, "CERTIFICATE") * 2), certificates),
@@ -226,7 +245,7 @@ TARGETS: Sequence[Target] = (
     Target("answer", binaries(ANSWER.encode()), answer),
     Target("answer text", lambda: damage_text(ANSWER).encode("utf-8", "surrogatepass"), answer),
     Target("url", texts("https://b.example:8443/x", "https://[fd00::1]:1/", "1.2.3"), places),
-)  # fmt: skip
+)  # fmt: skip - a table, read row by row
 
 
 def findings(until: float, tried: Counter[str]) -> Iterator[str]:

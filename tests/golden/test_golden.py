@@ -13,11 +13,11 @@ import typer
 
 from fedtui.api import openapi
 from fedtui.cli.program import app
-from fedtui.core.acts.gate import Done
-from fedtui.core.acts.table import Act
-from fedtui.core.control import approvals, policies, quarantine
-from fedtui.core.control.policies import RULES
-from fedtui.core.trust import certificates, signing
+from fedtui.core.operations import approvals, policies, quarantine
+from fedtui.core.operations.gate import Done
+from fedtui.core.operations.operation import Act
+from fedtui.core.operations.policies import RULES
+from fedtui.core.pki import certificates, signing
 from fedtui.mcp import parameters
 from fedtui.mcp.server import TOOLS
 from tests.conftest import MakeNode
@@ -142,8 +142,15 @@ EXAMPLES: Mapping[str, Callable[[World], Mapping[str, Any]]] = {
     "system.federation_peer_token": proposed,
     "system.federation_peer_edit": edit,
     "system.federation_grant_issue": lambda world: peer(
-        world, subject="backup@b", kind=KIND, scopes=["write", "read"], instances=[ELSEWHERE], networks=[NETWORK],
-        cidrs=["192.0.2.0/24"], ttl="30d", auto_renew=True,
+        world,
+        subject="backup@b",
+        kind=KIND,
+        scopes=["write", "read"],
+        instances=[ELSEWHERE],
+        networks=[NETWORK],
+        cidrs=["192.0.2.0/24"],
+        ttl="30d",
+        auto_renew=True,
     ),
     "system.federation_grant_edit": lambda world: grant(world, add_cidr=["192.0.2.0/24"]),
     "system.federation_grant_renew": grant,
@@ -166,14 +173,16 @@ EXAMPLES: Mapping[str, Callable[[World], Mapping[str, Any]]] = {
     "system.quarantine_end": quarantined,
     "system.policy_set": lambda _: {"policy_action": "system.inventory_change", "policy": "require_approval"},
     "system.policy_lower": lambda _: {
-        "policy_action": "system.federation_peer_revoke", "policy": "notify_and_proceed", "span": "30m",
+        "policy_action": "system.federation_peer_revoke",
+        "policy": "notify_and_proceed",
+        "span": "30m",
         "reason": "fire",
     },
     "system.policy_restore": lambda _: {"policy_action": "system.inventory_change"},
     "system.policy_confirm": lowered,
     "system.manager_pause": lambda _: {},
     "system.manager_resume": lambda _: {},
-}  # fmt: skip
+}  # fmt: skip - a table, read row by row
 """For each action, what it is asked for with, on a world of its own."""
 
 
@@ -211,9 +220,7 @@ def test_requests_keep_their_parameters_and_digests(make_node: MakeNode, pinned:
 
 def test_policies_start_as_they_do(pinned: Callable[[str, Any], Any]) -> None:
     """Each action's policy, permission, floors and severity."""
-    now = {
-        action: {name: getattr(rule, name) for name in policies.Rule.__slots__} for action, rule in RULES.items()
-    }  # fmt: skip
+    now = {action: {name: getattr(rule, name) for name in policies.Rule.__slots__} for action, rule in RULES.items()}
     assert now == pinned("policies", now)
 
 
@@ -226,10 +233,14 @@ def commands() -> Mapping[str, Any]:
             walk(child, f"{path} {name}")
         if not hasattr(command, "commands"):
             found[path] = [
-                [word.param_type_name, *(sorted([*word.opts, *word.secondary_opts])), bool(word.required),
-                 bool(word.multiple) if word.param_type_name == "option" else word.nargs != 1]
+                [
+                    word.param_type_name,
+                    *(sorted([*word.opts, *word.secondary_opts])),
+                    bool(word.required),
+                    bool(word.multiple) if word.param_type_name == "option" else word.nargs != 1,
+                ]
                 for word in command.params
-            ]  # fmt: skip
+            ]
 
     walk(typer.main.get_command(app), "fedtui")
     return found
@@ -257,10 +268,12 @@ def test_tools_keep_their_names_and_arguments(pinned: Callable[[str, Any], Any])
     now = {
         tool.name: {
             "takes": bare(parameters.schema(parameters.model(tool.name, tool.takes))),
-            "acts": tool.acts, "destroys": tool.destroys, "calls_out": tool.calls_out,
+            "acts": tool.acts,
+            "destroys": tool.destroys,
+            "calls_out": tool.calls_out,
         }
         for tool in TOOLS
-    }  # fmt: skip
+    }
     assert now == pinned("tools", now)
 
 

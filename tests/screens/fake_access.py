@@ -8,13 +8,13 @@ from typing import Any
 
 from fake_node import NOW, FakeNode, zoo
 
-from fedtui.core.access.callers import Caller
-from fedtui.core.access.chain import Asked, Judgement, Refusal, Result
-from fedtui.core.access.explain import Change, Explanation
-from fedtui.core.access.listing import GrantLine
-from fedtui.core.access.usage import Used
-from fedtui.core.acts.overview import ApprovalRecord, GrantRecord
-from fedtui.core.control.queue import ApprovalLine
+from fedtui.core.grants.callers import Caller
+from fedtui.core.grants.chain import Asked, Judgement, Refusal, Result
+from fedtui.core.grants.explain import Change, Explanation
+from fedtui.core.grants.listing import GrantLine
+from fedtui.core.grants.usage import Used
+from fedtui.core.operations.approval_queue import ApprovalLine
+from fedtui.core.views.node_summary import ApprovalRecord, GrantRecord
 
 INSTANCE = "01950000-0000-7000-8000-00000000abcd"
 
@@ -49,15 +49,36 @@ def grants() -> list[GrantLine]:
     lately = NOW - timedelta(minutes=4)
     return [
         grant(1, "report@bravo", expires_at=NOW - timedelta(days=1)),
-        grant(2, "sync@bravo", expires_at=NOW + timedelta(hours=30), used=48, last_used_at=lately,
-              source_cidrs=("10.0.0.0/8", "fd00:12::/48"), node_instance_ids=(INSTANCE,)),
-        grant(3, "backup@charlie", peer_url="https://charlie.example.org:8443", permission_scopes=("read", "write"),
-              resource_id="zone-1", renew_at=NOW + timedelta(days=15), used=12_345, last_used_at=lately),
-        grant(4, "parent-operator@delta", resource_kind="managed_child_operator", peer_url="https://delta.example.org",
-              permission_scopes=("read", "write", "admin"), expires_at=NOW + timedelta(days=300)),
+        grant(
+            2,
+            "sync@bravo",
+            expires_at=NOW + timedelta(hours=30),
+            used=48,
+            last_used_at=lately,
+            source_cidrs=("10.0.0.0/8", "fd00:12::/48"),
+            node_instance_ids=(INSTANCE,),
+        ),
+        grant(
+            3,
+            "backup@charlie",
+            peer_url="https://charlie.example.org:8443",
+            permission_scopes=("read", "write"),
+            resource_id="zone-1",
+            renew_at=NOW + timedelta(days=15),
+            used=12_345,
+            last_used_at=lately,
+        ),
+        grant(
+            4,
+            "parent-operator@delta",
+            resource_kind="managed_child_operator",
+            peer_url="https://delta.example.org",
+            permission_scopes=("read", "write", "admin"),
+            expires_at=NOW + timedelta(days=300),
+        ),
         grant(5, "old@golf", peer_url="https://golf.example.org", peer_status="suspended"),
         grant(6, "gone@hotel", revoked_at=NOW - timedelta(days=3), revocation_reason="contract ended"),
-    ]  # fmt: skip
+    ]
 
 
 def request(number: int, summary: str, **fields: Any) -> ApprovalLine:
@@ -84,16 +105,33 @@ def requests() -> list[ApprovalLine]:
     """One of each sort."""
     revoke = "system.federation_peer_revoke"
     return [
-        request(1, "Revoke https://hotel.example.org for good: its certificates and tokens end at once.",
-                action=revoke, expires_at=NOW + timedelta(minutes=12), reason="the contract has ended"),
+        request(
+            1,
+            "Revoke https://hotel.example.org for good: its certificates and tokens end at once.",
+            action=revoke,
+            expires_at=NOW + timedelta(minutes=12),
+            reason="the contract has ended",
+        ),
         request(2, "Propose to peer with https://india.example.org as symmetric (autonomous_peer)."),
         request(3, "Propose to peer with https://juliett.example.org as symmetric (autonomous_peer).", reason=None),
         request(4, "Propose to peer with https://kilo.example.org as child (managed_child).", requested_by="alice"),
-        request(5, "Accept the invitation of https://lima.example.org as symmetric.", status="approved",
-                action="system.federation_peer_accept", decided_by="carol", decided_at=NOW),
-        request(6, "Accept the invitation of https://mike.example.org as symmetric.", status="failed",
-                action="system.federation_peer_accept", decided_by="carol", decided_at=NOW),
-    ]  # fmt: skip
+        request(
+            5,
+            "Accept the invitation of https://lima.example.org as symmetric.",
+            status="approved",
+            action="system.federation_peer_accept",
+            decided_by="carol",
+            decided_at=NOW,
+        ),
+        request(
+            6,
+            "Accept the invitation of https://mike.example.org as symmetric.",
+            status="failed",
+            action="system.federation_peer_accept",
+            decided_by="carol",
+            decided_at=NOW,
+        ),
+    ]
 
 
 def record_of(line: ApprovalLine, *, changed: str = "") -> ApprovalRecord:
@@ -148,8 +186,12 @@ def refused() -> Explanation:
         Result("source_address", False, detail, refusal),
         Result("inventory", True, "doc is in the inventory"),
     )
-    change = Change("Add cidr 192.0.2.7/32", "fedtui grants edit ...", "system.federation_grant_edit",
-                    {"grant": Ids.sync, "source_cidrs": ["10.0.0.0/8", "192.0.2.7/32", "fd00:12::/48"]})  # fmt: skip
+    change = Change(
+        "Add cidr 192.0.2.7/32",
+        "fedtui grants edit ...",
+        "system.federation_grant_edit",
+        {"grant": Ids.sync, "source_cidrs": ["10.0.0.0/8", "192.0.2.7/32", "fd00:12::/48"]},
+    )
     asked = Asked("resources", Caller(), "GET", "doc", "one")
     return Explanation(Judgement(asked, results, None, Ids.sync, NOW), (change,), True)
 
@@ -158,11 +200,24 @@ def access_node() -> FakeNode:
     """A node with grants and requests."""
     node = FakeNode(zoo()[:2])
     node.others = {"grants": {one.id: one for one in grants()}, "approvals": {one.id: one for one in requests()}}
-    used = {"method": "GET", "instance_id": INSTANCE, "network_id": None, "source_ip": "10.1.2.3", "times": 48,
-            "last_at": NOW - timedelta(minutes=4)}  # fmt: skip
-    decision = {"id": "01950000-0000-7000-a000-000000000001", "allowed": False, "code": "source_ip_not_allowed",
-                "status": 403, "call": "resources", "times": 3, "last_at": NOW - timedelta(minutes=2),
-                "context": {"method": "GET", "resource_id": "one", "caller": {"source_ip": "192.0.2.7"}}}  # fmt: skip
+    used = {
+        "method": "GET",
+        "instance_id": INSTANCE,
+        "network_id": None,
+        "source_ip": "10.1.2.3",
+        "times": 48,
+        "last_at": NOW - timedelta(minutes=4),
+    }
+    decision = {
+        "id": "01950000-0000-7000-a000-000000000001",
+        "allowed": False,
+        "code": "source_ip_not_allowed",
+        "status": 403,
+        "call": "resources",
+        "times": 3,
+        "last_at": NOW - timedelta(minutes=2),
+        "context": {"method": "GET", "resource_id": "one", "caller": {"source_ip": "192.0.2.7"}},
+    }
     for line in grants():
         mine = line.used and line.id == Ids.sync
         node.records[line.id] = GrantRecord({}, [used] if mine else [], [decision] if mine else [])

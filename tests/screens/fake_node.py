@@ -18,16 +18,16 @@ from textual import events
 from textual.pilot import Pilot
 
 from fedtui.app import Console
-from fedtui.core.acts.gate import Done, Pending
-from fedtui.core.acts.overview import Overview, PeerRecord
-from fedtui.core.control import operators
-from fedtui.core.control.approvals import Approval
-from fedtui.core.peering import peers
-from fedtui.core.peering.certificate_listing import Urgent
-from fedtui.core.peering.listing import SORTS, PeerLine, key
-from fedtui.core.playbook.glance import BUCKETS, Denials, Glance
-from fedtui.screens.frame import Frame
-from fedtui.screens.node_handle import NodeHandle
+from fedtui.core.administration import operators
+from fedtui.core.certificates.listing import Urgent
+from fedtui.core.diagnosis.dashboard import BUCKETS, Denials, Glance
+from fedtui.core.operations.approvals import Approval
+from fedtui.core.operations.gate import Done, Pending
+from fedtui.core.peers import peers
+from fedtui.core.peers.listing import SORTS, PeerLine, key
+from fedtui.core.views.node_summary import Overview, PeerRecord
+from fedtui.screens.shell.frame import Frame
+from fedtui.screens.shell.node_handle import NodeHandle
 from fedtui.screens.widgets.reading import Key, Query
 from fedtui.screens.widgets.window import Window
 
@@ -146,8 +146,17 @@ class FakeNode:
     def lowerings(self) -> list[dict[str, Any]]:
         """One, of a policy under which Bob has proposed a peer."""
         act = {"at": NOW, "actor": "bob", "params": {"url": "https://hasty.example"}}
-        return [{"id": "l-1", "action": "system.federation_peer_propose", "lowered_at": NOW, "lowered_by": "bob",
-                 "reason": "fire", "confirmed_at": None, "went_through": [act]}]  # fmt: skip
+        return [
+            {
+                "id": "l-1",
+                "action": "system.federation_peer_propose",
+                "lowered_at": NOW,
+                "lowered_by": "bob",
+                "reason": "fire",
+                "confirmed_at": None,
+                "went_through": [act],
+            }
+        ]
 
     def preferences(self) -> dict[str, Any]:
         """What was preferred before."""

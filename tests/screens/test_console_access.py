@@ -14,17 +14,17 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 
 from fedtui.app import Console
-from fedtui.core.acts.gate import Done, Pending
-from fedtui.core.control import approvals
-from fedtui.core.control.approvals import Approval
+from fedtui.core.bootstrap import open_node
 from fedtui.core.node import Node
-from fedtui.core.opening import open_node
+from fedtui.core.operations import approvals
+from fedtui.core.operations.approvals import Approval
+from fedtui.core.operations.gate import Done, Pending
 from fedtui.core.runtime import settings
 from fedtui.core.runtime.actor import Actor
-from fedtui.screens.approvals import ApprovalScreen, ApprovalsScreen
+from fedtui.screens.approvals.screen import ApprovalScreen, ApprovalsScreen
 from fedtui.screens.dialogs.ask import Ask
 from fedtui.screens.dialogs.checked import Checked
-from fedtui.screens.grants import GrantScreen, GrantsScreen
+from fedtui.screens.grants.screen import GrantScreen, GrantsScreen
 from fedtui.screens.widgets.window import Window
 from tests.conftest import MakeNode, ManualClock
 
@@ -382,7 +382,7 @@ async def test_a_request_that_changed_while_it_was_looked_at_is_not_approved(
         await pilot.press("A")
         await until(pilot, lambda: isinstance(app.screen, Ask) and app.screen.ready)
         with node.unit(ADA) as unit:
-            from fedtui.core.peering import peers
+            from fedtui.core.peers import peers
 
             peers.add(unit, url="https://p00.example")
         await pilot.press("y")

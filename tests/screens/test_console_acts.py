@@ -31,13 +31,13 @@ from textual.app import App
 from textual.pilot import Pilot
 
 from fedtui.core.errors import Refused, Unusable
-from fedtui.screens import drafts
 from fedtui.screens.dialogs.ask import Ask, Question
 from fedtui.screens.dialogs.field import Field, Text
 from fedtui.screens.dialogs.tell import COPY_LIMIT, SCREEN_PIECE, Secret, Told, clipboard_remark, clipboard_sequence
 from fedtui.screens.dialogs.wait import Waiting
-from fedtui.screens.help import HelpScreen
-from fedtui.screens.peers import PeerScreen, PeersScreen
+from fedtui.screens.peers.screen import PeerScreen, PeersScreen
+from fedtui.screens.shell import drafts
+from fedtui.screens.shell.help import HelpScreen
 
 
 async def on_top(pilot: Pilot[None], kind: type) -> None:
@@ -86,9 +86,14 @@ async def test_keys_in_dialogs() -> None:
         await pilot.press("y", "enter")
         await until(pilot, lambda: focus(pilot.app) == "cancel")
         for key, expected in (
-            ("tab", "confirm"), ("tab", "field-reason"), ("shift+tab", "confirm"), ("left", "cancel"),
-            ("right", "confirm"), ("up", "cancel"), ("down", "confirm"),
-        ):  # fmt: skip
+            ("tab", "confirm"),
+            ("tab", "field-reason"),
+            ("shift+tab", "confirm"),
+            ("left", "cancel"),
+            ("right", "confirm"),
+            ("up", "cancel"),
+            ("down", "confirm"),
+        ):
             await pilot.press(key)
             await until(pilot, lambda expected=expected: focus(pilot.app) == expected)
         await pilot.press("S")
@@ -467,14 +472,23 @@ async def test_hostile_text_is_harmless_in_dialogs(monkeypatch: pytest.MonkeyPat
     async with console(node).run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         ways: list[tuple[tuple[str, ...], type[object]]] = [
-            (("X",), Ask), (("escape", "S"), Ask), ((*"why", "tab", "y"), Told), (("escape", "enter"), PeerScreen),
+            (("X",), Ask),
+            (("escape", "S"), Ask),
+            ((*"why", "tab", "y"), Told),
+            (("escape", "enter"), PeerScreen),
             (("question_mark",), HelpScreen),
-        ]  # fmt: skip
+        ]
         for keys, kind in ways:
             before = pilot.app.screen
             await pilot.press(*keys)
-            await until(pilot, lambda kind=kind, before=before: isinstance(pilot.app.screen, kind)
-                        and pilot.app.screen is not before and getattr(pilot.app.screen, "ready", True))  # fmt: skip
+            await until(
+                pilot,
+                lambda kind=kind, before=before: (
+                    isinstance(pilot.app.screen, kind)
+                    and pilot.app.screen is not before
+                    and getattr(pilot.app.screen, "ready", True)
+                ),
+            )
             written += shown(pilot)
     assert all(line.isprintable() for line in written)
     assert any("No\\x1b[2J." in line for line in written)

@@ -13,16 +13,16 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 
 from fedtui.app import Console
-from fedtui.core.acts.overview import CertificateRecord
+from fedtui.core.certificates.listing import CertificateLine
 from fedtui.core.node import Node
-from fedtui.core.peering.certificate_listing import CertificateLine
-from fedtui.core.peering.probing import Report, Step
-from fedtui.core.trust.looking import Sight, fault
-from fedtui.screens import cert_words
-from fedtui.screens.certs import CERTS_KIND, CertScreen, CertsScreen
+from fedtui.core.pki.tls_inspect import Sight, fault
+from fedtui.core.protocol.probe import Report, Step
+from fedtui.core.views.node_summary import CertificateRecord
 from fedtui.screens.dialogs.ask import Ask
 from fedtui.screens.dialogs.probing import Probing
 from fedtui.screens.dialogs.tell import Shown
+from fedtui.screens.mtls import view as certificate_view
+from fedtui.screens.mtls.screen import CERTS_KIND, CertScreen, CertsScreen
 from fedtui.screens.widgets.window import Window
 from tests.conftest import START
 
@@ -61,40 +61,78 @@ def certs() -> list[CertificateLine]:
     """One of each sort, in the order of what hurts first."""
     refused = "partial_mtls: This node has only half of what it needs to call https://echo.example.org."
     return [
-        cert(1, subject="", serial="", not_after=None, renew_at=None, problem="cert_missing",
-             peer_url="https://delta.example.org:8443"),
+        cert(
+            1,
+            subject="",
+            serial="",
+            not_after=None,
+            renew_at=None,
+            problem="cert_missing",
+            peer_url="https://delta.example.org:8443",
+        ),
         cert(2, problem="key_missing", peer_url="https://echo.example.org", last_outbound_error=refused, rank=0),
         cert(3, "inbound", not_after=NOW - timedelta(days=1), peer_url="https://golf.example.org"),
-        cert(4, not_after=NOW + timedelta(hours=30), renew_at=NOW - timedelta(days=19),
-             not_before=NOW - timedelta(days=89)),
+        cert(
+            4,
+            not_after=NOW + timedelta(hours=30),
+            renew_at=NOW - timedelta(days=19),
+            not_before=NOW - timedelta(days=89),
+        ),
         cert(5, "own", not_after=NOW + timedelta(days=12)),
         cert(6, "inbound"),
         cert(7, "inbound", subject_kind="instance", subject="CN=proxy:edge-1", peer_id=None, peer_url=None),
-        cert(8, "own", subject_kind="ca", subject="CN=alpha federation CA", not_after=NOW + timedelta(days=3600),
-             not_before=NOW - timedelta(days=52)),
+        cert(
+            8,
+            "own",
+            subject_kind="ca",
+            subject="CN=alpha federation CA",
+            not_after=NOW + timedelta(days=3600),
+            not_before=NOW - timedelta(days=52),
+        ),
         cert(9, superseded_at=NOW - timedelta(days=30), rank=2),
         cert(10, "inbound", revoked_at=NOW - timedelta(days=3), peer_url="https://hotel.example.org", rank=2),
-    ]  # fmt: skip
+    ]
 
 
 def in_full(line: CertificateLine) -> CertificateRecord:
     """A certificate in full."""
-    link = {"fingerprint": "sha256:" + "ab" * 32, "not_before": NOW, "not_after": NOW + timedelta(days=60),
-            "key": "EC secp256r1"}  # fmt: skip
+    link = {
+        "fingerprint": "sha256:" + "ab" * 32,
+        "not_before": NOW,
+        "not_after": NOW + timedelta(days=60),
+        "key": "EC secp256r1",
+    }
     chain = [{**link, "subject": line.subject}, {**link, "subject": "CN=bravo federation CA"}]
-    waits = {"attempts": 4, "next_attempt_at": NOW + timedelta(minutes=8), "since": NOW - timedelta(minutes=15),
-             "last_error": "remote_refused: Nothing listens at the peer's address."}  # fmt: skip
-    crl = {"this_update": NOW - timedelta(minutes=50), "next_update": NOW + timedelta(hours=23), "revoked": 2,
-           "covers": True, "error": None}  # fmt: skip
+    waits = {
+        "attempts": 4,
+        "next_attempt_at": NOW + timedelta(minutes=8),
+        "since": NOW - timedelta(minutes=15),
+        "last_error": "remote_refused: Nothing listens at the peer's address.",
+    }
+    crl = {
+        "this_update": NOW - timedelta(minutes=50),
+        "next_update": NOW + timedelta(hours=23),
+        "revoked": 2,
+        "covers": True,
+        "error": None,
+    }
     caller = {"source_ip": "192.0.2.9", "subject": "CN=fed:b", "issuer": "CN=alpha CA"}
-    turned = {"id": "01950000-0000-7000-a000-000000000009", "code": "cert_expired", "last_at": NOW - timedelta(hours=2),
-              "context": {"caller": caller}}  # fmt: skip
+    turned = {
+        "id": "01950000-0000-7000-a000-000000000009",
+        "code": "cert_expired",
+        "last_at": NOW - timedelta(hours=2),
+        "context": {"caller": caller},
+    }
     return CertificateRecord(
-        shape={"problem": line.problem, "peer_id": line.peer_id}, chain=chain,
-        broken=line.problem, renewal=waits, crl=crl, refused=[turned],
+        shape={"problem": line.problem, "peer_id": line.peer_id},
+        chain=chain,
+        broken=line.problem,
+        renewal=waits,
+        crl=crl,
+        refused=[turned],
         public_pem="-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
         offered=line.direction == "inbound",
-    )  # fmt: skip
+    )
 
 
 def report(*faults: str) -> Report:
@@ -105,8 +143,15 @@ def report(*faults: str) -> Report:
         Step("certificate", not faults, "CN=bravo.example.org, until 2026-04-30", 0.0),
     )
     found = tuple(fault(code, f"What {code} means in words.") for code in faults)
-    return Report(BRAVO, None, steps if faults else (*steps, Step("client_certificate", True, "It takes ours.", 0.1)),
-                  Sight(), None, True, found)  # fmt: skip
+    return Report(
+        BRAVO,
+        None,
+        steps if faults else (*steps, Step("client_certificate", True, "It takes ours.", 0.1)),
+        Sight(),
+        None,
+        True,
+        found,
+    )
 
 
 def node() -> FakeNode:
@@ -210,12 +255,17 @@ async def test_acts_go_to_the_peer_of_the_certificate() -> None:
 @pytest.mark.parametrize(
     ("number", "command", "words"),
     [
-        (3, "renew-cert", "others renew theirs"), (9, "renew-cert", "is over"), (2, "mint", "a peer presents"),
-        (2, "revoke-cert", "only their operators"), (8, "revoke-cert", "cannot be revoked"),
-        (10, "revoke-cert", "over already"), (5, "probe", "no peer to probe"), (6, "revoke-cert", ""),
+        (3, "renew-cert", "others renew theirs"),
+        (9, "renew-cert", "is over"),
+        (2, "mint", "a peer presents"),
+        (2, "revoke-cert", "only their operators"),
+        (8, "revoke-cert", "cannot be revoked"),
+        (10, "revoke-cert", "over already"),
+        (5, "probe", "no peer to probe"),
+        (6, "revoke-cert", ""),
         (2, "probe", ""),
     ],
-)  # fmt: skip
+)
 def test_what_makes_no_sense_says_why(number: int, command: str, words: str) -> None:
     """Each key on each kind of certificate: works, or says in a sentence why not."""
     line = next(one for one in certs() if one.id.endswith(f"{number:012d}"))
@@ -244,11 +294,11 @@ def test_a_bar_is_what_is_left() -> None:
     begin, end = line.not_before, line.not_after
     assert end is not None
     for moment, share in ((begin, 1.0), (end, 0.0), (begin - timedelta(days=9), 1.0), (end + timedelta(days=9), 0.0)):
-        assert cert_words.fraction_left(line, moment) == share
-    assert cert_words.bar(line, begin).text == cert_words.FULL * cert_words.BAR
-    assert cert_words.bar(line, end).text == cert_words.EMPTY * cert_words.BAR
+        assert certificate_view.fraction_left(line, moment) == share
+    assert certificate_view.bar(line, begin).text == certificate_view.FULL * certificate_view.BAR
+    assert certificate_view.bar(line, end).text == certificate_view.EMPTY * certificate_view.BAR
     empty = replace(line, not_after=line.not_before)
-    assert cert_words.fraction_left(empty, begin) == 0.0
+    assert certificate_view.fraction_left(empty, begin) == 0.0
 
 
 @in_loop

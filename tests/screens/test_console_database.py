@@ -15,16 +15,17 @@ from sqlalchemy import insert
 from textual import events
 
 from fedtui.app import Console
-from fedtui.core.control import approvals
+from fedtui.core.bootstrap import open_node
 from fedtui.core.node import Node
-from fedtui.core.opening import open_node
-from fedtui.core.peering import listing, peers
-from fedtui.core.peering.peers import Peer
+from fedtui.core.operations import approvals
+from fedtui.core.peers import listing as peer_listing
+from fedtui.core.peers import peers
+from fedtui.core.peers.peers import Peer
 from fedtui.core.runtime import settings
 from fedtui.core.runtime.clock import Clock
 from fedtui.screens.dialogs.ask import Ask
 from fedtui.screens.dialogs.tell import Secret
-from fedtui.screens.sources import RecordsSource
+from fedtui.screens.shell.sources import RecordsSource
 from fedtui.screens.widgets.reading import Query, Want, look
 
 
@@ -83,7 +84,7 @@ async def test_the_real_listing_carries_the_cursor_through_every_order(node: Nod
         await pilot.press("G", "k", "k")
         await until(pilot, lambda: table(pilot).position == (299, 301) and table(pilot).current)
         url = cursor_url(pilot)
-        for sort in [*listing.SORTS[1:], listing.SORTS[0]]:
+        for sort in [*peer_listing.SORTS[1:], peer_listing.SORTS[0]]:
             await pilot.press("s")
             await until(pilot, lambda sort=sort: f"by {sort}" in trail(pilot))
             await until(pilot, lambda url=url: cursor_url(pilot) == url)
@@ -93,15 +94,15 @@ async def test_the_real_listing_carries_the_cursor_through_every_order(node: Nod
     app.shared.close()
 
 
-@pytest.mark.parametrize("sort", listing.SORTS)
+@pytest.mark.parametrize("sort", peer_listing.SORTS)
 def test_slices_of_the_real_listing_are_its_full_order(node: Node, sort: str) -> None:
     """Read around any record, in any order, the rows are those of one long page."""
     fill(node, 400)
     opened = open_node(node.settings)
     source = RecordsSource(opened, "peers")
     with opened.read() as session:
-        truth = listing.page(session, sort=sort, limit=1000)
-    keys = [listing.key(line, sort) for line in truth]
+        truth = peer_listing.page(session, sort=sort, limit=1000)
+    keys = [peer_listing.key(line, sort) for line in truth]
     assert all(one < following for one, following in pairwise(keys))
     for place in (0, 1, 7, 200, 399, 400):
         found = look(source, Want(Query(sort), truth[place], 0, 5, 20, None, needed=True))
@@ -151,9 +152,11 @@ async def test_proposing_on_a_real_node_files_a_request(node: Node, clock: Clock
     with node.read() as session:
         [request] = approvals.listing(session)
         assert (request.action, request.status, request.reason) == (
-            "system.federation_peer_propose", "pending", "to try",
-        )  # fmt: skip
-        assert listing.count(session) == 0
+            "system.federation_peer_propose",
+            "pending",
+            "to try",
+        )
+        assert peer_listing.count(session) == 0
 
 
 @in_loop
@@ -172,7 +175,7 @@ async def test_suspending_and_revoking_on_a_real_node(node: Node, clock: Clock) 
         await until(pilot, lambda: "Waits for approval" in page(pilot))
     app.shared.close()
     with node.read() as session:
-        assert [one.metadata["suspension_reason"] for one in listing.page(session)] == ["moving", "moving"]
+        assert [one.metadata["suspension_reason"] for one in peer_listing.page(session)] == ["moving", "moving"]
         assert [one.action for one in approvals.listing(session)] == ["system.federation_peer_revoke"]
 
 
@@ -270,7 +273,7 @@ async def test_a_locked_database_holds_an_act_and_not_the_console(node: Node, cl
 @in_loop
 async def test_a_database_that_is_removed_is_said(node: Node, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that was removed would go on answering: the console says that it is gone, and locks what is dangerous."""
-    monkeypatch.setattr("fedtui.screens.handle.OVERVIEW_SECONDS", 0.5)
+    monkeypatch.setattr("fedtui.screens.shell.console_context.OVERVIEW_SECONDS", 0.5)
     add(node, "https://bravo.example")
     app = console_of(node, clock)
     async with app.run_test(size=(80, 24)) as pilot:

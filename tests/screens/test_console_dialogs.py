@@ -23,7 +23,6 @@ from textual.widget import Widget
 
 import fedtui.screens
 from fedtui.core.errors import Refused
-from fedtui.screens.commands import BY_NAME, COMMANDS, DIALOGS, key_names
 from fedtui.screens.dialogs.ask import Ask
 from fedtui.screens.dialogs.box import Dialog
 from fedtui.screens.dialogs.checked import Checked
@@ -32,8 +31,9 @@ from fedtui.screens.dialogs.probing import Probing
 from fedtui.screens.dialogs.tell import Secret, Shown, Told
 from fedtui.screens.dialogs.wait import Waiting
 from fedtui.screens.first_run import FirstRun
-from fedtui.screens.frame import Frame
-from fedtui.screens.prompt import CommandPrompt, FilterPrompt
+from fedtui.screens.shell.commands import BY_NAME, COMMANDS, DIALOGS, key_names
+from fedtui.screens.shell.frame import Frame
+from fedtui.screens.shell.prompt import CommandPrompt, FilterPrompt
 from fedtui.screens.widgets.clean import clean, to_ascii
 from fedtui.screens.widgets.press import Press
 

@@ -8,9 +8,9 @@ from textual.pilot import Pilot
 from fedtui.app import Console
 from fedtui.core.errors import Refused
 from fedtui.core.node import Node
-from fedtui.screens import drafts
 from fedtui.screens.dialogs.ask import Ask
 from fedtui.screens.dialogs.tell import Told
+from fedtui.screens.shell import drafts
 
 
 async def asked(pilot: Pilot[None], name: str) -> None:

@@ -15,7 +15,7 @@ from test_console_terminal import console as on_terminal
 from textual import events
 
 from fedtui.screens.dialogs.box import Dialog
-from fedtui.screens.escapes import WITHIN_SECONDS, Escapes
+from fedtui.screens.shell.escapes import WITHIN_SECONDS, Escapes
 from fedtui.screens.widgets.window import Window
 
 

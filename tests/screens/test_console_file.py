@@ -8,11 +8,11 @@ import pytest
 from fake_node import FakeNode, console, in_loop, page, settled, table, trail, until, zoo
 
 from fedtui.core.errors import Problem, Unusable, WrongUsage
-from fedtui.screens import console_file
-from fedtui.screens.commands import BY_NAME, COMMANDS, DIALOGS
 from fedtui.screens.dialogs.ask import Ask
-from fedtui.screens.help import HelpScreen
-from fedtui.screens.prompt import CommandPrompt
+from fedtui.screens.shell import console_file
+from fedtui.screens.shell.commands import BY_NAME, COMMANDS, DIALOGS
+from fedtui.screens.shell.help import HelpScreen
+from fedtui.screens.shell.prompt import CommandPrompt
 
 
 def written(home: Path, text: str) -> console_file.ConsoleFile:
@@ -36,8 +36,9 @@ def test_keys_refresh_and_theme_are_read(tmp_path: Path) -> None:
     )
     assert file == console_file.ConsoleFile(
         {"doctor": "f2", "sort": "ctrl+o,asterisk", "help": "question_mark,f1", "suspend": "delete", "mark": "m"},
-        2.0, "high-contrast",
-    )  # fmt: skip
+        2.0,
+        "high-contrast",
+    )
     assert written(tmp_path, "refresh = 0.5").rest == 0.5
 
 
@@ -79,7 +80,7 @@ def test_two_commands_may_change_places(tmp_path: Path) -> None:
         ("[keys]\nback = 'b'", "the same in every dialog"),
         ("[keys]\nleave = 'Q'", "the same in every dialog"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_is_refused_in_words(tmp_path: Path, text: str, said: str) -> None:
     """Every mistake has a problem, a cause and a fix; none is a crash."""
     with pytest.raises(WrongUsage) as caught:

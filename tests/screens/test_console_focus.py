@@ -20,7 +20,7 @@ from fedtui.screens.dialogs.ask import Ask
 from fedtui.screens.dialogs.box import Dialog
 from fedtui.screens.dialogs.tell import Told
 from fedtui.screens.first_run import FirstRun
-from fedtui.screens.trouble import Trouble
+from fedtui.screens.shell.data_freshness import Trouble
 
 
 def stops(dialog: Dialog[Any]) -> list[Widget]:

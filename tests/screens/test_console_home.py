@@ -15,20 +15,20 @@ from test_console_certs import certs
 from textual.pilot import Pilot
 
 from fedtui.app import Console
-from fedtui.core.access import decisions
+from fedtui.core.bootstrap import open_node
+from fedtui.core.certificates.listing import Urgent
+from fedtui.core.diagnosis.alerts import Alerts
+from fedtui.core.diagnosis.dashboard import BUCKETS, Denials, Glance, Late
 from fedtui.core.errors import Unusable
+from fedtui.core.grants import decisions
 from fedtui.core.node import Node
-from fedtui.core.opening import open_node
-from fedtui.core.peering import peers
-from fedtui.core.peering.certificate_listing import Urgent
-from fedtui.core.peering.listing import urgency
-from fedtui.core.playbook.alerts import Alerts
-from fedtui.core.playbook.glance import BUCKETS, Denials, Glance, Late
+from fedtui.core.peers import peers
+from fedtui.core.peers.listing import urgency
 from fedtui.core.runtime.clock import Clock
-from fedtui.screens.home import AS_IT_WAS, HomeScreen, lay_out
-from fedtui.screens.home_words import ALERTS, ALL_WELL, Section, Spot, headline, sections
-from fedtui.screens.peers import PeerScreen, PeersScreen
-from fedtui.screens.trouble import Pulse
+from fedtui.screens.home.screen import AS_IT_WAS, HomeScreen, lay_out
+from fedtui.screens.home.view import ALERTS, ALL_WELL, Section, Spot, headline, sections
+from fedtui.screens.peers.screen import PeerScreen, PeersScreen
+from fedtui.screens.shell.data_freshness import Pulse
 from fedtui.screens.widgets.columns import Cell
 from fedtui.screens.widgets.spark import BARS, spark
 
@@ -40,8 +40,13 @@ DECISION = "01950000-0000-7000-a000-000000000001"
 def incident(number: int, title: str, outcome: str | None = None) -> dict[str, Any]:
     """An incident as Home needs it."""
     opened = NOW - timedelta(minutes=4 * number)
-    return {"id": f"01950000-0000-7000-c000-{number:012d}", "title": title, "owner": "bob", "outcome": outcome,
-            "opened_at": opened}  # fmt: skip
+    return {
+        "id": f"01950000-0000-7000-c000-{number:012d}",
+        "title": title,
+        "owner": "bob",
+        "outcome": outcome,
+        "opened_at": opened,
+    }
 
 
 def busy() -> Glance:
@@ -96,9 +101,11 @@ def no_daemon() -> FakeNode:
 
 
 NODES: dict[str, Callable[[], FakeNode]] = {
-    "home-calm": lambda: FakeNode(zoo()[:2]), "home-busy": busy_node, "home-broken": broken,
+    "home-calm": lambda: FakeNode(zoo()[:2]),
+    "home-busy": busy_node,
+    "home-broken": broken,
     "home-no-daemon": no_daemon,
-}  # fmt: skip
+}
 
 
 async def home(pilot: Pilot[None]) -> HomeScreen:
@@ -371,9 +378,16 @@ async def test_home_on_a_real_node(node: Node, clock: Clock) -> None:
         await home(pilot)
         seen = page(pilot)
         for said in (
-            "No daemon runs", "1 peer degraded", "▲ 1 degraded", "bravo.example silent for 20 min", "● none for you",
-            "1 for others", "1 this hour", "the newest: cert_expired", "● none open",
-        ):  # fmt: skip
+            "No daemon runs",
+            "1 peer degraded",
+            "▲ 1 degraded",
+            "bravo.example silent for 20 min",
+            "● none for you",
+            "1 for others",
+            "1 this hour",
+            "the newest: cert_expired",
+            "● none open",
+        ):
             assert said in seen, said
     app.shared.close()
 

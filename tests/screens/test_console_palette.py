@@ -8,14 +8,14 @@ from fake_node import FakeNode, console, in_loop, page, peer, table, trail, unti
 from test_console_dialogs import on_top
 from test_console_rules import arrive, screens
 
-from fedtui.core.control import operators
+from fedtui.core.administration import operators
 from fedtui.core.errors import Unusable
-from fedtui.screens.commands import COMMANDS, at, completions
 from fedtui.screens.dialogs.ask import Ask
 from fedtui.screens.dialogs.tell import Shown
-from fedtui.screens.operators import PERMISSIONS
-from fedtui.screens.peers import PeerScreen
-from fedtui.screens.prompt import MOST_SHOWN, CommandPrompt
+from fedtui.screens.node.operators import PERMISSIONS
+from fedtui.screens.peers.screen import PeerScreen
+from fedtui.screens.shell.commands import COMMANDS, at, completions
+from fedtui.screens.shell.prompt import MOST_SHOWN, CommandPrompt
 
 
 def hosts() -> FakeNode:

@@ -16,14 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from fedtui.screens.aside import Aside
-from fedtui.screens.terminal import ascii_only, over_ssh
-from fedtui.screens.trouble import STALE_AFTER, Pulse
+from fedtui.screens.peers.columns import ago
+from fedtui.screens.shell.background_worker import Aside
+from fedtui.screens.shell.data_freshness import STALE_AFTER, Pulse
+from fedtui.screens.shell.terminal import ascii_only, over_ssh
 from fedtui.screens.widgets.clean import clean, fit, to_ascii, wrap, wrap_indented
 from fedtui.screens.widgets.columns import Cell, Column, place
 from fedtui.screens.widgets.paint import Line, Part, row
 from fedtui.screens.widgets.reading import Query, Want, look
-from fedtui.screens.words import ago
 
 HOSTILE = st.text(
     st.one_of(
@@ -249,9 +249,19 @@ def test_ssh_is_told_by_its_variables() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(-5, "0 s"), (7, "7 s"), (14, "10 s"), (59, "55 s"), (60, "1 min"), (3599, "59 min"), (3600, "1 h"),
-     (172_799, "47 h"), (172_800, "2 d"), (86_400 * 400, "400 d")],
-)  # fmt: skip
+    [
+        (-5, "0 s"),
+        (7, "7 s"),
+        (14, "10 s"),
+        (59, "55 s"),
+        (60, "1 min"),
+        (3599, "59 min"),
+        (3600, "1 h"),
+        (172_799, "47 h"),
+        (172_800, "2 d"),
+        (86_400 * 400, "400 d"),
+    ],
+)
 def test_ages_in_the_largest_unit_that_fits(seconds: int, text: str) -> None:
     """An age is a number and a unit; a clock that went back shows no negative age."""
     assert ago(NOW - timedelta(seconds=seconds), NOW) == text

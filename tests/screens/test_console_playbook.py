@@ -14,28 +14,28 @@ from textual.containers import VerticalScroll
 from textual.pilot import Pilot
 
 from fedtui.app import Console
-from fedtui.core.acts import gate
-from fedtui.core.control.approvals import Approval
+from fedtui.core.bootstrap import open_node
+from fedtui.core.diagnosis import causes, engine
+from fedtui.core.diagnosis.check_runner import Seen
+from fedtui.core.diagnosis.checks import CHECKS
+from fedtui.core.diagnosis.engine import Diagnosis
+from fedtui.core.diagnosis.model import Check, Evidence, Finding, Fix, Outcome, Sense, Subject
+from fedtui.core.diagnosis.progress import Standing, Tried
+from fedtui.core.diagnosis.triage import NODE, Wanted
 from fedtui.core.errors import Unusable
 from fedtui.core.governance import change_requests
 from fedtui.core.node import Node
-from fedtui.core.opening import open_node
-from fedtui.core.peering import tokens
-from fedtui.core.playbook import causes, engine
-from fedtui.core.playbook.checks import CHECKS
-from fedtui.core.playbook.engine import Diagnosis
-from fedtui.core.playbook.model import Check, Evidence, Finding, Fix, Outcome, Sense, Subject
-from fedtui.core.playbook.progress import Standing, Tried
-from fedtui.core.playbook.running import Seen
-from fedtui.core.playbook.survey import NODE, Wanted
+from fedtui.core.operations import gate
+from fedtui.core.operations.approvals import Approval
+from fedtui.core.peers import tokens
+from fedtui.core.pki import signing
 from fedtui.core.runtime import settings
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.trust import signing
-from fedtui.screens import drafts
 from fedtui.screens.dialogs.ask import Ask
 from fedtui.screens.dialogs.tell import Secret, Shown, Told
-from fedtui.screens.playbook import PlaybookScreen
-from fedtui.screens.wizard import WizardScreen
+from fedtui.screens.playbook.screen import PlaybookScreen
+from fedtui.screens.playbook.wizard import WizardScreen
+from fedtui.screens.shell import drafts
 from tests.conftest import START, MakeNode, ManualClock
 from tests.core.test_peers import new_peer
 from tests.core.test_playbook import alive, refused_accept
@@ -77,18 +77,30 @@ def sick() -> Diagnosis:
 def keeps_open() -> Diagnosis:
     """Nothing of what was found is left, and one check of the peer's does not pass."""
     said = "Its calls to this node fail: remote_timeout."
-    return Diagnosis(NOW, 0.4, (*sick().seen[:4], seen("their_view", "bad", said, BRAVO)), (),
-                     held=(seen("their_view", "bad", said, BRAVO),))  # fmt: skip
+    return Diagnosis(
+        NOW,
+        0.4,
+        (*sick().seen[:4], seen("their_view", "bad", said, BRAVO)),
+        (),
+        held=(seen("their_view", "bad", said, BRAVO),),
+    )
 
 
 def incident(**more: Any) -> dict[str, Any]:
     """The incident of the tests."""
     return {
-        "id": ID, "title": "A peer was active and is degraded", "owner": "alice",
+        "id": ID,
+        "title": "A peer was active and is degraded",
+        "owner": "alice",
         "opened_at": NOW - timedelta(minutes=4),
-        "causes": ["remote_unreachable"], "outcome": None, "seconds_to_diagnosis": 2.0, "seconds_to_fix": None,
-        "closed_by": None, "closed_at": None, **more,
-    }  # fmt: skip
+        "causes": ["remote_unreachable"],
+        "outcome": None,
+        "seconds_to_diagnosis": 2.0,
+        "seconds_to_fix": None,
+        "closed_by": None,
+        "closed_at": None,
+        **more,
+    }
 
 
 def node(state: str) -> FakeNode:
@@ -100,8 +112,9 @@ def node(state: str) -> FakeNode:
     if state == "tried":
         first = sick().findings[0].sense.fixes[0]
         came = Tried(first.title, first.command, "by_hand", NOW - timedelta(minutes=3), "alice")
-        again = Tried("Suspend it, to stop the noise", "fedtui peers suspend ...", "rejected",
-                      NOW - timedelta(minutes=2), "bob")  # fmt: skip
+        again = Tried(
+            "Suspend it, to stop the noise", "fedtui peers suspend ...", "rejected", NOW - timedelta(minutes=2), "bob"
+        )
         made.stands = replace(made.stands, tried=(came, again))
     if state == "held":
         made.stands, made.diagnosed = Standing(ID, "prove", "alice"), keeps_open()
@@ -116,9 +129,13 @@ def node(state: str) -> FakeNode:
             "can_decide": ["carol"],
             "cannot_decide": {"alice": "asked for it, and nobody decides their own request"},
         }
-        shape = {"id": "01950000-0000-7000-9000-000000000001", "status": "pending", "waiting": waits,
-                 "summary": "Sign a new certificate for https://bravo.example.org.",
-                 "expires_at": NOW + timedelta(hours=3)}  # fmt: skip
+        shape = {
+            "id": "01950000-0000-7000-9000-000000000001",
+            "status": "pending",
+            "waiting": waits,
+            "summary": "Sign a new certificate for https://bravo.example.org.",
+            "expires_at": NOW + timedelta(hours=3),
+        }
         made.records["a-1"] = type("Record", (), {"shape": shape})()
     return made
 
@@ -244,8 +261,12 @@ def waiting(make_node: MakeNode) -> Waiting:
     world = make_world(node)
     alive(node)
     incident_id = node.begin_incident(ADA, Wanted("approval_blocked"))
-    sign = Fix("Sign", "", "system.federation_certificate_mint",
-        {"peer": world.peer_id, "csr_pem": signing.signing_request(signing.new_key(), "b")})  # fmt: skip
+    sign = Fix(
+        "Sign",
+        "",
+        "system.federation_certificate_mint",
+        {"peer": world.peer_id, "csr_pem": signing.signing_request(signing.new_key(), "b")},
+    )
     return Waiting(node, incident_id, node.mend(ADA, incident_id, sign)["approval"])
 
 

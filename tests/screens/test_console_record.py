@@ -13,24 +13,24 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 
 from fedtui.app import Console
-from fedtui.core.acts.overview import EventRecord
+from fedtui.core.audit import listing as event_listing
+from fedtui.core.audit.events import emit
+from fedtui.core.bootstrap import open_node
 from fedtui.core.errors import Refused
 from fedtui.core.governance import findings as core_findings
 from fedtui.core.governance import listing as finding_listing
 from fedtui.core.node import Node
-from fedtui.core.opening import open_node
-from fedtui.core.peering import peers
-from fedtui.core.record import listing
-from fedtui.core.record.events import emit
+from fedtui.core.peers import peers
 from fedtui.core.runtime.clock import Clock
-from fedtui.screens.commands import key_of
+from fedtui.core.views.node_summary import EventRecord
 from fedtui.screens.dialogs.ask import Ask
 from fedtui.screens.dialogs.tell import Shown, Told
-from fedtui.screens.event_words import describe_record, leads_to
-from fedtui.screens.events import EventScreen, EventsScreen
-from fedtui.screens.governance import FindingScreen, FindingsScreen
-from fedtui.screens.peers import PeerScreen
-from fedtui.screens.trouble import Pulse
+from fedtui.screens.events.screen import EventScreen, EventsScreen
+from fedtui.screens.events.view import describe_record, leads_to
+from fedtui.screens.governance.screen import FindingScreen, FindingsScreen
+from fedtui.screens.peers.screen import PeerScreen
+from fedtui.screens.shell.commands import key_of
+from fedtui.screens.shell.data_freshness import Pulse
 from fedtui.screens.widgets.window import Window
 
 Compare = Callable[..., bool]
@@ -78,8 +78,13 @@ def test_looks(snap_compare: Compare, state: str, size: str) -> None:
 def test_an_event_leads_to_the_most_particular_thing() -> None:
     """A request before the peer it is about, and nowhere where there is nothing."""
     assert [leads_to(one) for one in events()] == [
-        f"peers/{PEER}", f"approvals/{REQUEST}", "", "certs/6f0a11c2d3e4", "playbook/i-1", f"peers/{PEER}",
-    ]  # fmt: skip
+        f"peers/{PEER}",
+        f"approvals/{REQUEST}",
+        "",
+        "certs/6f0a11c2d3e4",
+        "playbook/i-1",
+        f"peers/{PEER}",
+    ]
 
 
 @in_loop
@@ -229,7 +234,7 @@ def test_filters_of_the_listing_agree_with_a_plain_look(node: Node) -> None:
     """Severity, the held end and named columns leave what they should, counted and paged alike."""
     tell(node, "federation.peer.proposed", "federation.peer.suspended", "federation.peer.revoked", peer_id=None)
     with node.read() as session:
-        everything = listing.page(session, limit=100)
+        everything = event_listing.page(session, limit=100)
         for options, keep in (
             ({"least": "high"}, lambda one: one.severity in ("high", "critical")),
             ({"until": everything[2].id}, lambda one: one.id <= everything[2].id),
@@ -238,15 +243,17 @@ def test_filters_of_the_listing_agree_with_a_plain_look(node: Node) -> None:
             ({"text": "kind:revoked severity:low"}, lambda one: False),
             ({"text": "kind:peer severity:low"}, lambda one: "peer" in one.kind and one.severity == "low"),
             ({"text": "nonsense:test"}, lambda one: False),
-            ({"text": f"correlation:{everything[0].correlation_id}"},
-             lambda one: one.correlation_id == everything[0].correlation_id),
-        ):  # fmt: skip
+            (
+                {"text": f"correlation:{everything[0].correlation_id}"},
+                lambda one: one.correlation_id == everything[0].correlation_id,
+            ),
+        ):
             wanted = [one for one in everything if keep(one)]  # type: ignore[no-untyped-call]
-            assert listing.page(session, limit=100, **options) == wanted, options  # type: ignore[arg-type]
-            assert listing.count(session, **options) == len(wanted)  # type: ignore[arg-type]
+            assert event_listing.page(session, limit=100, **options) == wanted, options  # type: ignore[arg-type]
+            assert event_listing.count(session, **options) == len(wanted)  # type: ignore[arg-type]
             for number, one in enumerate(wanted):
-                assert listing.rank(session, (one.id,), **options) == number  # type: ignore[arg-type]
-                assert listing.one(session, one.id, **options) == one  # type: ignore[arg-type]
+                assert event_listing.rank(session, (one.id,), **options) == number  # type: ignore[arg-type]
+                assert event_listing.one(session, one.id, **options) == one  # type: ignore[arg-type]
 
 
 @in_loop

@@ -17,12 +17,22 @@ from textual.pilot import Pilot
 
 from fedtui.app import Console
 from fedtui.core.errors import Unusable
-from fedtui.screens.commands import ALWAYS, BY_NAME, COMMANDS, DIALOGS, EVERYWHERE, TOGETHER, Command, at, key_names
 from fedtui.screens.dialogs.ask import Ask
 from fedtui.screens.dialogs.box import Dialog
-from fedtui.screens.emergencies import NODE_ACTS
-from fedtui.screens.frame import Frame
-from fedtui.screens.help import HelpScreen
+from fedtui.screens.node.actions import NODE_ACTS
+from fedtui.screens.shell.commands import (
+    ALWAYS,
+    BY_NAME,
+    COMMANDS,
+    DIALOGS,
+    EVERYWHERE,
+    TOGETHER,
+    Command,
+    at,
+    key_names,
+)
+from fedtui.screens.shell.frame import Frame
+from fedtui.screens.shell.help import HelpScreen
 from fedtui.screens.widgets.window import Window
 
 
@@ -60,9 +70,11 @@ async def arrive(pilot: Pilot[None], place: str) -> Frame:
 
     def there() -> bool:
         screen = app.screen
-        return isinstance(screen, Frame) and screen.place.partition("/")[0] == place.partition("/")[0] and (
-            "/" in screen.place or "/" not in place
-        )  # fmt: skip
+        return (
+            isinstance(screen, Frame)
+            and screen.place.partition("/")[0] == place.partition("/")[0]
+            and ("/" in screen.place or "/" not in place)
+        )
 
     await until(pilot, there)
     await until(pilot, lambda: app.shared.overview is not None and "Reading" not in page(pilot))

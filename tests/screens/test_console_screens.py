@@ -30,18 +30,18 @@ from fake_node import (
 )
 
 from fedtui.core.errors import Unusable
-from fedtui.screens.commands import (
+from fedtui.screens.peers.screen import PeerScreen, PeersScreen
+from fedtui.screens.peers.view import describe_record
+from fedtui.screens.shell.commands import (
     EVERYWHERE,
     PEERS,
     TABLE,
     at,
     key_names,
-)  # fmt: skip
-from fedtui.screens.help import HelpScreen
-from fedtui.screens.peer_words import describe_record
-from fedtui.screens.peers import PeerScreen, PeersScreen
-from fedtui.screens.terminal_app import OUR_BUG
-from fedtui.screens.trouble import crash_report
+)
+from fedtui.screens.shell.data_freshness import crash_report
+from fedtui.screens.shell.help import HelpScreen
+from fedtui.screens.shell.terminal_app import OUR_BUG
 
 
 @in_loop
@@ -215,8 +215,13 @@ async def test_the_band_names_node_operator_mode_and_freshness() -> None:
     async with console(FakeNode(zoo()), mode="DEMO").run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         assert shown(pilot)[0].split() == [
-            "alpha", "https://alpha.example.org:8443", "operator", "alice", "DEMO", "live",
-        ]  # fmt: skip
+            "alpha",
+            "https://alpha.example.org:8443",
+            "operator",
+            "alice",
+            "DEMO",
+            "live",
+        ]
 
 
 @in_loop

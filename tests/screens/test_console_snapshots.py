@@ -13,15 +13,15 @@ from textual.pilot import Pilot
 
 from fedtui.app import Console
 from fedtui.core.errors import Unusable
-from fedtui.screens.console_file import ConsoleFile
 from fedtui.screens.dialogs.ask import Ask
 from fedtui.screens.dialogs.tell import Secret, Told
 from fedtui.screens.dialogs.wait import Waiting
-from fedtui.screens.frame import Frame
-from fedtui.screens.help import HelpScreen
-from fedtui.screens.peers import PeerScreen
-from fedtui.screens.prompt import CommandPrompt, FilterPrompt
-from fedtui.screens.trouble import Pulse
+from fedtui.screens.peers.screen import PeerScreen
+from fedtui.screens.shell.console_file import ConsoleFile
+from fedtui.screens.shell.data_freshness import Pulse
+from fedtui.screens.shell.frame import Frame
+from fedtui.screens.shell.help import HelpScreen
+from fedtui.screens.shell.prompt import CommandPrompt, FilterPrompt
 
 Compare = Callable[..., bool]
 SIZES = {"80x24": (80, 24), "120x40": (120, 40)}
@@ -190,7 +190,7 @@ STATES = {
     "peer-drill": State("A peer that takes any caller says so.", keys=("j", "enter"), top=PeerScreen),
     "peer-hostile": State("A hostile address is spelled out.", keys=("G", *"kkkkkk", "enter"), top=PeerScreen),
     "peer-unknown": State("An id that is nobody's is said.", options={"place": "peers/0000"}, top=PeerScreen),
-}  # fmt: skip
+}  # fmt: skip - a table, read row by row
 
 
 @pytest.mark.parametrize(

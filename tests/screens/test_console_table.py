@@ -13,7 +13,7 @@ from fake_node import NOW, FakeNode, console, in_loop, peer, rows, settled, show
 from textual.drivers.headless_driver import HeadlessDriver
 from textual.pilot import Pilot
 
-from fedtui.screens.peers import PeersScreen
+from fedtui.screens.peers.screen import PeersScreen
 
 
 class CountingDriver(HeadlessDriver):
@@ -87,9 +87,21 @@ async def test_keys_move_through_a_thousand_rows() -> None:
         await settled(pilot)
         page = 18
         for keys, expected in (
-            ("j", 1), ("down", 2), ("k", 1), ("up", 0), ("k", 0), ("pagedown", page), ("pageup", 0),
-            ("G", 999), ("j", 999), ("k", 998), ("g", 0), ("end", 999), ("pageup", 999 - page), ("home", 0),
-        ):  # fmt: skip
+            ("j", 1),
+            ("down", 2),
+            ("k", 1),
+            ("up", 0),
+            ("k", 0),
+            ("pagedown", page),
+            ("pageup", 0),
+            ("G", 999),
+            ("j", 999),
+            ("k", 998),
+            ("g", 0),
+            ("end", 999),
+            ("pageup", 999 - page),
+            ("home", 0),
+        ):
             await pilot.press(keys)
             await until(pilot, lambda: table(pilot).current)
             assert cursor(pilot) == expected, keys

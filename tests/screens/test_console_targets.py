@@ -12,8 +12,8 @@ from test_console_dialogs import on_top
 from test_console_rules import arrive
 from textual.pilot import Pilot
 
-from fedtui.core.acts.gate import Done
-from fedtui.core.control.queue import ApprovalLine
+from fedtui.core.operations.approval_queue import ApprovalLine
+from fedtui.core.operations.gate import Done
 from fedtui.screens.dialogs.ask import Ask
 from fedtui.screens.dialogs.targets import Exposure
 from fedtui.screens.widgets.press import Press
@@ -47,8 +47,12 @@ class Queue(FakeNode):
 
 def queue(count: int = MANY) -> Queue:
     """Requests of one kind, each with a reason of its own."""
-    return Queue([request(n, f"Propose to peer with https://peer-{n:02d}.example.", reason=f"contract {n:02d}")
-                  for n in range(1, count + 1)])  # fmt: skip
+    return Queue(
+        [
+            request(n, f"Propose to peer with https://peer-{n:02d}.example.", reason=f"contract {n:02d}")
+            for n in range(1, count + 1)
+        ]
+    )
 
 
 async def ask_about_all(pilot: Pilot[None], key: str) -> Ask:

@@ -12,9 +12,9 @@ from textual.pilot import Pilot
 
 from fedtui.core.errors import WrongUsage
 from fedtui.core.node import Node
-from fedtui.screens.console_file import ConsoleFile
-from fedtui.screens.prompt import CommandPrompt
-from fedtui.screens.views import View, read
+from fedtui.screens.shell.console_file import ConsoleFile
+from fedtui.screens.shell.prompt import CommandPrompt
+from fedtui.screens.shell.saved_views import View, read
 from fedtui.screens.widgets.paint import Painted
 from fedtui.screens.widgets.palettes import DARK, PALETTES
 from fedtui.screens.widgets.reading import Query

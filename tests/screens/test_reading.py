@@ -6,7 +6,7 @@ import pytest
 from textual import events
 from textual._xterm_parser import XTermParser
 
-from fedtui.screens.reading import Reading
+from fedtui.screens.shell.input_filter import Reading
 
 
 def read(*pieces: bytes) -> list[str]:

@@ -9,12 +9,12 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from fedtui.core.control import operators
+from fedtui.core.administration import operators
+from fedtui.core.audit import events
+from fedtui.core.audit.events import emit
+from fedtui.core.audit.redaction import redact_text
 from fedtui.core.errors import Refused, WrongUsage
 from fedtui.core.governance import listing as listing_of_findings
-from fedtui.core.record import events
-from fedtui.core.record.events import emit
-from fedtui.core.record.redaction import redact_text
 from fedtui.core.runtime.database import Base
 from fedtui.core.runtime.lookup import by_beginning
 from fedtui.core.runtime.types import Id, JsonObject, Text_, Time, new_id
@@ -70,8 +70,14 @@ def file(
     )
     unit.session.add(row)
     unit.session.flush()
-    emit(unit, "system.change_request.filed", source=SOURCE, change_request_id=row.id, title=row.title,
-         incident_id=incident_id)  # fmt: skip
+    emit(
+        unit,
+        "system.change_request.filed",
+        source=SOURCE,
+        change_request_id=row.id,
+        title=row.title,
+        incident_id=incident_id,
+    )
     return row
 
 
@@ -100,11 +106,21 @@ def settle(unit: Unit, wanted: str, status: str, reason: str) -> ChangeRequest:
     ).one_or_none()
     unit.session.refresh(row)
     if moved is None:
-        raise Refused(f"This change request is {status} already.",
-                      cause=f"{row.settled_by or row.created_by} said so.", fix="There is nothing to do.",
-                      code="change_request_settled")  # fmt: skip
-    emit(unit, "system.change_request.settled", source=SOURCE, change_request_id=row.id, title=row.title,
-         status=status, reason=row.settlement)  # fmt: skip
+        raise Refused(
+            f"This change request is {status} already.",
+            cause=f"{row.settled_by or row.created_by} said so.",
+            fix="There is nothing to do.",
+            code="change_request_settled",
+        )
+    emit(
+        unit,
+        "system.change_request.settled",
+        source=SOURCE,
+        change_request_id=row.id,
+        title=row.title,
+        status=status,
+        reason=row.settlement,
+    )
     return row
 
 
@@ -151,8 +167,10 @@ def markdown(shaped: dict[str, Any], transcript: str = "") -> str:
         f"* By {shaped['created_by']}, {shaped['created_at']:%F %H:%M} UTC",
     ]
     if shaped["settled_at"]:
-        head.append(f"* {shaped['status'].capitalize()} since {shaped['settled_at']:%F %H:%M} UTC, "
-                    f"by {shaped['settled_by']}: {shaped['settlement']}")  # fmt: skip
+        head.append(
+            f"* {shaped['status'].capitalize()} since {shaped['settled_at']:%F %H:%M} UTC, "
+            f"by {shaped['settled_by']}: {shaped['settlement']}"
+        )
     lines = [*head, "", shaped["body"], *_evidence_lines(shaped["evidence"])]
     return "\n".join([*lines, "", "---", "", transcript] if transcript else lines)
 
@@ -162,15 +180,20 @@ def _evidence(session: Session, now: datetime, peer_id: str | None) -> dict[str,
     found = listing_of_findings.rows(session, now=now, peer_id=peer_id, limit=MOST_EVIDENCE)
     return {
         "findings": [
-            {"id": one.id, "kind": one.kind, "severity": one.severity, "said": one.said,
-             "first_seen": one.first_seen.isoformat()}
+            {
+                "id": one.id,
+                "kind": one.kind,
+                "severity": one.severity,
+                "said": one.said,
+                "first_seen": one.first_seen.isoformat(),
+            }
             for one in found
         ],
         "events": [
             {"id": one.id, "kind": one.kind, "severity": one.severity, "at": one.emitted_at.isoformat()}
             for one in events.recent(session, peer_id=peer_id, limit=MOST_EVIDENCE)
         ],
-    }  # fmt: skip
+    }
 
 
 def _evidence_lines(evidence: Mapping[str, Any]) -> list[str]:

@@ -12,10 +12,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Index, UniqueConstraint, and_, case, func, or_, select, text, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from fedtui.core.control import operators
+from fedtui.core.administration import operators
+from fedtui.core.audit.events import SEVERITIES, emit
 from fedtui.core.errors import Refused, WrongUsage
 from fedtui.core.governance.rules import BY_KIND
-from fedtui.core.record.events import SEVERITIES, emit
 from fedtui.core.runtime import durations
 from fedtui.core.runtime.database import Base
 from fedtui.core.runtime.lookup import by_beginning
@@ -43,9 +43,15 @@ class Finding(Base):
     __table_args__ = (
         UniqueConstraint("kind", "subject"),
         Index("ix_governance_findings_peer_id", "peer_id", "id"),
-        Index("ix_governance_findings_standing", "rank", "kind", "id",
-              sqlite_where=text(_STANDS), postgresql_where=text(_STANDS)),
-    )  # fmt: skip
+        Index(
+            "ix_governance_findings_standing",
+            "rank",
+            "kind",
+            "id",
+            sqlite_where=text(_STANDS),
+            postgresql_where=text(_STANDS),
+        ),
+    )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(Text_)
@@ -174,8 +180,17 @@ def acknowledge(unit: Unit, wanted: str, *, reason: str, span: timedelta) -> Fin
             code="finding_gone",
         )
     unit.session.refresh(row)
-    emit(unit, "governance.finding.acknowledged", source=SOURCE, peer_id=row.peer_id, finding_id=row.id,
-         finding=row.kind, said=row.said, reason=said, until=(unit.now + span).isoformat())  # fmt: skip
+    emit(
+        unit,
+        "governance.finding.acknowledged",
+        source=SOURCE,
+        peer_id=row.peer_id,
+        finding_id=row.id,
+        finding=row.kind,
+        said=row.said,
+        reason=said,
+        until=(unit.now + span).isoformat(),
+    )
     return row
 
 

@@ -10,12 +10,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, false, func, literal, not_, or_, select
 from sqlalchemy.orm import Session
 
+from fedtui.core.audit.events import SEVERITIES
 from fedtui.core.errors import WrongUsage
 from fedtui.core.governance import findings
 from fedtui.core.governance.findings import ACKNOWLEDGED, GONE, OPEN, STATES, Finding, KindScan
 from fedtui.core.governance.rules import BY_KIND
-from fedtui.core.peering.peers import Peer
-from fedtui.core.record.events import SEVERITIES
+from fedtui.core.peers.peers import Peer
 from fedtui.core.runtime import keyset
 from fedtui.core.runtime.keyset import Key
 
@@ -120,9 +120,15 @@ def page(
     """Up to `limit` lines in display order: from the top, after a key, or just before one (`keyset.page`)."""
     query = _lines(now).where(_matches(text, invert, now, state))
     found = keyset.page(
-        session, query, _order(sort, now, state), after=_within(after, sort, state),
-        before=_within(before, sort, state), limit=limit, offset=offset, descending=sort == "newest",
-    )  # fmt: skip
+        session,
+        query,
+        _order(sort, now, state),
+        after=_within(after, sort, state),
+        before=_within(before, sort, state),
+        limit=limit,
+        offset=offset,
+        descending=sort == "newest",
+    )
     return [_line(*row) for row in found]
 
 
@@ -216,8 +222,14 @@ def _matches(text: str, invert: bool, now: datetime, state: str) -> ColumnElemen
     within = _IN_STATE[state](now)
     if not text:
         return within
-    columns = (Finding.kind, Finding.severity, Finding.said, Finding.id, Peer.remote_instance_url,
-               findings.state_at(now))  # fmt: skip
+    columns = (
+        Finding.kind,
+        Finding.severity,
+        Finding.said,
+        Finding.id,
+        Peer.remote_instance_url,
+        findings.state_at(now),
+    )
     found = func.coalesce(or_(*(column.icontains(text, autoescape=True) for column in columns)), false())
     return within & (not_(found) if invert else found == literal(True))
 

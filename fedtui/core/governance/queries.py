@@ -28,20 +28,22 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, aliased
 
-from fedtui.core.access import quota
-from fedtui.core.access.grants import Grant
-from fedtui.core.access.quota import Quotas
-from fedtui.core.access.resources import Resource, Stored
-from fedtui.core.control import node_settings, operators, policies
-from fedtui.core.control.node_settings import NodeSetting
-from fedtui.core.control.operators import Operator
-from fedtui.core.control.policies import Lowering, Policy
-from fedtui.core.peering import heartbeats, peers, prefixes
-from fedtui.core.peering.peers import MAY_HEARTBEAT, Peer
-from fedtui.core.runtime import daemons
+from fedtui.core.administration import node_settings, operators
+from fedtui.core.administration.node_settings import NodeSetting
+from fedtui.core.administration.operators import Operator
+from fedtui.core.grants import quota
+from fedtui.core.grants.grants import Grant
+from fedtui.core.grants.quota import Quotas
+from fedtui.core.grants.resources import Resource, Stored
+from fedtui.core.operations import policies
+from fedtui.core.operations.policies import Lowering, Policy
+from fedtui.core.peers import peers
+from fedtui.core.peers.peers import MAY_HEARTBEAT, Peer
+from fedtui.core.pki.certificates import JITTER, ROTATE_AT, Certificate
+from fedtui.core.pki.node_context import Site
+from fedtui.core.protocol import heartbeats
+from fedtui.core.runtime import daemons, prefixes
 from fedtui.core.runtime.types import UtcTime
-from fedtui.core.trust.certificates import JITTER, ROTATE_AT, Certificate
-from fedtui.core.trust.site import Site
 
 PEER_CERTIFICATE, SERVER_CERTIFICATE, OWN_CA = timedelta(days=30), timedelta(days=14), timedelta(days=365)
 """How long before its end a certificate is a finding."""
@@ -318,9 +320,13 @@ def unconfirmed(scan: Scan) -> Any:
     """Lowerings that have ended, under which something was done, and which nobody else has confirmed."""
     ended = Lowering.restored_at.is_not(None) & (Lowering.acts > 0)
     return select(
-        Lowering.id.label("subject"), null().label("peer_id"), Lowering.action, Lowering.acts,
-        Lowering.lowered_by.label("by"), Lowering.lowered_at,
-    ).where(ended, Lowering.confirmed_at.is_(None))  # fmt: skip
+        Lowering.id.label("subject"),
+        null().label("peer_id"),
+        Lowering.action,
+        Lowering.acts,
+        Lowering.lowered_by.label("by"),
+        Lowering.lowered_at,
+    ).where(ended, Lowering.confirmed_at.is_(None))
 
 
 def single_among_several(scan: Scan) -> Any:
@@ -354,13 +360,17 @@ def quota_near(owner: Any, most: Callable[[Quotas], Stored]) -> Callable[[Scan],
         limit = most(quota.of(scan.site.settings))
         documents, size = func.count(), cast(func.sum(Resource.size), BigInteger)
         used = (
-            select(owner.label("owner"), func.min(Resource.peer_id).label("peer"), documents.label("documents"),
-                   size.label("size"))
+            select(
+                owner.label("owner"),
+                func.min(Resource.peer_id).label("peer"),
+                documents.label("documents"),
+                size.label("size"),
+            )
             .where(owner.is_not(None))
             .group_by(owner)
             .having(or_(documents >= quota.NEAR * limit.documents, size >= quota.NEAR * limit.size))
             .subquery()
-        )  # fmt: skip
+        )
         return (
             select(
                 used.c.owner.label("subject"),

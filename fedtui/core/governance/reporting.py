@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from fedtui.core.governance import findings, listing
+from fedtui.core.audit.events import SEVERITIES
+from fedtui.core.governance import findings
+from fedtui.core.governance import listing as finding_listing
 from fedtui.core.governance.findings import ACKNOWLEDGED, GONE, OPEN
-from fedtui.core.record.events import SEVERITIES
-from fedtui.core.trust.site import Site
+from fedtui.core.pki.node_context import Site
 
 LATELY = timedelta(days=30)
 MOST = 1000
@@ -20,8 +21,8 @@ MOST = 1000
 
 def report(session: Session, site: Site, now: datetime) -> dict[str, Any]:
     """All of it as JSON: node, reported_at, scanned_at, held_back, open (by severity), findings, acknowledged, gone."""
-    gone = listing.rows(session, now=now, states=(GONE,), limit=MOST)
-    acknowledged = listing.rows(session, now=now, states=(ACKNOWLEDGED,), limit=MOST)
+    gone = finding_listing.rows(session, now=now, states=(GONE,), limit=MOST)
+    acknowledged = finding_listing.rows(session, now=now, states=(ACKNOWLEDGED,), limit=MOST)
     opened = findings.counts(session, now)
     return {
         "node": {"id": site.id, "name": site.name, "url": site.url},
@@ -29,7 +30,7 @@ def report(session: Session, site: Site, now: datetime) -> dict[str, Any]:
         "scanned_at": findings.scanned_at(session),
         "held_back": findings.held_back(session),
         "open": opened,
-        "findings": [findings.shape(one) for one in listing.rows(session, now=now, states=(OPEN,), limit=MOST)],
+        "findings": [findings.shape(one) for one in finding_listing.rows(session, now=now, states=(OPEN,), limit=MOST)],
         "not_named": max(0, sum(opened.values()) - MOST),
         "acknowledged": [findings.shape(one) for one in acknowledged],
         "gone": [findings.shape(one) for one in gone if one.gone_at and one.gone_at > now - LATELY],
@@ -80,8 +81,10 @@ def _lines(one: Mapping[str, Any]) -> list[str]:
         return [*lines, f"  * {one['severity']}; {since}, gone {_moment(one['gone_at'])}"]
     lines.append(f"  * {since}, last seen {_moment(one['last_seen'])}{again}")
     if one["state"] == ACKNOWLEDGED:
-        lines.append(f"  * acknowledged by {one['acknowledged_by']} until {_moment(one['acknowledged_until'])}: "
-                     f"{_escaped(one['acknowledgement'])}")  # fmt: skip
+        lines.append(
+            f"  * acknowledged by {one['acknowledged_by']} until {_moment(one['acknowledged_until'])}: "
+            f"{_escaped(one['acknowledgement'])}"
+        )
     return [*lines, f"  * {one['advice']} `{one['fix']}`"]
 
 

@@ -19,18 +19,18 @@ from sqlalchemy import ColumnElement, String, and_, cast, delete, func, insert, 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from fedtui.core.control import operators
+from fedtui.core.administration import operators
+from fedtui.core.audit.events import emit
 from fedtui.core.governance import findings
 from fedtui.core.governance.findings import KEPT, SOURCE, Finding, KindScan, rank_of
 from fedtui.core.governance.queries import Scan
 from fedtui.core.governance.rules import BY_KIND, RULES, Rule
-from fedtui.core.record.events import emit
+from fedtui.core.pki.node_context import Site
 from fedtui.core.runtime import lease
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.lease import Held
 from fedtui.core.runtime.types import new_id
 from fedtui.core.runtime.unit import Unit
-from fedtui.core.trust.site import Site
 
 JOB_ACTOR = Actor("job", "governance", origin="job maintenance")
 AT_ONCE = 0.1
@@ -278,14 +278,27 @@ def _tell(unit: Unit, kind: str, one: Pass, changed: Sequence[Mapping[str, Any]]
     one.changed[kind] += len(changed)
     for each in changed[:room]:
         emit(
-            unit, kind, source=SOURCE, peer_id=each["peer_id"], severity="low" if each["quiet"] else each["severity"],
-            finding_id=each["id"], finding=one.rule.kind, subject=each["subject"], said=each["said"],
-        )  # fmt: skip
+            unit,
+            kind,
+            source=SOURCE,
+            peer_id=each["peer_id"],
+            severity="low" if each["quiet"] else each["severity"],
+            finding_id=each["id"],
+            finding=one.rule.kind,
+            subject=each["subject"],
+            said=each["said"],
+        )
     rest = changed[room:]
     if rest:
         loud = [each["severity"] for each in rest if not each["quiet"]]
-        emit(unit, kind, source=SOURCE, severity=min(loud, key=rank_of, default="low"), finding=one.rule.kind,
-             more=len(rest))  # fmt: skip
+        emit(
+            unit,
+            kind,
+            source=SOURCE,
+            severity=min(loud, key=rank_of, default="low"),
+            finding=one.rule.kind,
+            more=len(rest),
+        )
 
 
 def _plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from fedtui.core.runtime.resolving import Loop
+from fedtui.core.runtime.dns import Loop
 
 Result = TypeVar("Result")
 CLOSING_TURNS = 10

@@ -17,12 +17,12 @@ from apscheduler.executors.pool import BasePoolExecutor
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from fedtui.core.runtime import daemons, jobs, lease
+from fedtui.core.runtime import daemons, job_runs, lease
 from fedtui.core.runtime.clock import Clock
-from fedtui.core.runtime.complaint import tell
 from fedtui.core.runtime.correlation import correlated
 from fedtui.core.runtime.database import Database
-from fedtui.core.runtime.jobs import Job
+from fedtui.core.runtime.failure_log import tell
+from fedtui.core.runtime.job_runs import Job
 from fedtui.core.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -165,13 +165,13 @@ class Scheduler:
         try:
             with self._database.writing() as session:
                 lease.fence(session, held, now=self._clock.now(), ttl=self._ttl)
-                run_id = jobs.started(session, job.name, held, self._clock.now())
+                run_id = job_runs.started(session, job.name, held, self._clock.now())
         except lease.LeaseLost:
             self._held = None
             return
         outcome, detail = self._outcome(job, held)
         with self._database.writing() as session:
-            jobs.finished(session, run_id, outcome, detail, self._clock.now())
+            job_runs.finished(session, run_id, outcome, detail, self._clock.now())
 
     def _outcome(self, job: Job, held: lease.Held) -> tuple[str, dict[str, object]]:
         try:

@@ -2,7 +2,7 @@
 
 In rising order: built-in default, `config.toml` in the node's home, `FEDTUI_*` in the
 environment, option on the command line. Settings that weaken a node are not here: they
-live in its database and change only through the gate (`control/node_settings.py`).
+live in its database and change only through the gate (`administration/node_settings.py`).
 """
 
 from __future__ import annotations

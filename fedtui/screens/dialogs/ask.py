@@ -14,12 +14,12 @@ from typing import ClassVar
 from textual.containers import Horizontal
 from textual.widget import Widget
 
-from fedtui.screens.aside import Aside
-from fedtui.screens.commands import ASK, Command
 from fedtui.screens.dialogs.box import LEAST_WIDTH, Dialog, Scrolled, key_line
 from fedtui.screens.dialogs.field import Answered, Choice, Field, Text
 from fedtui.screens.dialogs.targets import Exposure, Target, Witnessed
-from fedtui.screens.trouble import trouble
+from fedtui.screens.shell.background_worker import Aside
+from fedtui.screens.shell.commands import ASK, Command
+from fedtui.screens.shell.data_freshness import trouble
 from fedtui.screens.widgets.paint import Line, Lines, Part, paragraphs
 from fedtui.screens.widgets.press import Press
 

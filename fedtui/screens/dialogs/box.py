@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widget import Widget
 
-from fedtui.screens.commands import Command, at, bindings, key_names
+from fedtui.screens.shell.commands import Command, at, bindings, key_names
 from fedtui.screens.widgets.paint import BLANK, Line, Lines, Painted, paragraphs, row
 
 T = TypeVar("T")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from fedtui.screens.commands import CHECKS, Command
 from fedtui.screens.dialogs.box import Dialog
+from fedtui.screens.shell.commands import CHECKS, Command
 
 if TYPE_CHECKING:
-    from fedtui.core.access.explain import Explanation
+    from fedtui.core.grants.explain import Explanation
 
 MARKS = {True: ("✓ ok", ""), False: ("✗ REFUSED", "bad"), None: ("·", "dim")}
 """What each check came to: glyph, word, style."""

@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widgets import Input
 
-from fedtui.screens.commands import CHOICE, bindings
+from fedtui.screens.shell.commands import CHOICE, bindings
 from fedtui.screens.widgets.clean import harmless
 from fedtui.screens.widgets.paint import Focusable, Line, Painted, Part, drawable
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fedtui.screens.aside import Aside
-from fedtui.screens.commands import PROBING
 from fedtui.screens.dialogs.box import Dialog
-from fedtui.screens.trouble import trouble
+from fedtui.screens.shell.background_worker import Aside
+from fedtui.screens.shell.commands import PROBING
+from fedtui.screens.shell.data_freshness import trouble
 
 if TYPE_CHECKING:
-    from fedtui.core.peering.probing import Report, Step
+    from fedtui.core.protocol.probe import Report, Step
 
 LOOK_SECONDS = 0.2
 STEPS = {
@@ -65,7 +65,7 @@ class Probing(Dialog[None]):
 
 
 def _presented(report: Report) -> list[tuple[str, str]]:
-    from fedtui.core.peering.probing import shape
+    from fedtui.core.protocol.probe import shape
 
     lines: list[tuple[str, str]] = []
     found: dict[str, Any] = shape(report)

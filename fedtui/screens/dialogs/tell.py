@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 from textual.containers import VerticalScroll
 
-from fedtui.screens.commands import BY_NAME, SECRET, TEXT, TOLD, Command
 from fedtui.screens.dialogs.box import LEAST_WIDTH, Dialog, key_line
-from fedtui.screens.trouble import Trouble
+from fedtui.screens.shell.commands import BY_NAME, SECRET, TEXT, TOLD, Command
+from fedtui.screens.shell.data_freshness import Trouble
 from fedtui.screens.widgets.paint import BLANK, Lines, paragraphs
 
 COPY_LIMIT = 8192

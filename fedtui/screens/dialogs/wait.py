@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from fedtui.screens.commands import WAITING
 from fedtui.screens.dialogs.box import Dialog
+from fedtui.screens.shell.commands import WAITING
 
 SPIN_SECONDS = 0.5
 SPINNER = "|/-\\"

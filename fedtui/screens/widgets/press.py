@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from textual.binding import BindingType
 from textual.message import Message
 
-from fedtui.screens.commands import PRESS, bindings
+from fedtui.screens.shell.commands import PRESS, bindings
 from fedtui.screens.widgets.paint import Focusable, Line, Part, drawable
 
 

@@ -68,7 +68,7 @@ def upgrade() -> None:
     )
     live = sa.text("status != 'revoked'")
     op.create_index("uq_network_bridges_live", "network_bridges", ["peer_id", "network_id"], unique=True,
-                    sqlite_where=live, postgresql_where=live)  # fmt: skip
+                    sqlite_where=live, postgresql_where=live)
     op.create_table(
         "resources",
         sa.Column("kind", TEXT, nullable=False),

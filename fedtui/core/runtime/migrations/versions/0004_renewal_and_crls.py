@@ -24,7 +24,7 @@ def upgrade() -> None:
     op.create_index("ix_certificates_hurt", "certificates", [sa.text(HURT), "not_after", "id"])
     renewable = sa.text("renew_at IS NOT NULL AND superseded_at IS NULL")
     op.create_index("ix_certificates_renew_at", "certificates", ["renew_at"],
-                    sqlite_where=renewable, postgresql_where=renewable)  # fmt: skip
+                    sqlite_where=renewable, postgresql_where=renewable)
     with op.batch_alter_table("credentials") as table:
         table.add_column(sa.Column("attempts", sa.Integer(), nullable=False, server_default="0"))
         table.add_column(sa.Column("next_attempt_at", TIME, nullable=True))
@@ -34,7 +34,7 @@ def upgrade() -> None:
         table.alter_column("attempts", server_default=None)
     unsigned = sa.text("certificate_id IS NULL")
     op.create_index("ix_credentials_unsigned", "credentials", ["created_at", "id"],
-                    sqlite_where=unsigned, postgresql_where=unsigned)  # fmt: skip
+                    sqlite_where=unsigned, postgresql_where=unsigned)
     with op.batch_alter_table("peers") as table:
         table.add_column(sa.Column("offered_csr_pem", sa.String(), nullable=True))
     op.create_table(

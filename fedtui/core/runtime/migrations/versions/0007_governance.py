@@ -40,7 +40,7 @@ def upgrade() -> None:
     op.create_index("ix_governance_findings_peer_id", "governance_findings", ["peer_id", "id"])
     standing = sa.text("gone_at IS NULL")
     op.create_index("ix_governance_findings_standing", "governance_findings", ["rank", "id"],
-                    sqlite_where=standing, postgresql_where=standing)  # fmt: skip
+                    sqlite_where=standing, postgresql_where=standing)
     op.create_table(
         "governance_scans",
         sa.Column("kind", TEXT, nullable=False),

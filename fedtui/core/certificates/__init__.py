@@ -1,0 +1,1 @@
+"""Certificates as an operator handles them: listing, operations, reissue."""

@@ -1,0 +1,1 @@
+"""The manager's jobs: their tasks, notifications, and what follows a restore."""

@@ -1,0 +1,1 @@
+"""Read models of the node: JSON shapes, summaries, metrics, the audit export."""

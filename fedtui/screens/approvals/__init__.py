@@ -1,0 +1,1 @@
+"""Approvals: the queue, and deciding a request."""

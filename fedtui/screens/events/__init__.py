@@ -1,0 +1,1 @@
+"""Events: the audit record as it grows."""

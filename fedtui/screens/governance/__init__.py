@@ -1,0 +1,1 @@
+"""Governance: findings and the report."""

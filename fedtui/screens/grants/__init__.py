@@ -1,0 +1,1 @@
+"""Grants: list, detail, actions, and why a call is denied."""

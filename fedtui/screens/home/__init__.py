@@ -1,0 +1,1 @@
+"""Home: what needs attention, and what waits for the operator."""

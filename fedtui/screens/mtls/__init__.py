@@ -1,0 +1,1 @@
+"""mTLS: certificates, key pairs, trust, and the probe."""

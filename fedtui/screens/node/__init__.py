@@ -1,0 +1,1 @@
+"""Actions on the node as a whole: manager, policies, operators."""

@@ -1,0 +1,1 @@
+"""Peers: list, detail, actions."""

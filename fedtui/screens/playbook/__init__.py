@@ -1,0 +1,1 @@
+"""The playbook: symptoms, incidents, and the wizard."""

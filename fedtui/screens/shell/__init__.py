@@ -1,0 +1,1 @@
+"""What every screen stands on: frame, commands, prompt, navigation, terminal, the console's context."""
