@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from aiohttp import web
 from cryptography import x509
@@ -36,6 +36,7 @@ from fedtui.core.runtime import bounded_log
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.failure_log import tell
 from fedtui.core.runtime.group_commit import GroupCommit
+from fedtui.core.runtime.group_read import GroupRead
 from fedtui.core.runtime.rate_limit import address_key
 from fedtui.core.runtime.unit import Unit
 
@@ -69,6 +70,14 @@ HANDSHAKE_CODES: Sequence[tuple[str, str]] = (
 caller says that does not take ours, and how the two may fail to agree on TLS at all."""
 
 
+class Moment(NamedTuple):
+    """What callers are judged by together: one transaction, its time, and the proxies that are trusted then."""
+
+    session: Any
+    now: datetime
+    proxies: Collection[str]
+
+
 class Gatekeeper:
     """Judges and records for one process. `inbox` is where it writes."""
 
@@ -84,6 +93,8 @@ class Gatekeeper:
         self._proxies: OrderedDict[str, None] = OrderedDict()
         self._writing: dict[object, asyncio.Future[None]] = {}
         self._writer: asyncio.Task[None] | None = None
+        # A transaction and a thread for each caller cost more than the judgement itself.
+        self._judging = GroupRead(self._moment)
 
     async def start(self, _app: web.Application) -> None:
         """Begin to write counts every few seconds."""
@@ -96,16 +107,28 @@ class Gatekeeper:
             with suppress(asyncio.CancelledError):
                 await self._writer
         await self._write(last=True)
+        await asyncio.to_thread(self._judging.close)
 
-    def asked(self, session: Any, request: web.Request, call: str, now: datetime) -> Asked:
+    @contextmanager
+    def _moment(self) -> Iterator[Moment]:
+        """Open a transaction to judge callers in. Raises `Denied` while the node is in quarantine."""
+        now = self._node.clock.now()
+        with self._node.read() as session:
+            yield Moment(session, now, resource_server.trusted_proxies(session))
+
+    def asked(
+        self, session: Any, request: web.Request, call: str, now: datetime, proxies: Collection[str] | None = None
+    ) -> Asked:
         """A request as the chain takes it. Needs a session: which proxies are trusted is on record.
+
+        `proxies` are the trusted ones, where this transaction has read them already.
 
         Raises `Denied` while the node is in quarantine.
         """
         direct = Caller(source_ip=request.remote, network_id=self._network)
         if (shown := presented_by(request)) is not None:
             direct = replace(direct, **shown._asdict())
-        caller = resource_server.caller_behind(session, direct, _forwarded(request), now)
+        caller = resource_server.caller_behind(session, direct, _forwarded(request), now, proxies)
         self._remember_proxy(direct.fingerprint, caller)
         if call != RESOURCES:
             return Asked(call, caller)
@@ -139,13 +162,12 @@ class Gatekeeper:
     async def admit(self, request: web.Request, call: str) -> str:
         """The peer that makes a call which needs no grant. Raises `Turned`, recorded."""
 
-        def judge() -> tuple[str, str | None, Asked]:
-            now = self._node.clock.now()
-            with self._node.read() as session:
-                asked = self.asked(session, request, call, now)
-                return (*resource_server.admit(session, asked, now), asked)
+        def judge(at: Moment) -> tuple[str, str | None, Asked]:
+            with self._node.database.explained():
+                asked = self.asked(at.session, request, call, at.now, at.proxies)
+                return (*resource_server.admit(at.session, asked, at.now), asked)
 
-        peer_id, first_used, asked = await self.recording(asyncio.to_thread(judge))
+        peer_id, first_used, asked = await self.recording(asyncio.wrap_future(self._judging.submit(judge)))
         admitted(request)
         await self._used_first(first_used)
         await self._let_in(asked, str(peer_id))

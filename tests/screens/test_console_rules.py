@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable, Iterator
 from importlib import import_module
 
@@ -89,10 +90,13 @@ async def arrive(pilot: Pilot[None], place: str) -> Frame:
 
 
 def screens() -> Iterator[type[Frame]]:
-    """Every screen with a band and a line of keys."""
-    for name in ("home", "peers", "grants", "approvals", "certs", "events", "governance", "playbook", "wizard", "help"):
-        for kind in vars(import_module(f"fedtui.screens.{name}")).values():
-            if isinstance(kind, type) and issubclass(kind, Frame) and kind.__module__ == f"fedtui.screens.{name}":
+    """Every screen with a band and a line of keys: in every module but those that others build on."""
+    import fedtui.screens
+
+    for module in pkgutil.walk_packages(fedtui.screens.__path__, "fedtui.screens."):
+        for kind in vars(import_module(module.name)).values():
+            shown = module.name.rpartition(".")[2] in ("screen", "wizard", "help")
+            if shown and isinstance(kind, type) and issubclass(kind, Frame) and kind.__module__ == module.name:
                 yield kind
 
 

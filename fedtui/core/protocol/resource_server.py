@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -54,12 +54,22 @@ class Answer:
     etag: str | None
 
 
-def caller_behind(session: Session, direct: Caller, headers: Headers, now: datetime) -> Caller:
+def trusted_proxies(session: Session) -> Collection[str]:
+    """Return the fingerprints of the configured proxies. Raises `Denied` while the node is in quarantine."""
+    return request_guard.trusted_proxies(session)
+
+
+def caller_behind(
+    session: Session, direct: Caller, headers: Headers, now: datetime, configured: Collection[str] | None = None
+) -> Caller:
     """Whom a connection speaks for, by the proxies that this node trusts.
+
+    `configured` are those proxies, where this transaction has read them already (`trusted_proxies`).
 
     Raises `Denied` while the node is in quarantine.
     """
-    configured = request_guard.trusted_proxies(session)
+    if configured is None:
+        configured = request_guard.trusted_proxies(session)
     if direct.fingerprint is None:
         return callers.believe(direct, headers, proxied=False)
     proxied = callers.is_trusted_proxy(session, direct.fingerprint, configured, now)
