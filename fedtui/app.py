@@ -18,7 +18,7 @@ from textual.worker import Worker, WorkerState
 from fedtui.screens.dialogs.tell import Told
 from fedtui.screens.home.screen import HomeScreen
 from fedtui.screens.shell.commands import ALWAYS, REBOUND, bindings
-from fedtui.screens.shell.console_context import Shared, utc_now
+from fedtui.screens.shell.console_context import ConsoleContext, utc_now
 from fedtui.screens.shell.console_file import ConsoleFile
 from fedtui.screens.shell.data_freshness import UNDONE, trouble
 from fedtui.screens.shell.frame import Frame, Go, Wear
@@ -38,8 +38,8 @@ LEFT = "You are no longer an operator of this node."
 class Place(NamedTuple):
     """A place: the screen of its records, and the screen of one, by id, where it has records."""
 
-    records: Callable[[Shared], Screen[None]]
-    record: Callable[[Shared, str], Screen[None]] | None = None
+    records: Callable[[ConsoleContext], Screen[None]]
+    record: Callable[[ConsoleContext, str], Screen[None]] | None = None
 
 
 def _later(module: str, name: str) -> Callable[..., Screen[None]]:
@@ -90,7 +90,9 @@ class Console(TerminalApp[None], inherit_bindings=False):
         file: ConsoleFile | None = None,
     ) -> None:
         super().__init__()
-        self.shared = Shared(mode=mode, notice=notice or str, now=now, read_only=read_only, restricted=restricted)
+        self.shared = ConsoleContext(
+            mode=mode, notice=notice or str, now=now, read_only=read_only, restricted=restricted
+        )
         self.shared.ring, self.shared.leave = self.bell, partial(self.exit, message=LEFT)
         self.ahead = self.shared.ahead
         for name, place_ in self.PLACES.items():

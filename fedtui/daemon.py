@@ -23,7 +23,7 @@ from fedtui.core.node import Node
 from fedtui.core.pki import certificates, signing, tls
 from fedtui.core.runtime import urls
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.runtime.failure_log import tell
+from fedtui.core.runtime.failure_log import log_failure
 
 if TYPE_CHECKING:
     from fedtui.core.runtime.scheduler import Scheduler
@@ -113,7 +113,7 @@ async def _end_schedule(node: Node, scheduler: Scheduler) -> None:
         await asyncio.to_thread(node.stop_schedule, scheduler)
     except Unusable as error:
         # What cannot be written now (the disk is full) ends with the lease's time.
-        tell(log, "[Daemon] that this daemon stops could not be recorded", error)
+        log_failure(log, "[Daemon] that this daemon stops could not be recorded", error)
 
 
 def server_context(node: Node) -> tuple[str, ssl.SSLContext]:
@@ -146,7 +146,7 @@ async def _watch_certificate(node: Node, api: Listener, certificate_id: str, rel
             log.info("[Daemon] certificates reloaded")
         except Exception as error:
             # The context in use stays; the next look is seconds away.
-            tell(log, "[Daemon] the server certificate could not be reloaded", error)
+            log_failure(log, "[Daemon] the server certificate could not be reloaded", error)
 
 
 def _current_id(node: Node) -> str | None:

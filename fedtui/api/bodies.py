@@ -18,7 +18,7 @@ from fedtui.core.protocol.accept_server import AcceptRequest
 from fedtui.core.protocol.heartbeats import Declared
 from fedtui.core.runtime import bounded_json
 from fedtui.core.runtime.bounded_json import Bounds, TooComplex
-from fedtui.core.runtime.untrusted import storable
+from fedtui.core.runtime.untrusted import is_storable
 
 LONGEST_TEXT = 2048
 MOST_ENDPOINTS = 100
@@ -56,7 +56,7 @@ class _Body(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _keepable(cls, value: Any) -> Any:
-        return storable(value)
+        return is_storable(value)
 
 
 class DeclaredBody(_Body):

@@ -26,19 +26,19 @@ from fedtui.api.routes import CRL_TYPE, ROUTES
 from fedtui.api.traffic_budget import Toll, address_of
 from fedtui.core.errors import Denied
 from fedtui.core.grants import quota
-from fedtui.core.grants.chain import RESOURCES, Judgement
+from fedtui.core.grants.chain import RESOURCES, AuthorizationResult
 from fedtui.core.grants.resources import Expected
 from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
 from fedtui.core.pki import certificates, signing
 from fedtui.core.protocol import accept_server, diagnosis_report, handshake, renewal, resource_server
 from fedtui.core.protocol.refusals import WORKER_KIND, Refusal
-from fedtui.core.protocol.resource_server import Answer
+from fedtui.core.protocol.resource_server import ResourceResponse
 from fedtui.core.runtime import urls
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.correlation import carried
 from fedtui.core.runtime.group_commit import GroupCommit
-from fedtui.core.runtime.rate_limit import Buckets
+from fedtui.core.runtime.rate_limit import TokenBuckets
 from fedtui.core.runtime.settings import Settings
 from fedtui.core.runtime.unit import Unit
 
@@ -55,9 +55,9 @@ class FederationApi:
         self._inbox: GroupCommit[Any] = GroupCommit(lambda: node.unit(INBOX))
         self.metrics = Metrics(node)
         self._gate = Gatekeeper(node, self._inbox)
-        self._accepts = Buckets(settings.accepts_per_minute, settings.accepts_burst)
-        self._heartbeats = Buckets(settings.heartbeats_per_minute, settings.heartbeats_burst)
-        self._enrolls = Buckets(settings.heartbeats_per_minute, settings.heartbeats_burst)
+        self._accepts = TokenBuckets(settings.accepts_per_minute, settings.accepts_burst)
+        self._heartbeats = TokenBuckets(settings.heartbeats_per_minute, settings.heartbeats_burst)
+        self._enrolls = TokenBuckets(settings.heartbeats_per_minute, settings.heartbeats_burst)
         self._resources_of_peer = _each_minute(settings.resource_requests_per_peer)
         self._resources_of_grant = _each_minute(settings.resource_requests_per_grant)
         self._wrong_worker_tokens = _each_minute(settings.wrong_worker_tokens_per_minute)
@@ -121,7 +121,7 @@ class FederationApi:
             caller,
         )
         if answer["newly_complete"]:
-            self._greeter.submit(carried(handshake.greet), self._node, peer_id)
+            self._greeter.submit(carried(handshake.send_initial_heartbeat), self._node, peer_id)
         return data({key: answer[key] for key in ("status", "serial")})
 
     async def renew(self, request: web.Request) -> web.Response:
@@ -150,7 +150,9 @@ class FederationApi:
 
         return data(await asyncio.wrap_future(self._inbox.submit(work)))
 
-    async def _from_peer(self, request: web.Request, call: str, model: type[Body], rate: Buckets) -> tuple[str, Body]:
+    async def _from_peer(
+        self, request: web.Request, call: str, model: type[Body], rate: TokenBuckets
+    ) -> tuple[str, Body]:
         """Return the peer that makes a call, and its body: read once the certificate is judged and the rate is kept.
 
         What gives the caller a certificate, or takes one, is judged anew by its handler: a body may take so long that
@@ -173,7 +175,7 @@ class FederationApi:
     async def get_resource(self, request: web.Request) -> web.Response:
         """Read a resource, with a grant."""
 
-        def work() -> Answer:
+        def work() -> ResourceResponse:
             now = self._node.clock.now()
             with self._node.read() as session:
                 judgement = resource_server.authorize(session, self._gate.asked(session, request, RESOURCES, now), now)
@@ -192,7 +194,7 @@ class FederationApi:
         content = await self._gate.refusing(request, "put_resource", keys[0], reading)
         expected, quotas = _expected(request), quota.of(self._node.settings)
 
-        def work(unit: Unit) -> Answer:
+        def work(unit: Unit) -> ResourceResponse:
             # Judged anew: what was allowed may have ended while the document came in.
             asked = self._gate.asked(unit.session, request, RESOURCES, unit.now)
             return resource_server.put(unit, asked, content, expected, quotas)
@@ -204,12 +206,12 @@ class FederationApi:
         self._limit_resources(await self._gate.authorize(request))
         expected = _expected(request)
 
-        def work(unit: Unit) -> Answer:
+        def work(unit: Unit) -> ResourceResponse:
             return resource_server.delete(unit, self._gate.asked(unit.session, request, RESOURCES, unit.now), expected)
 
         return await self._serve(request, asyncio.wrap_future(self._inbox.submit(work)))
 
-    def _limit_resources(self, judgement: Judgement) -> None:
+    def _limit_resources(self, judgement: AuthorizationResult) -> None:
         """Raise `TooMany` for a peer, or a grant, that calls or costs too much."""
         peer, grant = _payers(judgement)
         _limit(self._resources_of_peer, peer)
@@ -217,7 +219,7 @@ class FederationApi:
         self._intake.require_budget(peer, grant)
 
     async def _serve(self, request: web.Request, work: Any) -> web.Response:
-        answer: Answer = await self._gate.recording(work)
+        answer: ResourceResponse = await self._gate.recording(work)
         admitted(request)
         await self._gate.used(answer)
         for key in _payers(answer.judgement):
@@ -284,18 +286,18 @@ class FederationApi:
         await asyncio.to_thread(self._inbox.close)
 
 
-def _each_minute(count: int) -> Buckets:
-    return Buckets(count, count)
+def _each_minute(count: int) -> TokenBuckets:
+    return TokenBuckets(count, count)
 
 
-def _limit(rate: Buckets, key: str) -> None:
+def _limit(rate: TokenBuckets, key: str) -> None:
     """Raise `TooMany` where the rate is used up."""
     wait = rate.wait_for(key)
     if wait:
         raise TooMany(wait)
 
 
-def _payers(judgement: Judgement) -> tuple[str, str]:
+def _payers(judgement: AuthorizationResult) -> tuple[str, str]:
     """Who pays for a resource call: the peer, and the grant."""
     return str(judgement.peer_id), f"grant {judgement.grant_id}"
 

@@ -25,16 +25,16 @@ from fedtui.api.rendering import TooLarge
 from fedtui.api.traffic_budget import address_of
 from fedtui.core.grants import allowlists, callers, decisions, usage
 from fedtui.core.grants.callers import FORWARDED, Caller, Headers
-from fedtui.core.grants.chain import RESOURCES, Asked, Judgement
+from fedtui.core.grants.chain import RESOURCES, AccessRequest, AuthorizationResult
 from fedtui.core.node import Node
 from fedtui.core.pki import certificates
-from fedtui.core.pki.x509 import Described, described, read_der
+from fedtui.core.pki.x509 import CertificateSummary, described, read_der
 from fedtui.core.protocol import refusals, resource_server
 from fedtui.core.protocol.refusals import BODY_KIND, Refusal, Refusals
-from fedtui.core.protocol.resource_server import Answer, Turned
+from fedtui.core.protocol.resource_server import AccessDenied, ResourceResponse
 from fedtui.core.runtime import bounded_log
 from fedtui.core.runtime.actor import Actor
-from fedtui.core.runtime.failure_log import tell
+from fedtui.core.runtime.failure_log import log_failure
 from fedtui.core.runtime.group_commit import GroupCommit
 from fedtui.core.runtime.group_read import GroupRead
 from fedtui.core.runtime.rate_limit import address_key
@@ -118,7 +118,7 @@ class Gatekeeper:
 
     def asked(
         self, session: Any, request: web.Request, call: str, now: datetime, proxies: Collection[str] | None = None
-    ) -> Asked:
+    ) -> AccessRequest:
         """A request as the chain takes it. Needs a session: which proxies are trusted is on record.
 
         `proxies` are the trusted ones, where this transaction has read them already.
@@ -131,9 +131,9 @@ class Gatekeeper:
         caller = resource_server.caller_behind(session, direct, _forwarded(request), now, proxies)
         self._remember_proxy(direct.fingerprint, caller)
         if call != RESOURCES:
-            return Asked(call, caller)
+            return AccessRequest(call, caller)
         path = request.match_info
-        return Asked(call, caller, request.method, path["kind"], path["id"], _bearer(request))
+        return AccessRequest(call, caller, request.method, path["kind"], path["id"], _bearer(request))
 
     def _remember_proxy(self, presented: str | None, caller: Caller) -> None:
         if presented is None:
@@ -155,14 +155,14 @@ class Gatekeeper:
             return address_of(request), True
         if shown.fingerprint not in self._proxies:
             return shown.fingerprint, False
-        caller = callers.believe(Caller(**shown._asdict()), _forwarded(request), proxied=True)
+        caller = callers.resolve_forwarded_caller(Caller(**shown._asdict()), _forwarded(request), proxied=True)
         address = address_key(caller.source_ip) if caller.source_ip else shown.fingerprint
         return caller.fingerprint or address, caller.fingerprint is None
 
     async def admit(self, request: web.Request, call: str) -> str:
-        """The peer that makes a call which needs no grant. Raises `Turned`, recorded."""
+        """The peer that makes a call which needs no grant. Raises `AccessDenied`, recorded."""
 
-        def judge(at: Moment) -> tuple[str, str | None, Asked]:
+        def judge(at: Moment) -> tuple[str, str | None, AccessRequest]:
             with self._node.database.explained():
                 asked = self.asked(at.session, request, call, at.now, at.proxies)
                 return (*resource_server.admit(at.session, asked, at.now), asked)
@@ -173,7 +173,7 @@ class Gatekeeper:
         await self._let_in(asked, str(peer_id))
         return str(peer_id)
 
-    async def _let_in(self, asked: Asked, peer_id: str) -> None:
+    async def _let_in(self, asked: AccessRequest, peer_id: str) -> None:
         """Keep that a caller is let in, where TLS refused one at its address before: then that is mended."""
         if self._refused_at.pop(asked.caller.source_ip or "", LET_IN) is LET_IN:
             return
@@ -181,15 +181,15 @@ class Gatekeeper:
             write = self._inbox.submit(lambda unit: decisions.store_let_in(unit, asked, peer_id))
             await asyncio.wrap_future(write)
 
-    async def authorize(self, request: web.Request) -> Judgement:
-        """A resource call, judged in a transaction that only reads. Raises `Turned`, recorded."""
+    async def authorize(self, request: web.Request) -> AuthorizationResult:
+        """A resource call, judged in a transaction that only reads. Raises `AccessDenied`, recorded."""
 
-        def judge() -> Judgement:
+        def judge() -> AuthorizationResult:
             now = self._node.clock.now()
             with self._node.read() as session:
                 return resource_server.authorize(session, self.asked(session, request, RESOURCES, now), now)
 
-        judgement: Judgement = await self.recording(asyncio.to_thread(judge))
+        judgement: AuthorizationResult = await self.recording(asyncio.to_thread(judge))
         admitted(request)
         return judgement
 
@@ -205,7 +205,7 @@ class Gatekeeper:
         try:
             await asyncio.wrap_future(self._inbox.submit(write))
         except Exception as error:
-            tell(log, "[FederationApi] a refusal could not be recorded", error)
+            log_failure(log, "[FederationApi] a refusal could not be recorded", error)
 
     async def refusing(self, request: web.Request, call: str, peer_id: str, work: Awaitable[Result]) -> Result:
         """Await `work`; where it refuses a peer's body as too large or too deep, that goes on record."""
@@ -232,11 +232,11 @@ class Gatekeeper:
         """Await `work`; a refusal by the chain is recorded before it goes on, with the id it goes by."""
         try:
             return await work
-        except Turned as turned:
+        except AccessDenied as turned:
             turned.decision_id = await self._keep(turned.judgement)
             raise
 
-    async def used(self, answer: Answer) -> None:
+    async def used(self, answer: ResourceResponse) -> None:
         """An allowed call: count it, and keep a sample."""
         await self._used_first(answer.judgement.first_used)
         self._counts.used(answer.judgement, answer.instance)
@@ -267,7 +267,7 @@ class Gatekeeper:
         )
         return code
 
-    async def _keep(self, judgement: Judgement) -> str | None:
+    async def _keep(self, judgement: AuthorizationResult) -> str | None:
         return await self._store(
             decisions.same(judgement),
             decisions.caller_key(judgement),
@@ -301,7 +301,7 @@ class Gatekeeper:
             id: str = await asyncio.wrap_future(self._inbox.submit(write))
         except Exception as error:
             # The call is answered all the same; that its record is missing stands in the log.
-            tell(log, "[FederationApi] a decision could not be recorded", error)
+            log_failure(log, "[FederationApi] a decision could not be recorded", error)
             return None
         self._recorder.kept(what, id)
         return id
@@ -329,10 +329,10 @@ class Gatekeeper:
             await asyncio.wrap_future(self._inbox.submit(write))
         except Exception as error:
             uses, times = sum(counts.values()), sum(times for times, _ in refused.values())
-            tell(log, f"[FederationApi] {uses} uses and {times} refusals could not be counted", error)
+            log_failure(log, f"[FederationApi] {uses} uses and {times} refusals could not be counted", error)
 
 
-def presented_by(request: web.Request) -> Described | None:
+def presented_by(request: web.Request) -> CertificateSummary | None:
     """The verified client certificate, or None without one."""
     secured: ssl.SSLObject | None = request.get_extra_info("ssl_object")
     der = secured.getpeercert(binary_form=True) if secured is not None else None
@@ -340,7 +340,7 @@ def presented_by(request: web.Request) -> Described | None:
 
 
 @lru_cache(maxsize=4096)
-def _described(der: bytes) -> Described:
+def _described(der: bytes) -> CertificateSummary:
     return described(read_der(der))
 
 

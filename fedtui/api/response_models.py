@@ -13,13 +13,13 @@ from pydantic import BaseModel, ConfigDict
 PeerStatus = Literal["proposed", "accepted", "enrolled", "active", "degraded", "suspended", "revoked"]
 
 
-class Answer(BaseModel):
+class ResponseModel(BaseModel):
     """What stands under `data`."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Certificate(Answer):
+class Certificate(ResponseModel):
     """A certificate as it is signed for a peer."""
 
     cert_pem: str
@@ -28,7 +28,7 @@ class Certificate(Answer):
     not_after: datetime
 
 
-class Accepted(Answer):
+class Accepted(ResponseModel):
     """`accept`. `certificate` and `csr_pem` are null where the caller sent no CSR, or no CA to trust."""
 
     peer_id: str
@@ -43,14 +43,14 @@ class Accepted(Answer):
     warnings: list[str]
 
 
-class Enrolled(Answer):
+class Enrolled(ResponseModel):
     """`enroll`."""
 
     status: PeerStatus
     serial: str
 
 
-class Endpoint(Answer):
+class Endpoint(ResponseModel):
     """Where a node can be reached."""
 
     url: str
@@ -58,7 +58,7 @@ class Endpoint(Answer):
     priority: int
 
 
-class Heard(Answer):
+class Heard(ResponseModel):
     """`heartbeat`. `csr_pem` is there where this node has a request that waits to be signed."""
 
     status: PeerStatus
@@ -68,14 +68,14 @@ class Heard(Answer):
     csr_pem: str = ""
 
 
-class Renewed(Answer):
+class Renewed(ResponseModel):
     """`renew`."""
 
     status: PeerStatus
     certificate: Certificate
 
 
-class SeenCertificate(Answer):
+class SeenCertificate(ResponseModel):
     """A certificate as it is on record."""
 
     serial: str
@@ -85,7 +85,7 @@ class SeenCertificate(Answer):
     revoked: bool
 
 
-class SeenRefusal(Answer):
+class SeenRefusal(ResponseModel):
     """A call of the caller's that was turned away."""
 
     decision_id: str
@@ -97,7 +97,7 @@ class SeenRefusal(Answer):
     last_at: datetime
 
 
-class Diagnosis(Answer):
+class Diagnosis(ResponseModel):
     """`diagnosis`."""
 
     now: datetime
@@ -123,7 +123,7 @@ class Diagnosis(Answer):
     refused: list[SeenRefusal]
 
 
-class Resource(Answer):
+class Resource(ResponseModel):
     """A resource, or that there is none."""
 
     kind: str
@@ -134,7 +134,7 @@ class Resource(Answer):
     document: Any
 
 
-class Swept(Answer):
+class Swept(ResponseModel):
     """The sweep."""
 
     swept: int
@@ -142,20 +142,20 @@ class Swept(Answer):
     ran_at: datetime
 
 
-class Authorized(Answer):
+class Authorized(ResponseModel):
     """The worker token is right."""
 
     authorized: bool
 
 
-class InvalidField(Answer):
+class InvalidField(ResponseModel):
     """A field that does not validate, and why."""
 
     field: str
     message: str
 
 
-class Error(Answer):
+class Error(ResponseModel):
     """Every refusal. `decision_id` is what it is recorded under, where the authorization chain had a part in
     it; `fields` is there where a body does not validate."""
 

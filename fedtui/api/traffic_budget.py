@@ -12,7 +12,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from fedtui.api.rendering import Handler, TooMany, read_bytes
-from fedtui.core.runtime.rate_limit import Buckets, Budget, address_key
+from fedtui.core.runtime.rate_limit import Budget, TokenBuckets, address_key
 
 STRANGER_SECONDS = 0.002
 """What a request without a certificate is taken to cost, TLS and refusal, besides its body."""
@@ -28,7 +28,9 @@ Payer = Callable[[web.Request], tuple[str, bool]]
 class Toll:
     """Middlewares for one process: `charged` around the rendering of problems, `required` inside of it."""
 
-    def __init__(self, budget: Budget, refused: Buckets, payer: Payer, exempt: Callable[[web.Request], bool]) -> None:
+    def __init__(
+        self, budget: Budget, refused: TokenBuckets, payer: Payer, exempt: Callable[[web.Request], bool]
+    ) -> None:
         self._budget, self._refused, self._payer, self._exempt = budget, refused, payer, exempt
 
     @web.middleware

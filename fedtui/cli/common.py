@@ -210,7 +210,7 @@ def _await(node: Node, approval_id: str) -> Approval:
     narrate("Waiting for the decision and the manager (Ctrl-C stops waiting, not the request).")
     while True:
         row = answered(look, _pause)
-        if approval_status.standing(row.status, row.expires_at, node.clock.now()) not in UNDER_WAY:
+        if approval_status.effective_status(row.status, row.expires_at, node.clock.now()) not in UNDER_WAY:
             return row
         _pause()
 

@@ -119,7 +119,7 @@ def _first_run(settings: Settings) -> int | None:
     from fedtui.core.node import acting_operator
     from fedtui.screens import first_run
 
-    def set_up(wanted: first_run.Wanted) -> dict[str, str]:
+    def set_up(wanted: first_run.SetupAnswers) -> dict[str, str]:
         from fedtui.api.listener import bind
         from fedtui.core.runtime import urls
 

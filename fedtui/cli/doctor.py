@@ -13,8 +13,8 @@ from fedtui.cli.output import MODE, narrate, show
 from fedtui.core.errors import WrongUsage
 
 if TYPE_CHECKING:
-    from fedtui.core.diagnosis.check_runner import Seen
-    from fedtui.core.diagnosis.triage import Wanted
+    from fedtui.core.diagnosis.check_runner import CheckResult
+    from fedtui.core.diagnosis.triage import DiagnosisTarget
 
 FOUND = 1
 SEVERITIES = ("low", "medium", "high", "critical")
@@ -48,7 +48,7 @@ def doctor(
     """Run the playbook's checks, name the causes, and say what helps. Exit 1 if something is wrong."""
     from fedtui.core.administration import operators
     from fedtui.core.diagnosis import engine
-    from fedtui.core.diagnosis.triage import Wanted
+    from fedtui.core.diagnosis.triage import DiagnosisTarget
 
     if fail_on not in SEVERITIES:
         raise WrongUsage(
@@ -56,7 +56,7 @@ def doctor(
             cause=f"It is one of: {', '.join(SEVERITIES)}.",
             fix="Leave it out to hear of everything.",
         )
-    wanted = Wanted(symptom, peer, decision, approval, secret(token), grant)
+    wanted = DiagnosisTarget(symptom, peer, decision, approval, secret(token), grant)
     if text is not None:
         wanted = _meant(piped(text), wanted)
     if guided or incident is not None:
@@ -83,12 +83,12 @@ def _require_text() -> None:
         )
 
 
-def _meant(text: str, otherwise: Wanted) -> Wanted:
+def _meant(text: str, otherwise: DiagnosisTarget) -> DiagnosisTarget:
     """What a text is about, said, and looked at."""
     from fedtui.core.diagnosis import error_lookup
 
     with opened() as node, node.read() as session:
-        found = error_lookup.recognise(session, text)
+        found = error_lookup.look_up(session, text)
     if found is None:
         raise WrongUsage(
             "That text is not one that the playbook knows.",
@@ -100,7 +100,7 @@ def _meant(text: str, otherwise: Wanted) -> Wanted:
     return replace(found.wanted, symptom=otherwise.symptom or found.wanted.symptom)
 
 
-def _tell(seen: Seen) -> None:
+def _tell(seen: CheckResult) -> None:
     """A check as it ends."""
     whose = "" if seen.subject.scope == "node" else f"  [{seen.subject.label}]"
     narrate(f"{MARKS[seen.outcome.state]}{seen.check.title}: {seen.outcome.said}{whose}")

@@ -199,7 +199,7 @@ def explain(
             cause="A call is described, or one that was made is replayed.",
             fix="fedtui grants explain fg-ID --kind K --id R   or   --decision ID",
         )
-    described = what_if.Described(bearer or "", kind, id, method, instance, network, source_ip, peer)
+    described = what_if.HypotheticalRequest(bearer or "", kind, id, method, instance, network, source_ip, peer)
     with viewing() as (node, session):
         found = what_if.explain(session, described, decision=decision, edit=edits, now=node.clock.now())
         shape = serializers.explanation(found)

@@ -10,11 +10,11 @@ from fedtui.cli.output import put, visible
 from fedtui.core.errors import Problem, Refused
 
 if TYPE_CHECKING:
-    from fedtui.core.diagnosis.check_runner import Seen
+    from fedtui.core.diagnosis.check_runner import CheckResult
     from fedtui.core.diagnosis.engine import Diagnosis
     from fedtui.core.diagnosis.model import Fix
-    from fedtui.core.diagnosis.progress import Standing
-    from fedtui.core.diagnosis.triage import Wanted
+    from fedtui.core.diagnosis.progress import IncidentState
+    from fedtui.core.diagnosis.triage import DiagnosisTarget
     from fedtui.core.node import Node
 
 MARKS = {"ok": "ok", "bad": "FAILED", "unknown": "UNKNOWN", "skipped": "not looked at"}
@@ -23,7 +23,7 @@ AGAIN, LEFT, ENDED = "again", "left", "ended"
 """What comes after the causes were shown: looking again, leaving the incident open, or nothing, as it is closed."""
 
 
-def guided(wanted: Wanted, token: str | None, resumed: str | None = None) -> int:
+def guided(wanted: DiagnosisTarget, token: str | None, resumed: str | None = None) -> int:
     """The wizard, line by line: look, name the cause, mend, prove; or a `resumed` incident, from where it stands.
     The exit code."""
     with opened() as node:
@@ -54,7 +54,7 @@ def _left(again: str) -> int:
     return STILL_WRONG
 
 
-def _waits(node: Node, actor: Any, standing: Standing) -> bool:
+def _waits(node: Node, actor: Any, standing: IncidentState) -> bool:
     """Say what a fix waits for, or make what was approved for this operator to make; whether to go on."""
     record = node.approval_record(str(standing.waits_for))
     if record is not None and record.shape["status"] == "pending":
@@ -84,7 +84,7 @@ def _ended(node: Node, approval_id: str) -> str:
     return f"The fix was not carried out: its request is {shape['status']} ({why})."
 
 
-def _offer(node: Node, actor: Any, standing: Standing, found: Diagnosis) -> str:
+def _offer(node: Node, actor: Any, standing: IncidentState, found: Diagnosis) -> str:
     """Show the causes and what can be done, until something was: `AGAIN`, `LEFT`, or `ENDED`."""
     incident = standing.incident_id
     for line in (*_before(standing, found), *_instead(found)):
@@ -118,7 +118,7 @@ def _offer(node: Node, actor: Any, standing: Standing, found: Diagnosis) -> str:
             _say(f"That is none of them. There are {len(numbered)} fixes.")
 
 
-def _before(standing: Standing, found: Diagnosis) -> list[str]:
+def _before(standing: IncidentState, found: Diagnosis) -> list[str]:
     """What is said where the last fix was carried out, and something is found all the same."""
     from fedtui.core.diagnosis import progress
     from fedtui.core.diagnosis.model import in_words
@@ -151,7 +151,7 @@ def _instead(found: Diagnosis) -> list[str]:
     ]
 
 
-def _causes(found: Diagnosis, standing: Standing) -> list[Fix]:
+def _causes(found: Diagnosis, standing: IncidentState) -> list[Fix]:
     """Show each cause with its fixes; the fixes, as they are numbered."""
     from fedtui.core.diagnosis import progress
 
@@ -281,7 +281,7 @@ def _ask(question: str, *, lower: bool = True) -> str:
     return line.strip().lower() if lower else line.strip()
 
 
-def _tell(seen: Seen) -> None:
+def _tell(seen: CheckResult) -> None:
     whose = "" if seen.subject.scope == "node" else f" {seen.subject.label}."
     _say(f"{MARKS[seen.outcome.state]}: {seen.check.title}.{whose} {seen.outcome.said}")
 

@@ -31,7 +31,7 @@ from fedtui.cli.output import (
 from fedtui.core.errors import Refused, WrongUsage
 
 if TYPE_CHECKING:
-    from fedtui.core.audit.events import Event, Wanted
+    from fedtui.core.audit.events import Event, EventFilter
     from fedtui.core.node import Node
 
 events_app = group("What happened: list, follow, export, verify.")
@@ -189,12 +189,12 @@ def sweep() -> None:
     show(swept, f"{swept['swept']} degraded{held if swept['held_back'] else ''}")
 
 
-def _follow(wanted: Wanted, limit: int) -> None:
+def _follow(wanted: EventFilter, limit: int) -> None:
     """Print what matches as it happens, until interrupted or until nobody reads it."""
-    from fedtui.core.audit.tail import Follower
+    from fedtui.core.audit.tail import EventTail
 
     with opened() as node:
-        follower, changes = Follower(node.database, wanted), node.changes()
+        follower, changes = EventTail(node.database, wanted), node.changes()
         owed = False  # there was news, and it could not be read
 
         def news() -> list[Event]:
@@ -315,7 +315,7 @@ def _wanted(
     correlation: str | None,
     since: str | None,
     until: str | None,
-) -> Wanted:
+) -> EventFilter:
     from fedtui.core.audit import events as record
     from fedtui.core.peers import peers
 
@@ -326,7 +326,7 @@ def _wanted(
             fix="Write --severity high to see what is high or critical.",
         )
     now = node.clock.now()
-    return record.Wanted(
+    return record.EventFilter(
         source,
         kind,
         severity,

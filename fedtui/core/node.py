@@ -17,13 +17,13 @@ from fedtui.core.certificates import operations as certificate_operations
 from fedtui.core.diagnosis import dashboard as glances
 from fedtui.core.diagnosis import engine, incidents, progress, wizard
 from fedtui.core.diagnosis import error_lookup as recognise
-from fedtui.core.diagnosis.check_runner import Seen
-from fedtui.core.diagnosis.dashboard import Glance
+from fedtui.core.diagnosis.check_runner import CheckResult
+from fedtui.core.diagnosis.dashboard import Dashboard
 from fedtui.core.diagnosis.engine import Diagnosis
-from fedtui.core.diagnosis.error_lookup import Recognised
+from fedtui.core.diagnosis.error_lookup import KnownError
 from fedtui.core.diagnosis.model import Fix
-from fedtui.core.diagnosis.progress import Standing
-from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.diagnosis.progress import IncidentState
+from fedtui.core.diagnosis.triage import DiagnosisTarget
 from fedtui.core.governance import change_requests, findings, reporting, scanning
 from fedtui.core.governance import listing as finding_listing
 from fedtui.core.governance import metrics as governance_measures
@@ -32,15 +32,15 @@ from fedtui.core.grants import grants, resource_operations, what_if
 from fedtui.core.grants import operations as grant_operations
 from fedtui.core.grants.explain import Explanation
 from fedtui.core.grants.usage import Used
-from fedtui.core.grants.what_if import Described
+from fedtui.core.grants.what_if import HypotheticalRequest
 from fedtui.core.jobs import notifications
 from fedtui.core.jobs import tasks as jobs
 from fedtui.core.operations import approval_queue, gate, node_operations, override_operations, overrides
 from fedtui.core.operations.approvals import Approval
 from fedtui.core.operations.gate import Done, Pending
-from fedtui.core.operations.operation import ActTable, join
+from fedtui.core.operations.operation import OperationTable, join
 from fedtui.core.peers import operations as peer_operations
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.pki.vault import Vault
 from fedtui.core.protocol import accept_client, heartbeats, manual_heartbeat
 from fedtui.core.protocol import probe as probing
@@ -74,10 +74,10 @@ MOST_LOWERINGS = 20
 
 
 @dataclass(kw_only=True)
-class Node(Site):
+class Node(NodeContext):
     """An open node: the site with its table of acts, and who is acting. Close it when done."""
 
-    acts: ActTable
+    acts: OperationTable
     operator: str
     _watch: Watch = field(init=False, repr=False)
 
@@ -107,7 +107,7 @@ class Node(Site):
         with self.read() as session:
             return overviews.overview(session, self, self.operator)
 
-    def home(self) -> Glance:
+    def home(self) -> Dashboard:
         """Whether anything is wrong, and what needs the operator (`diagnosis/dashboard.py`)."""
         with self.read() as session:
             return glances.glance(session, self, self.operator)
@@ -180,7 +180,7 @@ class Node(Site):
         return gate.decide(self, actor, what, approval_id, *words)
 
     def explain(
-        self, described: Described, *, decision: str | None = None, edit: Mapping[str, Any] | None = None
+        self, described: HypotheticalRequest, *, decision: str | None = None, edit: Mapping[str, Any] | None = None
     ) -> Explanation:
         """Why a call is allowed or refused (`grants/what_if.py`)."""
         with self.read() as session:
@@ -193,16 +193,18 @@ class Node(Site):
             changes = None if edit is None else grant_operations.edited(grant, edit)
             return grant_operations.cut_off(session, grant, changes, self.clock.now())
 
-    def diagnose(self, wanted: Wanted, tell: Callable[[Seen], object] = lambda _seen: None) -> Diagnosis:
+    def diagnose(
+        self, wanted: DiagnosisTarget, tell: Callable[[CheckResult], object] = lambda _seen: None
+    ) -> Diagnosis:
         """Run the playbook's checks (`diagnosis/engine.py`)."""
         return engine.diagnose(self, self.acts, wanted, tell)
 
-    def recognise(self, text: str) -> Recognised | None:
+    def recognise(self, text: str) -> KnownError | None:
         """What a pasted text means (`diagnosis/error_lookup.py`)."""
         with self.read() as session:
-            return recognise.recognise(session, text)
+            return recognise.look_up(session, text)
 
-    def begin_incident(self, actor: Actor, wanted: Wanted) -> str:
+    def begin_incident(self, actor: Actor, wanted: DiagnosisTarget) -> str:
         """Open an incident; its id (`diagnosis/wizard.py`)."""
         return wizard.begin(self, actor, wanted)
 
@@ -210,7 +212,7 @@ class Node(Site):
         self,
         actor: Actor,
         incident_id: str,
-        tell: Callable[[Seen], object] = lambda _seen: None,
+        tell: Callable[[CheckResult], object] = lambda _seen: None,
         *,
         token: str | None = None,
         proving: bool = False,
@@ -230,9 +232,9 @@ class Node(Site):
         """What a fix will change, in lines."""
         return wizard.preview(self, self.acts, actor, fix)
 
-    def standing(self, incident_id: str) -> Standing:
+    def standing(self, incident_id: str) -> IncidentState:
         """Where an incident stands."""
-        return progress.standing(self, incident_id)
+        return progress.incident_state(self, incident_id)
 
     def leave_incident(self, actor: Actor, incident_id: str) -> bool:
         """Close an incident that came to nothing (`diagnosis/wizard.py`)."""

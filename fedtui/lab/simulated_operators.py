@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedtui.core.diagnosis import engine, incidents
-from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.diagnosis.triage import DiagnosisTarget
 from fedtui.core.errors import Problem
 from fedtui.core.node import Node
 from fedtui.core.operations import approvals
@@ -217,7 +217,7 @@ class People:
         peer = peer_of(node)
         if self._call_is_over or peer.status != "active" or peer.last_outbound_error is not None:
             return False
-        looks = {Wanted(self._fault.symptom, peer=self._look.get("peer")), Wanted()}
+        looks = {DiagnosisTarget(self._fault.symptom, peer=self._look.get("peer")), DiagnosisTarget()}
         return all(engine.diagnose(node, node.acts, wanted).well for wanted in looks)
 
     def _finished(self) -> str:

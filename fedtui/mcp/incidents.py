@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedtui.core.diagnosis import engine, incidents
-from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.diagnosis.triage import DiagnosisTarget
 from fedtui.core.errors import NotFound, Refused
 from fedtui.core.governance import change_requests
 from fedtui.core.node import Node
@@ -34,7 +34,7 @@ def _export(node: Node, given: Given) -> Answer:
 
 def _open(node: Node, given: Given) -> Answer:
     actor = node.actor(ORIGIN)
-    incident = node.begin_incident(actor, Wanted(**given))
+    incident = node.begin_incident(actor, DiagnosisTarget(**given))
     return {"incident_id": incident, "doctor": engine.shape(node.look(actor, incident))}
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from fedtui.core.audit import events
 from fedtui.core.certificates import listing as certificate_listing
 from fedtui.core.diagnosis import engine
-from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.diagnosis.triage import DiagnosisTarget
 from fedtui.core.errors import WrongUsage
 from fedtui.core.governance import findings
 from fedtui.core.governance import listing as finding_listing
@@ -17,7 +17,7 @@ from fedtui.core.grants import decisions, grants
 from fedtui.core.grants import listing as grant_listing
 from fedtui.core.grants import operations as grant_operations
 from fedtui.core.grants.chain import SCOPE_FOR
-from fedtui.core.grants.what_if import Described
+from fedtui.core.grants.what_if import HypotheticalRequest
 from fedtui.core.node import Node
 from fedtui.core.operations import approval_queue, approvals
 from fedtui.core.peers import listing as peer_listing
@@ -79,7 +79,7 @@ def _explain(node: Node, given: Given) -> Answer:
             cause="A call that was made is replayed, or one is described.",
             fix="Give decision alone, or bearer with what the call would carry.",
         )
-    described = Described(
+    described = HypotheticalRequest(
         bearer=call.get("bearer", ""),
         kind=call.get("resource_kind"),
         id=call.get("resource_id"),
@@ -154,7 +154,7 @@ def _moment(node: Node, given: Given, name: str) -> datetime | None:
 
 
 def _doctor(node: Node, given: Given) -> Answer:
-    return engine.shape(node.diagnose(Wanted(**given)))
+    return engine.shape(node.diagnose(DiagnosisTarget(**given)))
 
 
 def _recognise(node: Node, given: Given) -> Answer:

@@ -18,7 +18,7 @@ from fedtui.core.runtime import urls
 from fedtui.screens.dialogs.ask import Ask, Question
 from fedtui.screens.dialogs.field import Field, required
 from fedtui.screens.dialogs.tell import Told
-from fedtui.screens.shell.background_worker import Aside
+from fedtui.screens.shell.background_worker import BackgroundWorker
 from fedtui.screens.shell.data_freshness import trouble
 from fedtui.screens.shell.terminal import Leaving, over_ssh
 from fedtui.screens.shell.terminal_app import TerminalApp
@@ -50,7 +50,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class SetupAnswers:
     """The node to set up."""
 
     name: str
@@ -59,7 +59,7 @@ class Wanted:
     single_operator: bool
 
 
-SetUp = Callable[[Wanted], Mapping[str, str]]
+SetUp = Callable[[SetupAnswers], Mapping[str, str]]
 """Sets a node up and returns `name`, `url`, `listen`, `home`, `operator`, `ca_fingerprint` and `vault_key`.
 Called beside the event loop; what it raises is shown."""
 
@@ -123,10 +123,10 @@ class Form:
             fields=tuple(fields),
         )
 
-    def wanted(self, answers: Mapping[str, str]) -> Wanted:
+    def wanted(self, answers: Mapping[str, str]) -> SetupAnswers:
         """The node that was described."""
         listen = self._place.listen or answers.get("listen", "").strip() or listen_for(answers["url"])
-        return Wanted(answers["name"].strip(), answers["url"].strip(), listen, answers["operators"] == ONE)
+        return SetupAnswers(answers["name"].strip(), answers["url"].strip(), listen, answers["operators"] == ONE)
 
     def check_url(self, text: str) -> str:
         """It must be an https URL."""
@@ -327,7 +327,7 @@ class FirstRun(TerminalApp[str], inherit_bindings=False):
         self._set_up = set_up
         self._form = Form(place)
         self._answers: Mapping[str, str] = {}
-        self._aside = Aside("fedtui-set-up")
+        self._aside = BackgroundWorker("fedtui-set-up")
 
     @property
     def ending(self) -> str:
@@ -352,7 +352,7 @@ class FirstRun(TerminalApp[str], inherit_bindings=False):
             self.push_screen(Working())
             self.run_worker(self._make(self._form.wanted(answers)), exit_on_error=False)
 
-    async def _make(self, wanted: Wanted) -> None:
+    async def _make(self, wanted: SetupAnswers) -> None:
         try:
             made = await self._aside.run(lambda: self._set_up(wanted))
         except Exception as error:

@@ -15,7 +15,7 @@ import pytest
 from fedtui import daemon
 from fedtui.api.federation import FederationApi
 from fedtui.api.listener import Listener, bind
-from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.diagnosis.triage import DiagnosisTarget
 from fedtui.core.node import Node
 from fedtui.core.operations import approvals, gate
 from fedtui.core.operations.gate import Done
@@ -158,7 +158,9 @@ def act(node: Node, action: str, params: Mapping[str, Any]) -> Mapping[str, Any]
 
 def causes(node: Node) -> set[str]:
     """The causes that the doctor names about peers, of what the record shows."""
-    return {finding.cause.code for finding in node.diagnose(Wanted()).findings if finding.subject.scope == "peer"}
+    return {
+        finding.cause.code for finding in node.diagnose(DiagnosisTarget()).findings if finding.subject.scope == "peer"
+    }
 
 
 @dataclass

@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 from sqlalchemy import update
 
 from fedtui.core.diagnosis import engine
-from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.diagnosis.triage import DiagnosisTarget
 from fedtui.core.node import Node
 from fedtui.core.operations.gate import Done
 from fedtui.core.peers import peers
@@ -103,7 +103,7 @@ def test_a_trusted_edge_is_no_disagreement_about_cas(federated: Federated) -> No
 
 def assert_cas_agree(node: Node, peer_id: str) -> None:
     """The peer is asked for its view, which is put beside this node's, and the CAs are no matter."""
-    found = engine.diagnose(node, node.acts, Wanted(peer=peer_id))
+    found = engine.diagnose(node, node.acts, DiagnosisTarget(peer=peer_id))
     [compared] = [seen.outcome for seen in found.seen if seen.check.name == "their_view"]
     assert compared.facts["view"]["status"] == "active"
     assert not {"own_ca", "its_ca"} & set(compared.facts["disagreements"]), compared.said

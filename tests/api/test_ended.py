@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete
 
 from fedtui.core.administration import operators
-from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.diagnosis.triage import DiagnosisTarget
 from fedtui.core.errors import Refused, RemoteFailed, WrongUsage
 from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
@@ -29,7 +29,7 @@ def codes(federated: Federated, side: str, **look: str) -> list[str]:
     """What the doctor finds at one side about peers and calls, with a daemon that runs."""
     node: Node = getattr(federated, side).node
     awake(node)
-    found = node.diagnose(Wanted(**look)).findings
+    found = node.diagnose(DiagnosisTarget(**look)).findings
     return [one.cause.code for one in found if one.subject.scope != "node"]
 
 
@@ -187,7 +187,7 @@ def test_another_node_at_the_peers_address_is_named(serve: Serve, clock: ManualC
     clock.advance(seconds=5)
     assert heartbeat_sender.send(b, federated.at_b) is None
     awake(a)
-    [finding] = [one for one in a.diagnose(Wanted()).findings if one.subject.scope == "peer"]
+    [finding] = [one for one in a.diagnose(DiagnosisTarget()).findings if one.subject.scope == "peer"]
     assert (finding.cause.code, finding.severity) == ("wrong_node", "critical")
     assert not any("trust" in fix.command for fix in finding.sense.fixes)
 

@@ -217,7 +217,7 @@ def test_enroll_is_rate_limited_and_greets_once(serve: Serve, monkeypatch: pytes
     """Delivering the same certificate again and again costs us one greeting, and then 429."""
     alpha, beta, _alpha_peer, beta_peer = both_ends(serve)
     greeted: list[str] = []
-    monkeypatch.setattr(handshake, "greet", lambda _node, peer_id: greeted.append(peer_id))
+    monkeypatch.setattr(handshake, "send_initial_heartbeat", lambda _node, peer_id: greeted.append(peer_id))
     with beta.node.read() as session:
         row = accept_client._signed_for(session, beta_peer)
         own = key_pairs.pair(session, beta.node.vault, beta_peer)

@@ -17,7 +17,7 @@ from fedtui.api import documents, request_body
 from fedtui.api.bodies import parse
 from fedtui.api.routes import ROUTES
 from fedtui.core.audit.events import recent
-from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.diagnosis.triage import DiagnosisTarget
 from fedtui.core.errors import Unusable, WrongUsage
 from fedtui.core.peers import peers
 from fedtui.core.pki import signing, tls
@@ -332,5 +332,5 @@ def test_doctor_tells_both_sides_that_a_body_was_refused(serve: Serve) -> None:
         with served.node.unit(ADA) as unit:
             peers.lock(unit, peer_id).status = "degraded"
             unit.session.flush()
-        found = [one.cause.code for one in served.node.diagnose(Wanted("degraded", peer=peer_id)).findings]
+        found = [one.cause.code for one in served.node.diagnose(DiagnosisTarget("degraded", peer=peer_id)).findings]
         assert code in found, (served.node.name, found)

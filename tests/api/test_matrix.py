@@ -449,7 +449,7 @@ def row_of(stage: Stage, name: str) -> dict[str, str]:
 @pytest.mark.timeout(300)
 def test_every_caller_at_every_call(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each cell of the table is what happens: status and public code, and nothing else."""
-    monkeypatch.setattr(handshake, "greet", lambda *_: None)
+    monkeypatch.setattr(handshake, "send_initial_heartbeat", lambda *_: None)
     served = serve("alpha", worker_token=WORKER, accepts_burst=1000)
     stage = Stage(opened(served), signed("their CA"))
     table, wrong = declared(), []

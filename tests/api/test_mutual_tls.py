@@ -16,7 +16,7 @@ from cryptography import x509
 from fedtui import daemon
 from fedtui.api import listener as listening
 from fedtui.core.diagnosis import engine
-from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.diagnosis.triage import DiagnosisTarget
 from fedtui.core.operations.gate import Pending
 from fedtui.core.peers import peers
 from fedtui.core.pki import anchors, certificates, key_pairs, signing, tls
@@ -105,7 +105,7 @@ def test_too_many_heartbeats_of_one_peer(served: Served) -> None:
 
 def test_who_looks_too_often_finds_nothing_wrong(federated: Federated) -> None:
     """Asked for its view again and again the peer answers 429: that is said, and is no limit on heartbeats."""
-    node, wanted = federated.a.node, Wanted(peer=federated.at_a)
+    node, wanted = federated.a.node, DiagnosisTarget(peer=federated.at_a)
     for _ in range(60):  # on a busy machine the allowance comes back meanwhile
         found = engine.diagnose(node, node.acts, wanted)
         [view] = [seen.outcome for seen in found.seen if seen.check.name == "their_view"]
@@ -240,7 +240,7 @@ def both_ends(serve: Serve) -> tuple[Served, Served, str, str]:
 def test_the_whole_handshake(serve: Serve) -> None:
     """After one accept both sides hold complete pairs signed by each other's CA, and both are active."""
     alpha, beta, alpha_peer, beta_peer = both_ends(serve)
-    handshake.greet(alpha.node, alpha_peer)
+    handshake.send_initial_heartbeat(alpha.node, alpha_peer)
     for served, peer_id, other in ((alpha, alpha_peer, beta), (beta, beta_peer, alpha)):
         with served.node.read() as session, other.node.read() as theirs:
             peer = peers.get(session, peer_id)

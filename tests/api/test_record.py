@@ -20,7 +20,7 @@ from fedtui.core.audit.events import Event
 from fedtui.core.audit.logs import JsonFormatter
 from fedtui.core.audit.redaction import HIDDEN
 from fedtui.core.certificates import operations as certificate_operations
-from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.diagnosis.triage import DiagnosisTarget
 from fedtui.core.governance import listing as finding_listing
 from fedtui.core.grants import inventory
 from fedtui.core.jobs import tasks as job_tasks
@@ -268,7 +268,7 @@ def test_every_act_and_what_is_done_beside_the_gate_emits(federated: Federated, 
         act(node, "operator_add", {"name": "eve"})
         act(node, "operator_remove", {"name": "eve"})
         certificate_operations.request_for(node, ADA, peer)
-        incident = node.begin_incident(ADA, Wanted("degraded", peer))
+        incident = node.begin_incident(ADA, DiagnosisTarget("degraded", peer))
         node.look(ADA, incident)
         node.note_incident(ADA, incident, "a note")
         filed = node.escalate(ADA, incident, title="t", body="b")

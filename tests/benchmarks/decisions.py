@@ -29,7 +29,7 @@ from fedtui.api.listener import Listener, bind
 from fedtui.core.bootstrap import init_node
 from fedtui.core.grants import chain, inventory
 from fedtui.core.grants.callers import Caller
-from fedtui.core.grants.chain import RESOURCES, Asked
+from fedtui.core.grants.chain import RESOURCES, AccessRequest
 from fedtui.core.grants.grants import Grant
 from fedtui.core.node import Node
 from fedtui.core.peers import peers
@@ -91,10 +91,10 @@ def measure(place: Path, size: int) -> Measured:
         inventory.add(unit, "doc")
     grants = fill(node, mine, size)
     [foreign] = fill(node, other, 1)
-    base = Asked(RESOURCES, Caller(fingerprint, "10.1.2.3"), "GET", "doc", "one")
+    base = AccessRequest(RESOURCES, Caller(fingerprint, "10.1.2.3"), "GET", "doc", "one")
 
     def judge(grant_id: str) -> Callable[[], object]:
-        asked = Asked(base.call, base.caller, base.method, base.kind, base.resource_id, f"fg-{grant_id}")
+        asked = AccessRequest(base.call, base.caller, base.method, base.kind, base.resource_id, f"fg-{grant_id}")
 
         def once() -> object:
             with node.read() as session:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fedtui.core.bootstrap import open_node
 from fedtui.core.diagnosis import engine
-from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.diagnosis.triage import DiagnosisTarget
 from fedtui.core.node import Node
 from fedtui.core.runtime import settings
 from tests.benchmarks.decisions import fill, peer_of
@@ -102,7 +102,7 @@ def diagnosis(place: Path) -> None:
         took, found = [], 0
         for _ in range(3):
             began = time.perf_counter()
-            seen = engine.diagnose(node, node.acts, Wanted())
+            seen = engine.diagnose(node, node.acts, DiagnosisTarget())
             took.append(time.perf_counter() - began)
             found = sum(one.subject.scope == "peer" for one in seen.findings)
         node.close()

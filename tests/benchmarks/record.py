@@ -21,7 +21,7 @@ from sqlalchemy import insert
 
 from fedtui.core.audit import events, tail
 from fedtui.core.audit import listing as event_listing
-from fedtui.core.audit.events import KINDS, Event, Wanted, emit
+from fedtui.core.audit.events import KINDS, Event, EventFilter, emit
 from fedtui.core.bootstrap import init_node
 from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
@@ -160,7 +160,7 @@ def looking(node: Node) -> None:
     for name, ask in asked.items():
         best = min(timed(partial(reading, node, ask))[0] for _ in range(ROUNDS))
         say(f"| {name} | {best * 1000:.1f} |")
-    follower = tail.Follower(node.database, Wanted())
+    follower = tail.EventTail(node.database, EventFilter())
     follower.begin(1)
     best = min(timed(follower.more)[0] for _ in range(ROUNDS))
     say(f"| a follower's look when nothing is new | {best * 1000:.1f} |")

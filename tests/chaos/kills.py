@@ -28,7 +28,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.diagnosis.triage import DiagnosisTarget
 from fedtui.core.grants.grants import Grant
 from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
@@ -196,7 +196,7 @@ def _records(server: Server | None) -> dict[str, str]:
 
 def _named(node: Node) -> set[str]:
     """What the doctor finds that is not of the stand's own making."""
-    return {one.cause.code for one in node.diagnose(Wanted()).findings} - OF_A_CLEAN_SLATE
+    return {one.cause.code for one in node.diagnose(DiagnosisTarget()).findings} - OF_A_CLEAN_SLATE
 
 
 def _is_dead(executor: str | None) -> bool:

@@ -21,7 +21,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.diagnosis.triage import DiagnosisTarget
 from fedtui.core.node import Node
 from fedtui.core.operations.approvals import Approval
 from tests.benchmarks.terminal import Terminal, environment
@@ -129,7 +129,7 @@ def _nothing_lost(a: stand.Strange, here: Node, there: Node) -> None:
 
 def _named(node: Node) -> set[str]:
     """What the doctor finds, but that requests wait, which they do."""
-    return {one.cause.code for one in node.diagnose(Wanted()).findings} - {"approval_pending"}
+    return {one.cause.code for one in node.diagnose(DiagnosisTarget()).findings} - {"approval_pending"}
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from sqlalchemy import select
 
 from fedtui.core.audit.events import Event
-from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.diagnosis.triage import DiagnosisTarget
 from fedtui.core.node import Node
 from fedtui.core.runtime import lease
 from fedtui.core.runtime.job_runs import JobRun
@@ -58,7 +58,7 @@ def test_a_clock_set_forward_and_back_costs_nobody_a_peer(make_home: MakeHome) -
             set_at = datetime.now(UTC)
             until(partial(_ran, here, set_at + hours), f"the jobs run, the clock off by {hours}")
             until(partial(_seen_off, there, a.url, hours), f"the other side sees that the clock is off by {hours}")
-            causes = {one.cause.code for one in there.diagnose(Wanted()).findings}
+            causes = {one.cause.code for one in there.diagnose(DiagnosisTarget()).findings}
             assert ("clock_skew" in causes) == bool(hours), causes
         with here.read() as session:
             silent = session.scalars(select(Event).where(Event.kind == "federation.peer.heartbeat_stale")).all()

@@ -10,8 +10,8 @@ import pytest
 from fedtui.cli import guided
 from fedtui.core.diagnosis import causes
 from fedtui.core.diagnosis.engine import Diagnosis
-from fedtui.core.diagnosis.model import Finding, Fix, Sense, Subject
-from fedtui.core.diagnosis.progress import Standing, Tried
+from fedtui.core.diagnosis.model import Finding, Fix, Match, Subject
+from fedtui.core.diagnosis.progress import IncidentState, Tried
 from tests.homes import Home, MakeHome
 
 SHAPE = {"symptom", "cause", "severity", "peer_id", "subject", "evidence", "explanation", "fix", "hint_url"}
@@ -143,10 +143,10 @@ def test_guided_says_what_became_of_a_request(make_home: MakeHome) -> None:
 @pytest.mark.parametrize(("together", "joined"), [(True, "then"), (False, "or instead")])
 def test_guided_says_how_fixes_belong_together(capsys: pytest.CaptureFixture[str], together: bool, joined: str) -> None:
     """Steps of one change, or one in place of the other; and what was carried out before."""
-    sense = Sense("It is so.", fixes=(Fix("Issue a grant"), Fix("Declare the kind")), together=together)
+    sense = Match("It is so.", fixes=(Fix("Issue a grant"), Fix("Declare the kind")), together=together)
     one = Finding(causes.BY_CODE["kind_mismatch"], Subject("decision", "d", "a call", "p"), sense)
     before = Tried("Issue a grant", "", "done", datetime(2026, 3, 1, 3, 12, tzinfo=UTC), "ada")
-    guided._causes(Diagnosis(datetime.now(UTC), 0.0, (), (one,)), Standing("i", "cause", "ada", tried=(before,)))
+    guided._causes(Diagnosis(datetime.now(UTC), 0.0, (), (one,)), IncidentState("i", "cause", "ada", tried=(before,)))
     told = capsys.readouterr().out
     assert "Fix 1: Issue a grant. Carried out at 2026-03-01 03:12:00 UTC, by ada." in told
     assert f"Fix 2, {joined}: Declare the kind.\n" in told

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import update
 
 from fedtui.core.diagnosis import engine
-from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.diagnosis.triage import DiagnosisTarget
 from fedtui.core.grants import chain
 from fedtui.core.grants.callers import Caller
 from fedtui.core.node import Node
@@ -28,7 +28,7 @@ def calls(world: World) -> str:
     clock = world.node.clock
     assert isinstance(clock, ManualClock)
     clock.advance(seconds=60)
-    return world.kept(chain.Asked(HEARTBEAT, Caller(world.fingerprint, "10.1.2.3")))
+    return world.kept(chain.AccessRequest(HEARTBEAT, Caller(world.fingerprint, "10.1.2.3")))
 
 
 @pytest.mark.parametrize(("act", "code"), [("suspend", "peer_not_reachable"), ("revoke", "cert_revoked")])
@@ -38,14 +38,14 @@ def test_a_peering_that_was_ended_on_purpose_raises_no_alarm(node: Node, act: st
     world.act(f"system.federation_peer_{act}", {"peer": world.peer_id, "reason": "they were sold"})
     call = calls(world)
     alive(node)
-    plain = node.diagnose(Wanted())
+    plain = node.diagnose(DiagnosisTarget())
     shape = engine.shape(plain)
     assert (shape["ok"], shape["findings"], shape["failed_beside"]) == (True, [], [])
     [note] = shape["notes"]
     assert note["cause"] == code
     assert "ada" in note["said"]
     assert " at 2026-03-01 12:00:00 UTC: they were sold." in note["said"]
-    for wanted in (Wanted("unauthorized_with_grant"), Wanted(decision=call)):
+    for wanted in (DiagnosisTarget("unauthorized_with_grant"), DiagnosisTarget(decision=call)):
         [finding] = node.diagnose(wanted).findings
         assert finding.cause.code == code
         assert [fix.action for fix in finding.sense.fixes] == [""], "no fix undoes a decision"
@@ -59,7 +59,7 @@ def test_who_asked_for_what_the_manager_carried_out_is_named(node: Node) -> None
     gate.execute(node, node.acts, outcome.id)
     calls(world)
     alive(node)
-    [note] = node.diagnose(Wanted()).notes
+    [note] = node.diagnose(DiagnosisTarget()).notes
     assert "ada (approved by ben) revoked https://b.example at " in note.sense.because
     assert MANAGER.name not in note.sense.because
 
@@ -72,7 +72,7 @@ def test_a_grant_that_was_revoked_on_purpose_raises_no_alarm(node: Node) -> None
     world.act("system.federation_grant_revoke", {"grant": grant, "reason": "over"})
     world.kept(world.asked(grant))
     assert found(node) == []
-    [finding] = node.diagnose(Wanted("grant_scope_mismatch")).findings
+    [finding] = node.diagnose(DiagnosisTarget("grant_scope_mismatch")).findings
     assert (finding.cause.code, [fix.action for fix in finding.sense.fixes]) == ("grant_revoked", [""])
     assert ": over." in finding.sense.because
 
@@ -99,13 +99,13 @@ def two(node: Node) -> Node:
 def test_a_request_within_its_time_is_no_cause(two: Node) -> None:
     """It is a note, exit 0, and no incident stays open for it; only pointed at it says who can decide."""
     request = requested(two)
-    shape = engine.shape(two.diagnose(Wanted()))
+    shape = engine.shape(two.diagnose(DiagnosisTarget()))
     assert (shape["ok"], [one["cause"] for one in shape["notes"]]) == (True, ["approval_pending"])
     assert "lower" not in shape["notes"][0]["said"]
     assert found(two, "approval_blocked") == []
-    [finding] = two.diagnose(Wanted(approval=request.id)).findings
+    [finding] = two.diagnose(DiagnosisTarget(approval=request.id)).findings
     assert (finding.cause.code, "ben can decide it" in finding.sense.because) == ("approval_pending", True)
-    incident = two.begin_incident(ADA, Wanted())
+    incident = two.begin_incident(ADA, DiagnosisTarget())
     assert two.look(ADA, incident).well
 
 
@@ -129,7 +129,7 @@ def test_what_did_not_happen_is_a_cause_until_the_same_was_asked_for_again(two: 
     assert found(two) == [code]
     requested(two, "https://d.example")
     assert found(two) == [code], "another peer's request is another matter"
-    [finding] = two.diagnose(Wanted()).findings
+    [finding] = two.diagnose(DiagnosisTarget()).findings
     assert status == "expired" or "room" in finding.sense.because
     requested(two)
     assert found(two) == []

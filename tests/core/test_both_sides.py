@@ -10,12 +10,12 @@ import pytest
 from fedtui.core.diagnosis import causes, engine
 from fedtui.core.diagnosis.checks import peer_comparison
 from fedtui.core.diagnosis.checks.peer_comparison import Here
-from fedtui.core.diagnosis.model import Case, Outcome, Sense, Subject
+from fedtui.core.diagnosis.model import CaseContext, Match, Outcome, Subject
 from fedtui.core.node import Node
 from fedtui.core.operations import policies
 from fedtui.core.peers.peers import Peer
 from fedtui.core.pki import certificates
-from fedtui.core.pki.tls_inspect import Sight
+from fedtui.core.pki.tls_inspect import TlsInspection
 from fedtui.core.pki.x509 import fingerprint, read_certificates
 from fedtui.core.protocol.probe import Report
 from tests.conftest import ManualClock
@@ -34,7 +34,7 @@ def seen(
     view: dict[str, Any] | None = None,
     known: tuple[str, ...] = (THEIRS,),
     **facts: Any,
-) -> Case:
+) -> CaseContext:
     """A peer that is `here`, while it says that this node is `there`, and that neither changed `since`."""
     now = node.clock.now()
     peer = Peer(
@@ -57,7 +57,7 @@ def seen(
         "last_outbound_code": None,
         **(view or {}),
     }
-    made = Case(node, node.acts, now, Subject("peer", "p", "https://b.example", "p"))
+    made = CaseContext(node, node.acts, now, Subject("peer", "p", "https://b.example", "p"))
     made.outcomes["record"] = Outcome(
         "ok",
         "seen",
@@ -74,12 +74,12 @@ def seen(
     return made
 
 
-def codes(case: Case) -> list[str]:
+def codes(case: CaseContext) -> list[str]:
     """What follows, with what explains it left out."""
     return [one.cause.code for one in engine.conclude([case], causes.CAUSES)]
 
 
-def of(case: Case, code: str) -> Sense:
+def of(case: CaseContext, code: str) -> Match:
     sense = causes.BY_CODE[code].holds(case)
     assert sense is not None
     return sense
@@ -229,7 +229,7 @@ def test_that_we_know_it_by_another_ca_is_a_cause(node: Node) -> None:
     asked, *anew = of(hidden, "ca_disagrees").fixes
     assert (asked.where, asked.action) == ("there", "")
     assert [fix.command.split()[2] for fix in anew] == ["revoke", "propose", "token", "accept"]
-    probe = Report("https://b.example", "p", sight=Sight(chain=(shown,)))
+    probe = Report("https://b.example", "p", sight=TlsInspection(chain=(shown,)))
     case = seen(node, "active", "active", view={"ca_fingerprint": pin}, probe=probe)
     [fix] = of(case, "ca_disagrees").fixes
     assert (fix.where, dict(fix.params)) == ("here", {"peer": "p", "ca_fingerprint": pin})

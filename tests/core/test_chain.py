@@ -12,10 +12,10 @@ from sqlalchemy import event
 from fedtui.core.errors import NotFound, WrongUsage
 from fedtui.core.grants import decisions, explain, usage, what_if
 from fedtui.core.grants import operations as grant_operations
-from fedtui.core.grants.chain import CHAIN, MISMATCH, Judgement
+from fedtui.core.grants.chain import CHAIN, MISMATCH, AuthorizationResult
 from fedtui.core.grants.decisions import Decision, Recorder
 from fedtui.core.grants.grants import Grant
-from fedtui.core.grants.what_if import Described
+from fedtui.core.grants.what_if import HypotheticalRequest
 from fedtui.core.node import Node
 from fedtui.core.peers import peers
 from fedtui.core.pki.certificates import Certificate
@@ -189,7 +189,7 @@ def test_what_the_proxy_says_counts_before_the_certificate(world: World) -> None
     assert world.code(world.grant(instances=[world.instance_id])) is None
 
 
-def watched(world: World, grant_id: str) -> tuple[Judgement, list[tuple[str, Any]]]:
+def watched(world: World, grant_id: str) -> tuple[AuthorizationResult, list[tuple[str, Any]]]:
     """A judgement, and what was asked of the database for it: statements with their parameters."""
     statements: list[tuple[str, Any]] = []
     engine = world.node.database.engine
@@ -428,7 +428,7 @@ def test_the_change_that_is_proposed_lets_the_call_through(
     asked = world.asked(grant_id, **call)
     kept = world.kept(asked)
     with world.node.read() as session:
-        found = what_if.explain(session, Described(""), now=world.node.clock.now(), decision=kept)
+        found = what_if.explain(session, HypotheticalRequest(""), now=world.node.clock.now(), decision=kept)
     assert found.judgement.code == code
     assert found.complete
     for change in found.changes:
@@ -447,7 +447,7 @@ def test_an_expired_grant_is_explained_by_its_renewal(world: World, clock: Manua
     grant_id = world.grant()
     clock.advance(days=40)
     with world.node.read() as session:
-        found = what_if.explain(session, Described(f"fg-{grant_id}"), now=clock.now())
+        found = what_if.explain(session, HypotheticalRequest(f"fg-{grant_id}"), now=clock.now())
     assert [one.action for one in found.changes] == ["system.federation_grant_renew"]
     assert found.complete
     assert f"fedtui grants renew {grant_id}" in found.fix
@@ -470,7 +470,7 @@ def test_all_that_stands_in_the_way_becomes_one_edit(world: World) -> None:
 def test_a_call_is_judged_as_it_would_be_after_an_edit(world: World) -> None:
     """An edit can be tried on a described call; the grant on record stays as it is."""
     grant_id = world.grant(cidrs=["192.0.2.0/24"])
-    described = Described(f"fg-{grant_id}", source_ip="10.1.2.3")
+    described = HypotheticalRequest(f"fg-{grant_id}", source_ip="10.1.2.3")
     now = world.node.clock.now()
     with world.node.read() as session:
         assert what_if.explain(session, described, now=now).judgement.code == "source_ip_not_allowed"
@@ -485,10 +485,10 @@ def test_what_only_the_caller_can_mend_is_said_in_words(world: World) -> None:
     """A refusal that no act of ours answers comes with words and is not called complete."""
     foreign_id, now = make_world(world.node, "https://c.example").grant(), world.node.clock.now()
     with world.node.read() as session:
-        unknown = what_if.explain(session, Described(f"fg-{ELSEWHERE}"), now=now)
+        unknown = what_if.explain(session, HypotheticalRequest(f"fg-{ELSEWHERE}"), now=now)
         assert (unknown.judgement.code, unknown.complete) == ("grant_token_unknown", False)
         assert all(not one.action for one in unknown.changes)
-        foreign = what_if.explain(session, Described(f"fg-{foreign_id}", peer=world.peer_id), now=now)
+        foreign = what_if.explain(session, HypotheticalRequest(f"fg-{foreign_id}", peer=world.peer_id), now=now)
     assert (foreign.judgement.code, foreign.complete) == ("grant_of_other_peer", False)
 
 
@@ -547,7 +547,7 @@ def test_a_description_that_leaves_something_out_is_asked_for_it(
     """That a restriction be lifted is never proposed because the operator did not say where the call comes from."""
     grant_id = world.grant(**terms)
     with world.node.read() as session:
-        found = what_if.explain(session, Described(f"fg-{grant_id}"), now=world.node.clock.now())
+        found = what_if.explain(session, HypotheticalRequest(f"fg-{grant_id}"), now=world.node.clock.now())
     assert not found.judgement.allowed
     assert [one.action for one in found.changes] == [""]
     assert f"fedtui grants explain fg-{grant_id} {option}" in found.fix
@@ -556,7 +556,7 @@ def test_a_description_that_leaves_something_out_is_asked_for_it(
 @pytest.mark.parametrize("field", ["instance", "network", "source_ip"])
 def test_a_slip_in_a_description_is_named(world: World, field: str) -> None:
     """What cannot be is not judged as if somebody had called so."""
-    described = Described(f"fg-{world.grant()}", **{field: "10.0.0.0/8"})
+    described = HypotheticalRequest(f"fg-{world.grant()}", **{field: "10.0.0.0/8"})
     with world.node.read() as session, pytest.raises(WrongUsage, match=rf"^{field}: "):
         what_if.explain(session, described, now=world.node.clock.now())
 
@@ -575,7 +575,7 @@ def test_a_described_kind_widens_no_further_than_the_grant(world: World) -> None
     """Without a resource in the description, the new grant that is proposed is for the one the old is for."""
     grant_id = world.grant(id="one")
     with world.node.read() as session:
-        found = what_if.explain(session, Described(f"fg-{grant_id}", kind="zone"), now=world.node.clock.now())
+        found = what_if.explain(session, HypotheticalRequest(f"fg-{grant_id}", kind="zone"), now=world.node.clock.now())
     assert [change.params.get("id") for change in found.changes][:1] == ["one"]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.diagnosis.triage import DiagnosisTarget
 from fedtui.core.errors import RemoteFailed, WrongUsage
 from fedtui.core.node import Node
 from fedtui.core.peers import peers
@@ -256,7 +256,9 @@ def test_a_peer_with_an_http_url_is_kept_flagged_and_not_called(node: Node) -> N
     node.scan_governance(node.actor("test"))
     findings = {finding["kind"]: finding for finding in node.governance_report()["findings"]}
     assert findings["peer_url_insecure"]["severity"] == "high"
-    [probed] = [seen.outcome for seen in node.diagnose(Wanted(peer=peer_id)).seen if seen.check.name == "probe"]
+    [probed] = [
+        seen.outcome for seen in node.diagnose(DiagnosisTarget(peer=peer_id)).seen if seen.check.name == "probe"
+    ]
     assert (probed.state, probed.facts["faults"]) == ("bad", ["url_insecure"])
     with node.read() as session, pytest.raises(RemoteFailed) as refused:
         probe.target(session, node, peer_id)

@@ -16,7 +16,7 @@ from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
 from fedtui.core.operations import overrides, policies
 from fedtui.core.operations.gate import Done
-from fedtui.core.operations.policies import NOTIFY, RULES, Lowering
+from fedtui.core.operations.policies import NOTIFY, RULES, PolicyOverride
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.types import new_id
 from fedtui.core.runtime.unit import Unit
@@ -51,7 +51,7 @@ def lower(node: Node, action: str = PROPOSE) -> str:
 def as_an_earlier_version_did(node: Node, action: str, change: Callable[[Unit], object], span: timedelta) -> str:
     """Lower a guarding policy and act under it at once, as was allowed once; the lowering's id."""
     with node.unit(ADA) as unit:
-        row = Lowering(
+        row = PolicyOverride(
             id=new_id(),
             action=action,
             policy=NOTIFY,
@@ -235,7 +235,7 @@ def test_what_ran_before_the_upgrade_is_for_review_too(two: Node) -> None:
     action, change, _ = CHANGES["a setting"]
     lowering_id = as_an_earlier_version_did(two, action, change, timedelta(hours=1))
     with two.unit(BEN) as unit:
-        row = unit.session.get_one(Lowering, lowering_id)
+        row = unit.session.get_one(PolicyOverride, lowering_id)
         row.restored_at, row.restored_by = unit.now, "ada"
     assert "emergency_unconfirmed" not in findings(two)
     job_tasks.manager_tick(two, two.acts)

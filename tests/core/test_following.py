@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
-from fedtui.core.audit.events import Wanted, emit
-from fedtui.core.audit.tail import Follower, pages
+from fedtui.core.audit.events import EventFilter, emit
+from fedtui.core.audit.tail import EventTail, pages
 from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
 from fedtui.core.runtime.actor import Actor
@@ -26,7 +26,7 @@ def numbers(found: object) -> list[int]:
 def test_each_event_once_before_and_after_its_seal(node: Node) -> None:
     """Events are given when they are committed, and not again when they get their seal, nor after retention."""
     happened(node, 1, 2, 3)
-    follower = Follower(node.database, Wanted(source="test"))
+    follower = EventTail(node.database, EventFilter(source="test"))
     assert numbers(follower.begin(2)) == [2, 3]
     happened(node, 4)
     job_tasks.sealing(node)
@@ -44,7 +44,7 @@ def test_each_event_once_before_and_after_its_seal(node: Node) -> None:
 def test_what_commits_late_with_an_older_id_is_given(node: Node) -> None:
     """An event whose id sorts before all that were shown is given once it is committed."""
     happened(node, 1)
-    follower = Follower(node.database, Wanted(source="test"))
+    follower = EventTail(node.database, EventFilter(source="test"))
     follower.begin(10)
     happened(node, 2)
     assert numbers(follower.more()) == [2]
@@ -64,11 +64,11 @@ def test_what_commits_late_with_an_older_id_is_given(node: Node) -> None:
 
 def test_only_what_is_wanted(node: Node) -> None:
     """The filter holds for what comes, too; what it leaves out does not come back."""
-    follower = Follower(node.database, Wanted(kind="system.act"))
+    follower = EventTail(node.database, EventFilter(kind="system.act"))
     follower.begin(0)
     happened(node, 1, kind="system.notice.failed")
     happened(node, 2)
     assert numbers(follower.more()) == [2]
     job_tasks.sealing(node)
     assert follower.more() == []
-    assert numbers(one for page in pages(node.database, Wanted(source="test")) for one in page) == [1, 2]
+    assert numbers(one for page in pages(node.database, EventFilter(source="test")) for one in page) == [1, 2]

@@ -218,7 +218,7 @@ def test_home_names_what_the_doctor_would_examine(node: Node, sort: str) -> None
     if sort not in ("clock", "waiting"):
         STAGES[sort](node, peer)
     with node.read() as session:
-        subjects = triage.survey(session, node, node.clock.now(), triage.Wanted()).subjects
+        subjects = triage.survey(session, node, node.clock.now(), triage.DiagnosisTarget()).subjects
     suspects = {one.key for one in subjects if one.scope != "node"}
     found = node.home()
     assert [one.sort for one in found.alerts] == [sort]

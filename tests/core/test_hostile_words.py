@@ -29,11 +29,11 @@ from fedtui.core.peers.peers import Peer
 from fedtui.core.pki import anchors, certificates, crl, key_pairs, signing
 from fedtui.core.pki.crl import Fetched
 from fedtui.core.protocol import accept_client, client, heartbeat_sender, heartbeats, renewal
-from fedtui.core.protocol.client import Answer, Connection
+from fedtui.core.protocol.client import Connection, HttpResponse
 from fedtui.core.runtime import document_text, urls
 from fedtui.core.runtime.document_text import LEVELS
 from fedtui.core.runtime.unit import Unit
-from fedtui.core.runtime.untrusted import storable
+from fedtui.core.runtime.untrusted import is_storable
 from tests.conftest import MakeNode
 from tests.core.test_peers import new_peer, put_in
 from tests.core.test_x509_reading import SIGNED
@@ -61,7 +61,7 @@ def damaged(der: bytes) -> st.SearchStrategy[bytes]:
 @given(st.dictionaries(st.sampled_from(FORWARDED), st.lists(ANY_TEXT, min_size=1, max_size=3)), st.booleans())
 def test_forwarded_headers_are_believed_or_not(headers: dict[str, list[str]], proxied: bool) -> None:
     """Any headers give a caller: an address that is one, a certificate that can be read, or none."""
-    found = callers.believe(Caller(source_ip="192.0.2.1"), headers, proxied=proxied)
+    found = callers.resolve_forwarded_caller(Caller(source_ip="192.0.2.1"), headers, proxied=proxied)
     assert found.fingerprint is None
     assert found.source_ip is None or ipaddress.ip_address(found.source_ip)
     assert proxied or (found.source_ip == "192.0.2.1" and set(found.ignored) == set(headers))
@@ -75,7 +75,7 @@ def test_a_damaged_certificate_is_somebody_else_or_nobody(der: bytes) -> None:
         ESCAPED_CERT: quote(ssl_pem(der)),
     }
     for name, text in forms.items():
-        found = callers.believe(Caller(), {name: [text]}, proxied=True)
+        found = callers.resolve_forwarded_caller(Caller(), {name: [text]}, proxied=True)
         assert (found.fingerprint is None) == bool(found.unreadable)
         assert found.fingerprint != callers.described(SIGNED).fingerprint
 
@@ -97,7 +97,7 @@ def test_any_body_is_read_or_refused_by_field(content: bytes) -> None:
     """What is read can be stored; what is not is said by field, without a value (it may be a token)."""
     for body in BODIES:
         try:
-            storable(json.loads(bodies.parse(body, content).model_dump_json()))
+            is_storable(json.loads(bodies.parse(body, content).model_dump_json()))
         except bodies.InvalidBody as refused:
             assert all(one["field"] and one["message"] for one in refused.fields)
 
@@ -175,7 +175,7 @@ ANSWERS = st.binary() | ANY_JSON.map(lambda data: json.dumps({"data": data}).enc
 def test_any_answer_is_storable_or_a_problem(status: int, content: bytes, retry_after: str | None) -> None:
     """What is used can be stored, and what is told of a refusal can be printed and is short."""
     try:
-        storable(client._answer(Answer(status, content, retry_after, None)))
+        is_storable(client._answer(HttpResponse(status, content, retry_after, None)))
     except RemoteFailed as failed:
         for text in (failed.problem, failed.cause, failed.fix):
             assert text.isprintable()
@@ -212,11 +212,11 @@ def new_peer_in(unit: Unit) -> str:
 
 
 @pytest.fixture
-def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Answer]]:
+def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[HttpResponse]]:
     """What the remote answers to each of our calls in turn, the last one again and again."""
-    given_: list[Answer] = []
+    given_: list[HttpResponse] = []
 
-    def fetch(_connection: Connection, *_: Any) -> Answer:
+    def fetch(_connection: Connection, *_: Any) -> HttpResponse:
         return given_.pop(0) if len(given_) > 1 else given_[0]
 
     monkeypatch.setattr(client, "_fetch", fetch)
@@ -240,18 +240,18 @@ KEYS = st.sampled_from(
 )
 PEMS = st.sampled_from([ssl_pem(DER), signing.signing_request(signing.new_key(), "x")])
 NEAR = st.dictionaries(KEYS, ANY_JSON | PEMS | st.dictionaries(KEYS, ANY_JSON | PEMS) | st.sampled_from([1, True, 1.0]))
-NEAR_ANSWERS = NEAR.map(lambda data: Answer(200, json.dumps({"data": data}).encode(), None, None))
-FAR_ANSWERS = st.builds(Answer, st.integers(100, 599), ANSWERS, st.none() | ANY_TEXT, st.none())
+NEAR_ANSWERS = NEAR.map(lambda data: HttpResponse(200, json.dumps({"data": data}).encode(), None, None))
+FAR_ANSWERS = st.builds(HttpResponse, st.integers(100, 599), ANSWERS, st.none() | ANY_TEXT, st.none())
 
 
-def test_any_answer_to_our_calls_leaves_the_node_whole(pair: tuple[Node, str], answers: list[Answer]) -> None:
+def test_any_answer_to_our_calls_leaves_the_node_whole(pair: tuple[Node, str], answers: list[HttpResponse]) -> None:
     """Heartbeat with its CRL, renewal, and accept: they succeed or fail by a named problem, and the record can be
     read afterwards."""
     node, peer_id = pair
     call = Call(node.actor("test"), {"token_digest": "d", "url": "https://b.example"}, {}, "c")
 
     @given(NEAR_ANSWERS | FAR_ANSWERS)
-    def answered(answer: Answer) -> None:
+    def answered(answer: HttpResponse) -> None:
         answers[:] = [answer]
         node.clock.advance(hours=2)  # type: ignore[attr-defined] # a CRL is due again
         heartbeat_sender.send(node, peer_id)

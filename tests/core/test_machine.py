@@ -18,7 +18,7 @@ import apscheduler.schedulers.base
 import pytest
 
 from fedtui.cli.guard import guarded
-from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.diagnosis.triage import DiagnosisTarget
 from fedtui.core.errors import Unusable
 from fedtui.core.node import Node
 from fedtui.core.runtime import backup, disk, job_runs, scheduler
@@ -92,7 +92,7 @@ def test_the_doctor_knows_a_disk_that_takes_nothing(
     `db check` says it too."""
     assert backup.unwritable(node.database) is None
     monkeypatch.setattr(disk.os, "statvfs", lambda _path: SimpleNamespace(f_flag=flags, f_bavail=free, f_frsize=4096))
-    [finding] = node.diagnose(Wanted()).findings
+    [finding] = node.diagnose(DiagnosisTarget()).findings
     assert finding.cause.code == "worker_not_running"
     assert said in finding.sense.because
     assert [fix.command for fix in finding.sense.fixes] == ["df -h", "fedtui serve"]

@@ -17,10 +17,10 @@ from sqlalchemy import select, update
 from fedtui.core.administration import manager_pause
 from fedtui.core.audit import events
 from fedtui.core.diagnosis import causes, checks, commands, engine, error_lookup, incidents, wizard
-from fedtui.core.diagnosis.check_runner import Seen, run
+from fedtui.core.diagnosis.check_runner import CheckResult, run
 from fedtui.core.diagnosis.checks.limits import FAR_LIMIT
-from fedtui.core.diagnosis.model import Case, Check, Evidence, Fix, Outcome, Sense, Subject
-from fedtui.core.diagnosis.triage import NODE, Wanted
+from fedtui.core.diagnosis.model import CaseContext, Check, Evidence, Fix, Match, Outcome, Subject
+from fedtui.core.diagnosis.triage import NODE, DiagnosisTarget
 from fedtui.core.errors import NotFound, Refused, WrongUsage
 from fedtui.core.governance.rules import BY_KIND
 from fedtui.core.grants import chain, explain
@@ -98,12 +98,12 @@ def refused_accept(node: Node, peer_id: str) -> None:
 
 
 def found(node: Node, symptom: str | None = None, **look: Any) -> list[str]:
-    return [one.cause.code for one in node.diagnose(Wanted(symptom, **look)).findings]
+    return [one.cause.code for one in node.diagnose(DiagnosisTarget(symptom, **look)).findings]
 
 
-def case(node: Node, subject: Subject = NODE, **facts: Any) -> Case:
+def case(node: Node, subject: Subject = NODE, **facts: Any) -> CaseContext:
     """A case in which one check has established these facts."""
-    made = Case(node, node.acts, node.clock.now(), subject)
+    made = CaseContext(node, node.acts, node.clock.now(), subject)
     made.outcomes["seen"] = Outcome("ok", "seen", facts=facts)
     for check in checks.CHECKS:
         made.outcomes.setdefault(check.name, Outcome("bad", check.name))
@@ -204,14 +204,14 @@ def test_checks_run_at_once_and_wait_for_what_they_need(node: Node, monkeypatch:
     """Independent checks overlap, dependent ones follow, and what depends on a failure is not looked at."""
     both = threading.Barrier(2, timeout=10)
 
-    def meet(_case: Case) -> Outcome:
+    def meet(_case: CaseContext) -> Outcome:
         both.wait()
         return Outcome("ok", "met")
 
-    def refuse(_case: Case) -> Outcome:
+    def refuse(_case: CaseContext) -> Outcome:
         return Outcome("bad", "no")
 
-    def never(_case: Case) -> Outcome:
+    def never(_case: CaseContext) -> Outcome:
         raise AssertionError("it was looked at all the same")
 
     table = (
@@ -222,7 +222,9 @@ def test_checks_run_at_once_and_wait_for_what_they_need(node: Node, monkeypatch:
     )
     monkeypatch.setattr(engine, "CHECKS", table)
     told: list[str] = []
-    diagnosis = engine.diagnose(node, node.acts, Wanted("approval_blocked"), lambda seen: told.append(seen.check.name))
+    diagnosis = engine.diagnose(
+        node, node.acts, DiagnosisTarget("approval_blocked"), lambda seen: told.append(seen.check.name)
+    )
     assert [(seen.check.name, seen.outcome.state) for seen in diagnosis.seen][2:] == [("c", "bad"), ("d", "skipped")]
     assert told == [seen.check.name for seen in diagnosis.seen]
 
@@ -232,11 +234,11 @@ def test_each_check_has_a_limit_of_its_own(node: Node, monkeypatch: pytest.Monke
     on to their ends."""
     let_go = threading.Event()
 
-    def hang(_case: Case) -> Outcome:
+    def hang(_case: CaseContext) -> Outcome:
         let_go.wait(60)
         return Outcome("ok", "too late")
 
-    def never(_case: Case) -> Outcome:
+    def never(_case: CaseContext) -> Outcome:
         raise AssertionError("it was looked at all the same")
 
     table = (
@@ -245,7 +247,10 @@ def test_each_check_has_a_limit_of_its_own(node: Node, monkeypatch: pytest.Monke
         Check("rest", "node", "rest", lambda _case: Outcome("ok", "at once")),
     )
     monkeypatch.setattr(engine, "CHECKS", table)
-    seen = {one.check.name: one.outcome for one in engine.diagnose(node, node.acts, Wanted("approval_blocked")).seen}
+    seen = {
+        one.check.name: one.outcome
+        for one in engine.diagnose(node, node.acts, DiagnosisTarget("approval_blocked")).seen
+    }
     let_go.set()
     assert {name: outcome.state for name, outcome in seen.items()} == {
         "slow": "unknown",
@@ -260,19 +265,19 @@ def test_what_a_check_finds_too_late_counts_no_more(node: Node) -> None:
     """A check that ends after it was given up changes nothing of what was said, while others go on."""
     given_up, over = threading.Event(), threading.Event()
 
-    def hang(_case: Case) -> Outcome:
+    def hang(_case: CaseContext) -> Outcome:
         given_up.wait(60)
         over.set()
         return Outcome("bad", "too late")
 
-    def rest(_case: Case) -> Outcome:
+    def rest(_case: CaseContext) -> Outcome:
         assert over.wait(60)
         return Outcome("ok", "to the end")
 
     table = (Check("slow", "node", "slow", hang, limit=0.1), Check("rest", "node", "rest", rest, limit=60))
-    told: list[Seen] = []
+    told: list[CheckResult] = []
 
-    def tell(seen: Seen) -> None:
+    def tell(seen: CheckResult) -> None:
         told.append(seen)
         given_up.set()
 
@@ -295,17 +300,17 @@ def test_what_a_check_cannot_see_is_unknown(node: Node, monkeypatch: pytest.Monk
     """A check that fails, or takes too long, ends no other, and is neither good nor bad."""
     slow = threading.Event()
 
-    def fail(_case: Case) -> Outcome:
+    def fail(_case: CaseContext) -> Outcome:
         raise RuntimeError("bug")
 
-    def hang(_case: Case) -> Outcome:
+    def hang(_case: CaseContext) -> Outcome:
         slow.wait(20)
         return Outcome("ok", "late")
 
     table = (Check("a", "node", "a", fail), Check("b", "node", "b", hang))
     monkeypatch.setattr(engine, "CHECKS", table)
     monkeypatch.setattr(engine, "LIMIT_SECONDS", 0.3)
-    diagnosis = engine.diagnose(node, node.acts, Wanted("approval_blocked"))
+    diagnosis = engine.diagnose(node, node.acts, DiagnosisTarget("approval_blocked"))
     slow.set()
     assert {seen.outcome.state for seen in diagnosis.seen} == {"unknown"}
     assert diagnosis.seconds < 5
@@ -317,7 +322,7 @@ def test_checks_change_nothing(node: Node) -> None:
     put_in(node, new_peer(node, "https://b.example"), "degraded")
     changes = node.changes()
     changes.poll()
-    node.diagnose(Wanted())
+    node.diagnose(DiagnosisTarget())
     assert not changes.poll()
 
 
@@ -328,7 +333,7 @@ def test_a_thousand_healthy_peers_are_quick(make_node: MakeNode) -> None:
     for number in range(30):
         peer_id = new_peer(node, f"https://p{number}.example")
         put_in(node, peer_id, "active")
-    diagnosis = node.diagnose(Wanted())
+    diagnosis = node.diagnose(DiagnosisTarget())
     assert diagnosis.findings == ()
     assert {seen.subject for seen in diagnosis.seen} == {NODE}
 
@@ -459,7 +464,7 @@ def test_a_cause_holds_by_its_facts_and_offers_a_fix(node: Node, code: str, fact
     """What the checks saw makes the cause hold; it says why, and what helps, whose act exists."""
     cause = causes.BY_CODE[code]
     sense = cause.holds(case(node, Subject(cause.scope, "p"), **facts))
-    assert isinstance(sense, Sense), facts
+    assert isinstance(sense, Match), facts
     assert sense.fixes
     assert all(not fix.action or fix.action in policies.RULES for fix in sense.fixes)
     assert all(fix.title for fix in sense.fixes)
@@ -493,12 +498,12 @@ def test_what_only_the_other_side_can_tell_is_said(node: Node, said: str, code: 
     with node.unit(ADA) as unit:
         failed = {"status": "failed", "error": {"code": "remote_rejecting_auth", "problem": said}}
         unit.session.execute(update(Approval).where(Approval.id == asked.id).values(**failed))
-    [one] = node.diagnose(Wanted("token_mismatch")).findings
+    [one] = node.diagnose(DiagnosisTarget("token_mismatch")).findings
     assert (one.cause.code, bool(one.sense.undecided)) == (code, undecided)
     assert one.fix is not None
     assert one.fix.where == "there"
     assert all(node.url in fix.command for fix in one.sense.fixes), "what it knows this node by, and no token"
-    seen = next(seen for seen in node.diagnose(Wanted("token_mismatch")).seen if seen.check.name == "approval")
+    seen = next(seen for seen in node.diagnose(DiagnosisTarget("token_mismatch")).seen if seen.check.name == "approval")
     assert said in [evidence.value for evidence in seen.outcome.evidence]
 
 
@@ -539,10 +544,12 @@ def test_two_causes_at_once_are_both_named_the_root_first(node: Node, clock: Man
     node.request(ADA, "system.policy_lower", {**lowered, "reason": "test"})
     node.request(ADA, "system.federation_peer_propose", {"url": "https://c.example"})
     assert found(node) == ["manager_paused", "policy_lowered"]
-    assert [one.cause.code for one in node.diagnose(Wanted()).notes] == ["approval_pending"], "it is within its time"
-    shaped = engine.shape(node.diagnose(Wanted()), fail_on="high")
+    assert [one.cause.code for one in node.diagnose(DiagnosisTarget()).notes] == ["approval_pending"], (
+        "it is within its time"
+    )
+    shaped = engine.shape(node.diagnose(DiagnosisTarget()), fail_on="high")
     assert shaped["ok"] is False
-    assert engine.shape(node.diagnose(Wanted()), fail_on="critical")["ok"] is True
+    assert engine.shape(node.diagnose(DiagnosisTarget()), fail_on="critical")["ok"] is True
     keys = {"symptom", "cause", "severity", "peer_id", "subject", "evidence", "explanation", "fix", "hint_url"}
     assert all(keys <= set(one) for one in shaped["findings"])
     assert {"title", "command", "action", "params", "needs_approval"} <= set(shaped["findings"][0]["fix"])
@@ -554,7 +561,7 @@ def test_whether_a_fix_has_to_be_approved_is_as_the_policies_stand(node: Node) -
     node.request(ADA, "system.manager_pause", {"reason": "test"})
 
     def said() -> tuple[bool, str]:
-        diagnosis = node.diagnose(Wanted())
+        diagnosis = node.diagnose(DiagnosisTarget())
         [finding] = [one for one in diagnosis.findings if one.cause.code == "manager_paused"]
         assert finding.fix is not None
         return engine.finding_shape(finding, diagnosis)["fix"]["needs_approval"], node.preview(ADA, finding.fix)[-1]
@@ -630,7 +637,7 @@ def test_from_a_grant_its_refused_calls_are_found_and_what_refuses_any_call(node
     assert found(node, "grant_scope_mismatch", grant=grant_id[:20]) == ["source_ip_not_allowed"]
     with node.unit(ADA) as unit:
         unit.session.execute(update(Grant).values(expires_at=unit.now, source_cidrs=["10.0.0.0/8"]))
-    [one] = node.diagnose(Wanted("grant_scope_mismatch", grant=grant_id)).findings
+    [one] = node.diagnose(DiagnosisTarget("grant_scope_mismatch", grant=grant_id)).findings
     assert one.cause.code == "grant_expired"
     assert one.fix is not None
     assert (one.fix.action, dict(one.fix.params)) == ("system.federation_grant_renew", {"grant": grant_id})
@@ -643,9 +650,9 @@ def test_from_a_peer_its_calls_and_requests_are_found(node: Node) -> None:
     world.kept(world.asked(world.grant(cidrs=["192.0.2.0/24"])))
     node.request(ADA, "system.federation_peer_revoke", {"peer": world.peer_id, "reason": "test"})
     node.request(ADA, "system.federation_peer_propose", {"url": "https://c.example"})
-    seen = {one.subject.scope for one in node.diagnose(Wanted(peer=world.peer_id)).findings}
+    seen = {one.subject.scope for one in node.diagnose(DiagnosisTarget(peer=world.peer_id)).findings}
     assert seen >= {"decision", "approval"}
-    labels = [one.subject.label for one in node.diagnose(Wanted(peer=world.peer_id)).findings]
+    labels = [one.subject.label for one in node.diagnose(DiagnosisTarget(peer=world.peer_id)).findings]
     assert not any("c.example" in label for label in labels)
 
 
@@ -742,9 +749,9 @@ def test_a_call_is_told_by_what_was_called_and_by_whom(node: Node) -> None:
     world = make_world(node)
     alive(node)
     world.kept(world.asked(world.grant(), method="PUT"))
-    stranger = world.kept(chain.Asked("heartbeat", Caller(None, "192.0.2.7")))
-    [of_peer] = node.diagnose(Wanted("grant_scope_mismatch")).findings
-    [of_stranger] = node.diagnose(Wanted("unauthorized_with_grant", decision=stranger)).findings
+    stranger = world.kept(chain.AccessRequest("heartbeat", Caller(None, "192.0.2.7")))
+    [of_peer] = node.diagnose(DiagnosisTarget("grant_scope_mismatch")).findings
+    [of_stranger] = node.diagnose(DiagnosisTarget("unauthorized_with_grant", decision=stranger)).findings
     assert of_peer.subject.label.startswith("PUT doc/one from https://b.example (decision ")
     assert of_stranger.subject.label.startswith("heartbeat from 192.0.2.7 (decision ")
     assert (of_peer.stays, of_stranger.stays) == (False, True)
@@ -761,8 +768,8 @@ def test_a_proxy_that_calls_and_is_not_trusted_can_be(node: Node) -> None:
     with node.read() as session:
         rows = session.scalars(select(Certificate).where(Certificate.subject_kind.in_(("instance", "server")))).all()
     for row in rows:
-        called = world.kept(chain.Asked("heartbeat", Caller(row.fingerprint, "192.0.2.7")))
-        [one] = node.diagnose(Wanted("unauthorized_with_grant", decision=called)).findings
+        called = world.kept(chain.AccessRequest("heartbeat", Caller(row.fingerprint, "192.0.2.7")))
+        [one] = node.diagnose(DiagnosisTarget("unauthorized_with_grant", decision=called)).findings
         offered = [fix.params for fix in one.sense.fixes if fix.action]
         both = ",".join(sorted((row.fingerprint, trusted)))
         wanted = [{"key": "trusted_proxies", "value": both}] if row.subject_kind == "instance" else []
@@ -774,7 +781,7 @@ def test_who_paused_the_manager_and_why_is_said_before_it_is_resumed(node: Node)
     """A pause may be meant (the runbook ends with one): its author, time and reason stand with the cause."""
     alive(node)
     node.request(ADA, "system.manager_pause", {}, reason="it flaps")
-    [one] = node.diagnose(Wanted("approval_blocked")).findings
+    [one] = node.diagnose(DiagnosisTarget("approval_blocked")).findings
     assert one.cause.code == "manager_paused"
     assert re.fullmatch(r"ada paused it at .* UTC: it flaps\. No approved request waits for it\.", one.sense.because), (
         one.sense.because
@@ -786,8 +793,8 @@ def test_who_suspended_a_peer_and_why_is_said_before_it_is_resumed(node: Node) -
     world = make_world(node)
     alive(node)
     node.request(ADA, "system.federation_peer_suspend", {"peer": world.peer_id, "reason": "they asked us to"})
-    called = world.kept(chain.Asked("heartbeat", Caller(world.fingerprint, "10.1.2.3")))
-    [one] = node.diagnose(Wanted(decision=called)).findings
+    called = world.kept(chain.AccessRequest("heartbeat", Caller(world.fingerprint, "10.1.2.3")))
+    [one] = node.diagnose(DiagnosisTarget(decision=called)).findings
     assert one.cause.code == "peer_not_reachable"
     assert re.search(r"ada suspended https://b.example at \S+ \S+ UTC: they asked us to\.$", one.sense.because)
 
@@ -804,7 +811,7 @@ def test_what_a_heartbeat_may_answer_is_told_from_what_a_grant_allows(
     if status is not None:
         put_in(node, world.peer_id, status)
     called = world.kept(asked)
-    assert node.diagnose(Wanted(decision=called)).of_heartbeats is settles
+    assert node.diagnose(DiagnosisTarget(decision=called)).of_heartbeats is settles
 
 
 @pytest.mark.parametrize(("cause", "told"), [("token_of_other_peer", "another peer"), ("token_cancelled", "cancelled")])
@@ -820,7 +827,7 @@ def test_what_the_record_knows_of_a_refused_token_is_said(node: Node, cause: str
             cause=cause,
             answered="acceptance_token not recognized or expired",
         )
-    [one] = node.diagnose(Wanted("token_mismatch", peer=peer_id)).findings
+    [one] = node.diagnose(DiagnosisTarget("token_mismatch", peer=peer_id)).findings
     assert "UTC: acceptance_token not recognized or expired." in one.sense.because
     assert told in one.sense.because
 
@@ -830,7 +837,7 @@ def test_of_a_token_that_is_held_its_story_is_told(node: Node, clock: ManualCloc
     node.request(ADA, "system.operator_add", {"name": "ben"})
     peer_id = new_peer(node, "https://b.example")
     made = node.request(ADA, "system.federation_peer_token", {"peer": peer_id, "ttl": "1h"}).result  # type: ignore[union-attr]
-    wanted = Wanted("token_mismatch", token=str(made["acceptance_token"]))
+    wanted = DiagnosisTarget("token_mismatch", token=str(made["acceptance_token"]))
     [good] = node.diagnose(wanted).seen
     assert good.outcome.said.startswith("It is good for https://b.example until ")
     clock.advance(hours=2)
@@ -846,7 +853,7 @@ def test_a_peer_takes_anybody_only_while_the_node_is_in_drill_mode(node: Node) -
     alive(node)
     node.request(ADA, "system.settings_change", {"key": "drill_mode", "value": "on"})
     new_peer(node, "https://b.example", drill_mode=True)
-    [one] = node.diagnose(Wanted()).findings
+    [one] = node.diagnose(DiagnosisTarget()).findings
     _, over = one.sense.fixes
     assert (one.cause.code, over.action) == ("drill_mode_peer", "system.settings_change")
     node.request(ADA, over.action, over.params)
@@ -857,18 +864,18 @@ def test_what_is_wrong_beside_the_symptom_is_told(node: Node) -> None:
     """Asked about another symptom, the doctor finds no cause of it, and does not say that all is well."""
     alive(node)
     node.request(ADA, "system.manager_pause", {"reason": "test"})
-    diagnosis = node.diagnose(Wanted("degraded"))
+    diagnosis = node.diagnose(DiagnosisTarget("degraded"))
     assert diagnosis.findings == ()
     assert [one.check.name for one in diagnosis.beside] == ["manager"]
     [told] = engine.shape(diagnosis)["failed_beside"]
     assert told["check"] == "manager"
-    assert engine.shape(node.diagnose(Wanted("approval_blocked")))["failed_beside"] == []
+    assert engine.shape(node.diagnose(DiagnosisTarget("approval_blocked")))["failed_beside"] == []
 
 
 def test_whoever_has_no_symptom_looks_at_everything(paused: Node) -> None:
     """`escalation` has no causes of its own: all are looked for, and the incident has its events around it."""
     assert found(paused, "escalation") == found(paused) == ["manager_paused"]
-    incident = paused.begin_incident(ADA, Wanted("escalation"))
+    incident = paused.begin_incident(ADA, DiagnosisTarget("escalation"))
     around = paused.surroundings(incident)
     assert "system.act" in [one["kind"] for one in around["events"]]
 
@@ -940,7 +947,7 @@ SEEDS = {
 def symptom_of(node: Node, text: str) -> str | None:
     """What a text is recognised as."""
     with node.read() as session:
-        known = error_lookup.recognise(session, text)
+        known = error_lookup.look_up(session, text)
     assert known is not None
     return known.wanted.symptom
 
@@ -977,7 +984,7 @@ def test_what_logs_say_is_recognised(node: Node, text: str, symptom: str) -> Non
 def test_every_name_of_the_catalogue_is_recognised(node: Node, code: str) -> None:
     """What the doctor, here or on the other side, names by its code can be pasted, alone or in a sentence."""
     with node.read() as session:
-        assert error_lookup.recognise(session, f'their doctor says "{code}", medium') is not None
+        assert error_lookup.look_up(session, f'their doctor says "{code}", medium') is not None
 
 
 def test_what_a_text_names_on_record_counts_more_than_its_topic(node: Node) -> None:
@@ -985,12 +992,12 @@ def test_what_a_text_names_on_record_counts_more_than_its_topic(node: Node) -> N
     world = make_world(node)
     header = "Authorization: Bearer fg-{}"
     with node.read() as session:
-        on_record = error_lookup.recognise(session, header.format(world.grant()))
-        unknown = error_lookup.recognise(session, header.format("0195d3a2-7c1e-7000-8000-00000000dead"))
+        on_record = error_lookup.look_up(session, header.format(world.grant()))
+        unknown = error_lookup.look_up(session, header.format("0195d3a2-7c1e-7000-8000-00000000dead"))
     assert on_record is not None
     assert on_record.wanted.symptom is None
     assert unknown is not None
-    assert unknown.wanted == Wanted("unauthorized_with_grant")
+    assert unknown.wanted == DiagnosisTarget("unauthorized_with_grant")
 
 
 def test_every_answer_of_this_api_is_recognised(node: Node) -> None:
@@ -999,7 +1006,7 @@ def test_every_answer_of_this_api_is_recognised(node: Node) -> None:
     told = re.findall(r'40[13], "([^"]+)"|422,\s+"([^"]+)"', source)
     assert len(told) > 5
     with node.read() as session:
-        assert all(error_lookup.recognise(session, " ".join(words)) for words in told)
+        assert all(error_lookup.look_up(session, " ".join(words)) for words in told)
 
 
 def test_ids_and_urls_in_a_text_are_what_it_is_about(node: Node) -> None:
@@ -1008,17 +1015,17 @@ def test_ids_and_urls_in_a_text_are_what_it_is_about(node: Node) -> None:
     grant_id = world.grant(cidrs=["192.0.2.0/24"])
     kept = world.kept(world.asked(grant_id))
     with node.read() as session:
-        known = error_lookup.recognise(session, f'{{"error": "grant scope mismatch: x", "decision_id": "{kept}"}}')
+        known = error_lookup.look_up(session, f'{{"error": "grant scope mismatch: x", "decision_id": "{kept}"}}')
         assert known is not None
         assert (known.wanted.decision, known.wanted.symptom) == (kept, "grant_scope_mismatch")
-        known = error_lookup.recognise(session, "GET https://b.example/api/v1/x: connection refused")
+        known = error_lookup.look_up(session, "GET https://b.example/api/v1/x: connection refused")
         assert known is not None
         assert known.wanted.peer == world.peer_id
-        known = error_lookup.recognise(session, f"Authorization: Bearer fg-{grant_id}")
+        known = error_lookup.look_up(session, f"Authorization: Bearer fg-{grant_id}")
         assert known is not None
         assert (known.wanted.grant, known.wanted.peer) == (grant_id, None)
-        assert error_lookup.recognise(session, "all is well") is None
-        assert error_lookup.recognise(session, "0195d3a2-7c1e-7000-8000-00000000dead") is None
+        assert error_lookup.look_up(session, "all is well") is None
+        assert error_lookup.look_up(session, "0195d3a2-7c1e-7000-8000-00000000dead") is None
 
 
 def test_a_token_is_looked_at_and_never_kept(node: Node) -> None:
@@ -1029,11 +1036,11 @@ def test_a_token_is_looked_at_and_never_kept(node: Node) -> None:
     token = str(made["acceptance_token"])
     with node.read() as session:
         for text in (token, made["invite"], token[:-3]):
-            known = error_lookup.recognise(session, str(text))
+            known = error_lookup.look_up(session, str(text))
             assert known is not None
             assert known.wanted.token is not None
             assert token not in repr(known)
-    wanted = Wanted("token_mismatch", token=token[:-3] + "aaa")
+    wanted = DiagnosisTarget("token_mismatch", token=token[:-3] + "aaa")
     assert [one.cause.code for one in node.diagnose(wanted).findings] == ["token_mistyped"]
     incident = node.begin_incident(ADA, wanted)
     node.look(ADA, incident, token=wanted.token)
@@ -1045,7 +1052,7 @@ def test_any_text_is_taken(node: Node, text: str) -> None:
     """Nothing that is pasted brings up more than a word of not knowing, and soon."""
     began = time.monotonic()
     with node.read() as session:
-        error_lookup.recognise(session, text)
+        error_lookup.look_up(session, text)
     assert time.monotonic() - began < 5
 
 
@@ -1063,7 +1070,7 @@ def paused(node: Node) -> Node:
 
 def test_from_symptom_to_proof(paused: Node, clock: ManualClock) -> None:
     """Look, mend, prove: the incident closes when the checks pass, with every step and its times on record."""
-    incident = paused.begin_incident(ADA, Wanted("approval_blocked"))
+    incident = paused.begin_incident(ADA, DiagnosisTarget("approval_blocked"))
     assert paused.standing(incident).step == "look"
     clock.advance(seconds=20)
     ran(paused)
@@ -1118,7 +1125,7 @@ def test_it_stays_open_while_a_check_of_its_subject_fails_and_offers_what_explai
 ) -> None:
     """The paused manager is mended, and meanwhile the heartbeat job has stopped: another symptom's cause, of the same
     node. It is named in the same incident with its fix; only when that check passes too is the incident fixed."""
-    incident = paused.begin_incident(ADA, Wanted("approval_blocked"))
+    incident = paused.begin_incident(ADA, DiagnosisTarget("approval_blocked"))
     [one] = paused.look(ADA, incident).findings
     assert one.fix is not None
     paused.mend(ADA, incident, one.fix)
@@ -1163,7 +1170,7 @@ def test_a_check_that_no_cause_explains_keeps_it_open_too(node: Node, two_sick: 
     """What was found is gone, and a check of the same peer fails for no cause that is known, or could not be made:
     it is said which and how, and the incident waits to be looked at again."""
     two_sick["https://p.example"] = Outcome("bad", "half a pair", facts=BROKEN)
-    incident = node.begin_incident(ADA, Wanted("partial_mtls"))
+    incident = node.begin_incident(ADA, DiagnosisTarget("partial_mtls"))
     assert [one.cause.code for one in node.look(ADA, incident).findings] == ["key_missing"]
     two_sick["https://p.example"] = Outcome(state, "it hums")
     looked = node.look(ADA, incident, proving=True)
@@ -1181,7 +1188,7 @@ def test_what_is_wrong_with_another_keeps_no_incident_open(node: Node, two_sick:
     """An incident about one peer is fixed when that peer's checks pass; what fails at the other is told beside it,
     and no cause of the other's is offered in it."""
     two_sick["https://p.example"] = Outcome("bad", "half a pair", facts=BROKEN)
-    incident = node.begin_incident(ADA, Wanted("partial_mtls"))
+    incident = node.begin_incident(ADA, DiagnosisTarget("partial_mtls"))
     node.look(ADA, incident)
     two_sick["https://p.example"] = Outcome("bad", "it hums")
     two_sick["https://q.example"] = Outcome("bad", "too early", facts={"skew": 600.0})
@@ -1200,17 +1207,17 @@ def test_what_was_found_is_looked_at_again_though_the_record_shows_nothing(
     """A peer that is active again by the record is no suspect any more; for its incident it is looked at all the
     same, and proven well by its checks."""
     two_sick["https://p.example"] = Outcome("bad", "half a pair", facts=BROKEN)
-    incident = node.begin_incident(ADA, Wanted("partial_mtls"))
+    incident = node.begin_incident(ADA, DiagnosisTarget("partial_mtls"))
     [one] = node.look(ADA, incident).findings
     put_in(node, one.subject.id, "active")
     looked = node.look(ADA, incident, proving=True)
     assert [found.cause.code for found in looked.findings] == ["key_missing"]
-    assert [seen.subject.label for seen in node.diagnose(Wanted("partial_mtls")).seen] == ["https://q.example"]
+    assert [seen.subject.label for seen in node.diagnose(DiagnosisTarget("partial_mtls")).seen] == ["https://q.example"]
 
 
 def test_a_cause_of_another_symptom_is_offered_in_the_same_incident(paused: Node) -> None:
     """Begun under the wrong symptom, the incident names what explains the check that failed, and is fixed by it."""
-    incident = paused.begin_incident(ADA, Wanted("degraded"))
+    incident = paused.begin_incident(ADA, DiagnosisTarget("degraded"))
     looked = paused.look(ADA, incident)
     assert (looked.findings, [one.cause.code for one in looked.offered]) == ((), ["manager_paused"])
     assert paused.standing(incident).step == "cause"
@@ -1225,7 +1232,7 @@ def test_a_fix_that_needs_approval_is_waited_for_and_resumed(node: Node) -> None
     """The wizard stands at waiting; a colleague takes it over, both see so; decided, it goes on to the proof."""
     world = make_world(node)
     alive(node)
-    incident = node.begin_incident(ADA, Wanted(None))
+    incident = node.begin_incident(ADA, DiagnosisTarget(None))
     fix = Fix(
         "Sign another",
         "",
@@ -1253,7 +1260,7 @@ def test_what_is_shown_once_is_made_by_its_requester_once_it_was_approved(node: 
     alive(node)
     peer_id = new_peer(node, "https://c.example")
     world.act("system.policy_set", {"policy_action": "system.federation_peer_token", "policy": policies.ASK})
-    incident = node.begin_incident(ADA, Wanted("token_mismatch", peer=peer_id))
+    incident = node.begin_incident(ADA, DiagnosisTarget("token_mismatch", peer=peer_id))
     fix = causes.tokens.Fix("New", "fedtui ...", "system.federation_peer_token", {"peer": peer_id, "ttl": "1h"})
     asked = str(node.mend(ADA, incident, fix)["approval"])
     with node.read() as session:
@@ -1268,7 +1275,7 @@ def test_what_is_shown_once_is_made_by_its_requester_once_it_was_approved(node: 
         False,
     )
     with pytest.raises(Refused):
-        node.asked_for(node.begin_incident(ADA, Wanted()))
+        node.asked_for(node.begin_incident(ADA, DiagnosisTarget()))
 
 
 def test_what_a_fix_changes_is_shown_before(node: Node) -> None:
@@ -1285,7 +1292,7 @@ def test_what_a_fix_changes_is_shown_before(node: Node) -> None:
 
 def test_a_fix_that_failed_says_so(paused: Node) -> None:
     """What the gate refuses stands in the transcript with its reason, and the incident stays open."""
-    incident = paused.begin_incident(ADA, Wanted("approval_blocked"))
+    incident = paused.begin_incident(ADA, DiagnosisTarget("approval_blocked"))
     fix = Fix("Resume", "", "system.federation_peer_resume", {"peer": "https://nobody.example"})
     outcome = paused.mend(ADA, incident, fix)
     assert (outcome["outcome"], outcome["problem"]["code"]) == ("failed", "peer_not_found")
@@ -1298,7 +1305,7 @@ def test_what_an_act_leaves_to_people_is_said_once_it_is_carried_out(node: Node)
     """With what it yielded: at once where it is carried out at once, else when its request has ended."""
     world = make_world(node)
     alive(node)
-    incident = node.begin_incident(ADA, Wanted("grant_scope_mismatch"))
+    incident = node.begin_incident(ADA, DiagnosisTarget("grant_scope_mismatch"))
     terms = {"peer": world.peer_id, "subject": "backup@b", "kind": "doc", "scopes": ["read"]}
     fix = causes.access.Fix("New", "", "system.federation_grant_issue", terms, then="send {bearer_token}")
     assert str(node.mend(ADA, incident, fix)["left"]).startswith("send fg-")
@@ -1318,7 +1325,7 @@ def test_what_a_fix_yields_once_is_for_whoever_carried_it_out(node: Node) -> Non
     """A new token's invite is in the answer, and nowhere in the transcript."""
     alive(node)
     peer_id = new_peer(node, "https://c.example")
-    incident = node.begin_incident(ADA, Wanted("token_mismatch", peer=peer_id))
+    incident = node.begin_incident(ADA, DiagnosisTarget("token_mismatch", peer=peer_id))
     outcome = node.mend(ADA, incident, causes.tokens.Fix("New", "", "system.federation_peer_token", {"peer": peer_id}))
     assert (outcome["outcome"], outcome["shown_once"]["invite"][:3]) == ("done", "fi1")
     told = json.dumps(node.incident(incident), default=str)
@@ -1328,7 +1335,7 @@ def test_what_a_fix_yields_once_is_for_whoever_carried_it_out(node: Node) -> Non
 
 def test_a_closed_incident_is_closed(paused: Node) -> None:
     """It takes no more notes or acts; it ends as one of four; nobody's operator opens none."""
-    incident = paused.begin_incident(ADA, Wanted())
+    incident = paused.begin_incident(ADA, DiagnosisTarget())
     with pytest.raises(WrongUsage):
         paused.close_incident(ADA, incident, "won")
     paused.close_incident(ADA, incident, "abandoned", "a drill")
@@ -1339,20 +1346,20 @@ def test_a_closed_incident_is_closed(paused: Node) -> None:
         with pytest.raises(Refused):
             act()
     with pytest.raises((Refused, NotFound)):
-        paused.begin_incident(Actor("operator", "eve", origin="test"), Wanted())
+        paused.begin_incident(Actor("operator", "eve", origin="test"), DiagnosisTarget())
 
 
 @pytest.mark.parametrize("note", ["", "  ", "x" * 5000])
 def test_a_note_has_a_length(paused: Node, note: str) -> None:
     """Nothing, and too much, are refused."""
-    incident = paused.begin_incident(ADA, Wanted())
+    incident = paused.begin_incident(ADA, DiagnosisTarget())
     with pytest.raises(WrongUsage):
         paused.note_incident(ADA, incident, note)
 
 
 def test_the_export_holds_everything_and_no_secret(paused: Node) -> None:
     """Markdown and JSON have each line of the transcript; a token that was noted is hidden."""
-    incident = paused.begin_incident(ADA, Wanted("approval_blocked"))
+    incident = paused.begin_incident(ADA, DiagnosisTarget("approval_blocked"))
     paused.look(ADA, incident)
     secret = "ft1" + "abcdefghij234567" * 4
     paused.note_incident(ADA, incident, f"they sent {secret}")
@@ -1371,14 +1378,14 @@ def test_only_what_came_to_nothing_is_closed_by_leaving(node: Node) -> None:
     """All well in every look: closed. Before a look, with something wrong, a note, or as a colleague: left as it is."""
     alive(node)
     node.request(ADA, "system.operator_add", {"name": "ben"})
-    calm, noted, unseen = (node.begin_incident(ADA, Wanted("degraded")) for _ in range(3))
+    calm, noted, unseen = (node.begin_incident(ADA, DiagnosisTarget("degraded")) for _ in range(3))
     for one in (calm, noted):
         node.look(ADA, one)
     node.note_incident(ADA, noted, "it was slow at noon")
     assert not any(node.leave_incident(ADA, one) for one in (noted, unseen))
     assert not node.leave_incident(BEN, calm)
     node.request(ADA, "system.manager_pause", {"reason": "test"})
-    ill = node.begin_incident(ADA, Wanted("approval_blocked"))
+    ill = node.begin_incident(ADA, DiagnosisTarget("approval_blocked"))
     node.look(ADA, ill)
     assert not node.leave_incident(ADA, ill)
     assert node.leave_incident(ADA, calm)
@@ -1388,7 +1395,7 @@ def test_only_what_came_to_nothing_is_closed_by_leaving(node: Node) -> None:
 
 def test_what_is_too_long_is_cut_and_said_so(paused: Node) -> None:
     """A line of a transcript is bounded."""
-    incident = paused.begin_incident(ADA, Wanted())
+    incident = paused.begin_incident(ADA, DiagnosisTarget())
     with paused.unit(ADA) as unit:
         incidents.write(unit, incident, "note", {"text": "x" * 200_000})
     last = paused.incident(incident)["transcript"][-1]
@@ -1398,7 +1405,7 @@ def test_what_is_too_long_is_cut_and_said_so(paused: Node) -> None:
 
 def test_evidence_has_its_source_and_time(paused: Node) -> None:
     """Every value that is shown says where it was read, and when."""
-    for seen in paused.diagnose(Wanted()).seen:
+    for seen in paused.diagnose(DiagnosisTarget()).seen:
         for one in seen.outcome.evidence:
             assert isinstance(one, Evidence)
             assert one.source

@@ -10,9 +10,9 @@ import pytest
 
 from fedtui.core.diagnosis import causes, progress
 from fedtui.core.diagnosis.engine import Diagnosis
-from fedtui.core.diagnosis.model import Finding, Fix, Sense, Subject
-from fedtui.core.diagnosis.progress import Standing, Tried
-from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.diagnosis.model import Finding, Fix, Match, Subject
+from fedtui.core.diagnosis.progress import IncidentState, Tried
+from fedtui.core.diagnosis.triage import DiagnosisTarget
 from fedtui.core.node import Node
 from fedtui.core.pki import signing
 from tests.conftest import START, ManualClock
@@ -24,7 +24,7 @@ PEER = Subject("peer", "p", "https://p.example", "p")
 
 
 def finding(*fixes: Fix, together: bool = False) -> Finding:
-    return Finding(causes.BY_CODE["remote_unreachable"], PEER, Sense("It is so.", (), fixes, together=together))
+    return Finding(causes.BY_CODE["remote_unreachable"], PEER, Match("It is so.", (), fixes, together=together))
 
 
 def found(*findings: Finding) -> Diagnosis:
@@ -35,9 +35,9 @@ def pairs(*findings: Finding) -> Sequence[tuple[Finding, Fix]]:
     return [(one, fix) for one in findings for fix in one.sense.fixes]
 
 
-def after(*acts: tuple[Fix, str]) -> Standing:
+def after(*acts: tuple[Fix, str]) -> IncidentState:
     tried = tuple(Tried(fix.title, fix.command, outcome, START, "ada") for fix, outcome in acts)
-    return Standing("i", "cause", "ada", tried=tried)
+    return IncidentState("i", "cause", "ada", tried=tried)
 
 
 @pytest.mark.parametrize("outcome", ["done", "executed", "failed", "rejected", "expired", "withdrawn", "stale"])
@@ -78,7 +78,7 @@ def test_before_a_heartbeat_has_come_nothing_is_proved() -> None:
     early = replace(after((ONE, "done")), settles_at=START + timedelta(minutes=2))
     assert progress.unsettled(early, found(finding(ONE)))
     assert not progress.unsettled(after((ONE, "done")), found(finding(ONE)))
-    of_node = Finding(causes.BY_CODE["manager_paused"], Subject("node"), Sense("It is so.", (), (ONE,)))
+    of_node = Finding(causes.BY_CODE["manager_paused"], Subject("node"), Match("It is so.", (), (ONE,)))
     assert not progress.unsettled(early, found(of_node))
 
 
@@ -86,7 +86,7 @@ def test_what_came_of_each_act_is_read_from_the_transcript(node: Node, clock: Ma
     """Told, failed, and asked for and rejected: for whoever looks at the incident, in words."""
     world = make_world(node)
     alive(node)
-    incident = node.begin_incident(ADA, Wanted(None))
+    incident = node.begin_incident(ADA, DiagnosisTarget(None))
     by_hand = Fix("Have it started", "systemctl start fedtui", where="there")
     failing = Fix("Resume it", "fedtui peers resume P", "system.federation_peer_resume", {"peer": world.peer_id})
     asking = Fix(

@@ -10,7 +10,7 @@ from fedtui.core.grants.decisions import Decision, Recorder
 from fedtui.core.node import Node
 from fedtui.core.protocol import refusals
 from fedtui.core.protocol.refusals import OF_STRANGERS, PER_BLOCK, PER_PEER, Refusal, Refusals
-from fedtui.core.runtime.rate_limit import Buckets, Budget, block_key
+from fedtui.core.runtime.rate_limit import Budget, TokenBuckets, block_key
 from fedtui.core.runtime.types import new_id
 from tests.conftest import MakeNode
 
@@ -151,7 +151,7 @@ def test_a_budget_is_owed_and_comes_back() -> None:
 
 def test_a_bucket_that_is_only_charged_refuses_after_its_filling() -> None:
     """Ten wrong guesses a minute: the eleventh waits."""
-    tries = Buckets(10, 10, clock=Time())
+    tries = TokenBuckets(10, 10, clock=Time())
     for _ in range(10):
         assert tries.owed("a", 1) == 0
         tries.charge("a", 1)

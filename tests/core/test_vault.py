@@ -123,7 +123,7 @@ def test_nothing_shows_the_key_or_the_value(sealed: Node) -> None:
     with sealed.read() as session:
         authority = signing.open_authority(session, sealed.vault)
         row = session.get_one(SealedValue, (*OWNER, "key"))
-        shown = [sealed.vault, sealed, authority, row, key_pairs.Pair("complete", None, SECRET)]
+        shown = [sealed.vault, sealed, authority, row, key_pairs.ClientKeyPair("complete", None, SECRET)]
         said = "".join(repr(one) + str(one) for one in shown)
     with sealed.unit(ADA) as unit:
         unit.session.execute(update(SealedValue).values(ciphertext=SECRET * 2))

@@ -25,12 +25,12 @@ from fedtui.core.audit import events, seals
 from fedtui.core.audit.events import Event
 from fedtui.core.diagnosis import causes, commands, engine, error_lookup
 from fedtui.core.diagnosis.causes.access import ESCAPED, MISSING_HEADER
-from fedtui.core.diagnosis.model import Fix, Sense, Subject
-from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.diagnosis.model import Fix, Match, Subject
+from fedtui.core.diagnosis.triage import DiagnosisTarget
 from fedtui.core.errors import Denied
 from fedtui.core.grants import decisions
 from fedtui.core.grants.callers import Caller
-from fedtui.core.grants.chain import Asked
+from fedtui.core.grants.chain import AccessRequest
 from fedtui.core.jobs import tasks as job_tasks
 from fedtui.core.node import Node
 from fedtui.core.operations import policies
@@ -83,7 +83,7 @@ TIME = re.compile(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?(?![0-9])")
 # --- every fix, and every word -----------------------------------------------------------
 
 
-def senses(node: Node) -> list[tuple[str, Sense]]:
+def senses(node: Node) -> list[tuple[str, Match]]:
     """What follows from each row of facts, for a peer whose local id is `LOCAL`."""
     made = []
     for code, facts in (one.values for one in HOLDS):
@@ -134,7 +134,7 @@ def test_every_fix_that_needs_approval_says_so(node: Node) -> None:
             action = commands.needs_policy(fix)
             if not action:
                 continue
-            diagnosis = engine.diagnose(node, node.acts, Wanted())
+            diagnosis = engine.diagnose(node, node.acts, DiagnosisTarget())
             with node.read() as session:
                 asks = policies.in_force(session, action, node.clock.now()) == policies.ASK
             found_ = engine.Diagnosis(diagnosis.checked_at, 0.0, (), (), asks=frozenset({action} if asks else ()))
@@ -190,7 +190,7 @@ def test_a_stopped_daemon_is_named_with_its_process(node: Node, sleeper: subproc
     on_record(node, sleeper.pid)
     os.kill(sleeper.pid, signal.SIGSTOP)
     with process_lock.announced(node.settings.home):
-        [finding] = until(lambda: node.diagnose(Wanted("stuck_accepted")).findings, "the process has stopped")
+        [finding] = until(lambda: node.diagnose(DiagnosisTarget("stuck_accepted")).findings, "the process has stopped")
     assert finding.cause.code == "daemon_not_responding"
     assert f"Process {sleeper.pid} of this node exists and does not respond" in finding.sense.because
     assert [fix.command for fix in finding.sense.fixes] == [f"kill -9 {sleeper.pid}", "fedtui serve"]
@@ -203,7 +203,7 @@ def test_a_living_daemon_that_cannot_write_is_no_missing_one(node: Node, monkeyp
     assert node.database.file is not None
     with process_lock.announced(node.settings.home), closing(sqlite3.connect(node.database.file)) as other:
         other.execute("BEGIN IMMEDIATE")
-        [finding] = node.diagnose(Wanted("stuck_accepted")).findings
+        [finding] = node.diagnose(DiagnosisTarget("stuck_accepted")).findings
         other.execute("ROLLBACK")
     assert finding.cause.code == "daemon_not_responding"
     assert "SQLite answers: database is locked." in finding.sense.because
@@ -244,7 +244,7 @@ def test_a_killed_daemon_is_missed_at_once(node: Node, sleeper: subprocess.Popen
     on_record(node, sleeper.pid)
     sleeper.kill()
     sleeper.wait()
-    [finding] = node.diagnose(Wanted("stuck_accepted")).findings
+    [finding] = node.diagnose(DiagnosisTarget("stuck_accepted")).findings
     assert finding.cause.code == "worker_not_running"
     assert f"Process {sleeper.pid} of this node has ended and was not stopped" in finding.sense.because
 
@@ -310,7 +310,7 @@ def test_a_record_that_was_tampered_with_is_named(node: Node) -> None:
     with node.unit(ADA) as unit:
         [event] = events.recent(unit.session, kind="federation.peer.proposed")
         unit.session.execute(update(Event).where(Event.id == event.id).values(payload={"url": "https://c.example"}))
-    [finding] = node.diagnose(Wanted()).findings
+    [finding] = node.diagnose(DiagnosisTarget()).findings
     assert (finding.cause.code, finding.severity) == ("record_tampered", "critical")
     assert event.id in finding.sense.because
 
@@ -415,7 +415,7 @@ def test_a_used_token_in_other_hands_is_its_peers(node: Node) -> None:
     with node.read() as session:
         [event] = events.recent(session, kind="federation.peer.accept_refused")
     assert (event.peer_id, event.severity) == (peer_id, "high")
-    shape = engine.shape(node.diagnose(Wanted()))
+    shape = engine.shape(node.diagnose(DiagnosisTarget()))
     [finding] = [one for one in shape["findings"] if one["cause"] == "token_already_used"]
     assert (finding["severity"], finding["peer_id"]) == ("high", peer_id)
     assert "203.0.113.9" in finding["explanation"]
@@ -472,7 +472,7 @@ def test_a_forged_name_of_a_living_peer_is_told_of(node: Node, clock: ManualCloc
                 source_ip="203.0.113.9",
                 presented=claiming(subject),
             )
-    [finding] = node.diagnose(Wanted()).findings
+    [finding] = node.diagnose(DiagnosisTarget()).findings
     assert (finding.cause.code, finding.severity) == ("cert_chain_invalid", "high")
     assert "who claims to be https://b.example" in finding.subject.label
     assert [fix.action for fix in finding.sense.fixes] == [""], "nothing of the peer's own is touched"
@@ -480,7 +480,7 @@ def test_a_forged_name_of_a_living_peer_is_told_of(node: Node, clock: ManualCloc
     for address, still in (("198.51.100.1", ["cert_chain_invalid"]), ("203.0.113.9", [])):
         caller = Caller(PIN, address, subject=f"CN=fed:{peer_id}")
         with node.unit(ADA) as unit:
-            decisions.store_let_in(unit, Asked("heartbeat", caller), peer_id)
+            decisions.store_let_in(unit, AccessRequest("heartbeat", caller), peer_id)
         assert found(node) == still
 
 
@@ -497,17 +497,17 @@ def test_a_slow_probe_does_not_beat_a_call_that_worked(make_node: MakeNode, cloc
         with node.unit(ADA) as unit:
             peers.lock(unit, peer_id).last_outbound_at = clock.now()
             unit.session.flush()
-        diagnosis = node.diagnose(Wanted(peer=peer_id))
+        diagnosis = node.diagnose(DiagnosisTarget(peer=peer_id))
         [probe] = [one for one in diagnosis.seen if one.check.name == "probe"]
         assert (probe.outcome.state, diagnosis.findings) == ("unknown", ())
         clock.advance(minutes=3)
-        [probe] = [one for one in node.diagnose(Wanted(peer=peer_id)).seen if one.check.name == "probe"]
+        [probe] = [one for one in node.diagnose(DiagnosisTarget(peer=peer_id)).seen if one.check.name == "probe"]
         assert probe.outcome.state == "bad"
 
 
 def test_a_check_that_failed_is_not_ok(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a check fails and no cause is known, the exit code says so, from medium on."""
-    diagnosis = node.diagnose(Wanted())
+    diagnosis = node.diagnose(DiagnosisTarget())
     [seen] = [one for one in diagnosis.seen if one.check.name == "daemon"]
     beside = engine.Diagnosis(diagnosis.checked_at, 0.0, (seen,), ())
     assert engine.shape(beside)["ok"] is False
@@ -521,7 +521,7 @@ def test_another_peers_grant_is_told_by_its_url(node: Node) -> None:
     world, other = make_world(node), make_world(node, "https://c.example")
     alive(node)
     world.kept(world.asked(other.grant()))
-    [finding] = node.diagnose(Wanted()).findings
+    [finding] = node.diagnose(DiagnosisTarget()).findings
     assert finding.cause.code == "grant_of_other_peer"
     assert "It belongs to https://c.example." in finding.sense.because
 
@@ -540,6 +540,6 @@ def test_another_peers_grant_is_told_by_its_url(node: Node) -> None:
 def test_what_these_texts_mean_is_known(node: Node, text: str, symptom: str) -> None:
     """Answers, JSON and lines of the log that lead to the causes above."""
     with node.read() as session:
-        found_ = error_lookup.recognise(session, text)
+        found_ = error_lookup.look_up(session, text)
     assert found_ is not None
     assert found_.wanted.symptom == symptom

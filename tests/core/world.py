@@ -9,7 +9,7 @@ from typing import Any
 
 from fedtui.core.grants import chain, decisions, grants, inventory, usage
 from fedtui.core.grants.callers import Caller
-from fedtui.core.grants.chain import RESOURCES, Asked, Judgement
+from fedtui.core.grants.chain import RESOURCES, AccessRequest, AuthorizationResult
 from fedtui.core.grants.grants import Grant
 from fedtui.core.node import Node
 from fedtui.core.operations import gate
@@ -50,14 +50,14 @@ class World:
         assert gate.execute(self.node, self.node.acts, approval.id) == "executed"
         return {"approval_id": approval.id}
 
-    def asked(self, grant_id: str | None, **other: Any) -> Asked:
+    def asked(self, grant_id: str | None, **other: Any) -> AccessRequest:
         """The call; `other` are fields of the call or of the caller."""
         caller = {name: other.pop(name) for name in list(other) if name in Caller.__dataclass_fields__}
         bearer = grants.bearer(grant_id) if grant_id else None
-        base = Asked(RESOURCES, Caller(self.fingerprint, "10.1.2.3"), "GET", KIND, "one", bearer)
+        base = AccessRequest(RESOURCES, Caller(self.fingerprint, "10.1.2.3"), "GET", KIND, "one", bearer)
         return replace(base, caller=replace(base.caller, **caller), **other)
 
-    def judge(self, asked: Asked) -> Judgement:
+    def judge(self, asked: AccessRequest) -> AuthorizationResult:
         """Put a call through the chain, now."""
         with self.node.read() as session:
             return chain.judge(session, asked, now=self.node.clock.now())
@@ -66,13 +66,13 @@ class World:
         """The code by which a call is refused, or None."""
         return self.judge(self.asked(grant_id, **other)).code
 
-    def kept(self, asked: Asked) -> str:
+    def kept(self, asked: AccessRequest) -> str:
         """Judge a call and keep the decision; its id."""
         judgement = self.judge(asked)
         with self.node.unit(ADA) as unit:
             return decisions.store(unit, judgement)
 
-    def use(self, asked: Asked, times: int = 1, instance: str | None = None) -> None:
+    def use(self, asked: AccessRequest, times: int = 1, instance: str | None = None) -> None:
         """Count an allowed call so many times."""
         counts = usage.Counts()
         judgement = self.judge(asked)

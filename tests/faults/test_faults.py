@@ -18,7 +18,7 @@ from fedtui.child import ChildDaemon
 from fedtui.core.administration import node_settings
 from fedtui.core.diagnosis import causes, engine
 from fedtui.core.diagnosis.engine import Diagnosis
-from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.diagnosis.triage import DiagnosisTarget
 from fedtui.core.errors import Problem, Refused
 from fedtui.core.peers import peers
 from fedtui.lab.faults.catalogue import BY_NAME, FAULTS
@@ -107,7 +107,7 @@ def stage() -> Iterator[Stage]:
 def diagnosed(stand: PracticeRange, fault: Fault | None = None, **look: Any) -> Diagnosis:
     """What the doctor says at alpha."""
     with stand.opened(HERE) as node:
-        return engine.diagnose(node, node.acts, Wanted(fault.symptom if fault else None, **look))
+        return engine.diagnose(node, node.acts, DiagnosisTarget(fault.symptom if fault else None, **look))
 
 
 def codes(found: Diagnosis) -> list[str]:
@@ -217,7 +217,7 @@ def test_a_healthy_node_yields_no_finding(stage: Stage) -> None:
     stand = stage.ready()
     for name in (HERE, THERE):
         with stand.opened(name) as node:
-            found = engine.diagnose(node, node.acts, Wanted())
+            found = engine.diagnose(node, node.acts, DiagnosisTarget())
         assert found.findings == ()
         assert {one.outcome.state for one in found.seen} <= {"ok", "skipped"}
 
@@ -233,7 +233,7 @@ def test_the_others_do_their_part_once_they_are_told(stage: Stage, name: str) ->
         with stand.opened(HERE) as node:
             actor = node.actor("test")
             people.step(node)
-            incident = node.begin_incident(actor, Wanted(fault.symptom))
+            incident = node.begin_incident(actor, DiagnosisTarget(fault.symptom))
             fix = node.look(actor, incident).findings[0].fix
             assert fix is not None
             people.step(node)

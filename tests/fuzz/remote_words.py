@@ -47,7 +47,7 @@ from fedtui.core.pki.x509 import (
     read_der,
 )
 from fedtui.core.protocol import client, heartbeats
-from fedtui.core.protocol.client import Answer
+from fedtui.core.protocol.client import HttpResponse
 from fedtui.core.runtime import urls
 from tests.api.test_edge import signed
 
@@ -153,12 +153,12 @@ def forwarded(der: bytes) -> None:
         ("client-cert", f":{base64.b64encode(der).decode()}:"),
         ("x-ssl-client-cert", quote(pem(der, "CERTIFICATE"))),
     ):
-        callers.believe(Caller(), {name: [text]}, proxied=True)
+        callers.resolve_forwarded_caller(Caller(), {name: [text]}, proxied=True)
 
 
 def headers(text: str) -> None:
     given = {name: [part] for name, part in zip(callers.FORWARDED, text.split("|"), strict=False)}
-    callers.believe(Caller(source_ip="192.0.2.1"), given, proxied=True)
+    callers.resolve_forwarded_caller(Caller(source_ip="192.0.2.1"), given, proxied=True)
     chain.grant_id(text)
     allowlists.allows_address(["10.0.0.0/8", "fd00::/48"], text)
     allowlists.allows_id([text.strip().lower()], text)
@@ -176,7 +176,7 @@ def any_body(content: bytes) -> None:
 def answer(content: bytes) -> None:
     for status in (200, 503):
         try:
-            client._answer(Answer(status, content, content[:20].decode("latin-1"), None))
+            client._answer(HttpResponse(status, content, content[:20].decode("latin-1"), None))
         except Problem as problem:
             if not (problem.problem + problem.cause).isprintable():
                 raise AssertionError("words that cannot be printed") from problem

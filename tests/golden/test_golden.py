@@ -15,7 +15,7 @@ from fedtui.api import openapi
 from fedtui.cli.program import app
 from fedtui.core.operations import approvals, policies, quarantine
 from fedtui.core.operations.gate import Done
-from fedtui.core.operations.operation import Act
+from fedtui.core.operations.operation import Operation
 from fedtui.core.operations.policies import RULES
 from fedtui.core.pki import certificates, signing
 from fedtui.mcp import parameters
@@ -186,7 +186,7 @@ EXAMPLES: Mapping[str, Callable[[World], Mapping[str, Any]]] = {
 """For each action, what it is asked for with, on a world of its own."""
 
 
-def of_action(act: Act, world: World, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+def of_action(act: Operation, world: World, raw: Mapping[str, Any]) -> Mapping[str, Any]:
     """What a request for an act would keep and show, without anything that varies; its digest is of just that."""
     with world.node.unit(ADA) as unit:
         wanted = act.read(unit, world.node, raw)

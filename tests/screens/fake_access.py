@@ -9,7 +9,7 @@ from typing import Any
 from fake_node import NOW, FakeNode, zoo
 
 from fedtui.core.grants.callers import Caller
-from fedtui.core.grants.chain import Asked, Judgement, Refusal, Result
+from fedtui.core.grants.chain import AccessRequest, AuthorizationResult, Refusal, Result
 from fedtui.core.grants.explain import Change, Explanation
 from fedtui.core.grants.listing import GrantLine
 from fedtui.core.grants.usage import Used
@@ -192,8 +192,8 @@ def refused() -> Explanation:
         "system.federation_grant_edit",
         {"grant": Ids.sync, "source_cidrs": ["10.0.0.0/8", "192.0.2.7/32", "fd00:12::/48"]},
     )
-    asked = Asked("resources", Caller(), "GET", "doc", "one")
-    return Explanation(Judgement(asked, results, None, Ids.sync, NOW), (change,), True)
+    asked = AccessRequest("resources", Caller(), "GET", "doc", "one")
+    return Explanation(AuthorizationResult(asked, results, None, Ids.sync, NOW), (change,), True)
 
 
 def access_node() -> FakeNode:

@@ -20,7 +20,7 @@ from textual.pilot import Pilot
 from fedtui.app import Console
 from fedtui.core.administration import operators
 from fedtui.core.certificates.listing import Urgent
-from fedtui.core.diagnosis.dashboard import BUCKETS, Denials, Glance
+from fedtui.core.diagnosis.dashboard import BUCKETS, Dashboard, Denials
 from fedtui.core.operations.approvals import Approval
 from fedtui.core.operations.gate import Done, Pending
 from fedtui.core.peers import peers
@@ -39,7 +39,7 @@ EVERYTHING = frozenset(operators.PERMISSIONS)
 SEEN = Overview(node_id="n-1", permissions=EVERYTHING, manager_paused=False, drill_mode=False, waiting=0, daemons=1)
 
 
-CALM = Glance(
+CALM = Dashboard(
     lease_holder="host:1:abcd",
     paused_by=None,
     late=(),
@@ -131,7 +131,7 @@ class FakeNode:
             raise self.broken
         return self.seen
 
-    def home(self) -> Glance:
+    def home(self) -> Dashboard:
         """What needs somebody, as the test has it."""
         with self.read():
             return self.glance

@@ -15,7 +15,7 @@ from textual.screen import Screen
 from fedtui.app import Console
 from fedtui.core.certificates.listing import CertificateLine
 from fedtui.core.node import Node
-from fedtui.core.pki.tls_inspect import Sight, fault
+from fedtui.core.pki.tls_inspect import TlsInspection, fault
 from fedtui.core.protocol.probe import Report, Step
 from fedtui.core.views.node_summary import CertificateRecord
 from fedtui.screens.dialogs.ask import Ask
@@ -147,7 +147,7 @@ def report(*faults: str) -> Report:
         BRAVO,
         None,
         steps if faults else (*steps, Step("client_certificate", True, "It takes ours.", 0.1)),
-        Sight(),
+        TlsInspection(),
         None,
         True,
         found,

@@ -18,7 +18,7 @@ from fedtui.app import Console
 from fedtui.core.bootstrap import open_node
 from fedtui.core.certificates.listing import Urgent
 from fedtui.core.diagnosis.alerts import Alerts
-from fedtui.core.diagnosis.dashboard import BUCKETS, Denials, Glance, Late
+from fedtui.core.diagnosis.dashboard import BUCKETS, Dashboard, Denials, Late
 from fedtui.core.errors import Unusable
 from fedtui.core.grants import decisions
 from fedtui.core.node import Node
@@ -28,7 +28,7 @@ from fedtui.core.runtime.clock import Clock
 from fedtui.screens.home.screen import AS_IT_WAS, HomeScreen, lay_out
 from fedtui.screens.home.view import ALERTS, ALL_WELL, Section, Spot, headline, sections
 from fedtui.screens.peers.screen import PeerScreen, PeersScreen
-from fedtui.screens.shell.data_freshness import Pulse
+from fedtui.screens.shell.data_freshness import DataFreshness
 from fedtui.screens.widgets.columns import Cell
 from fedtui.screens.widgets.spark import BARS, spark
 
@@ -49,7 +49,7 @@ def incident(number: int, title: str, outcome: str | None = None) -> dict[str, A
     }
 
 
-def busy() -> Glance:
+def busy() -> Dashboard:
     """A little of everything that can be wrong."""
     sick = [one for one in zoo() if one.status == "degraded" or one.drill_mode or one.last_outbound_error]
     beats = [10.0] * 20 + [None, None, 10.0, 9.5, 9.0, 8.0, 8.0, 7.0, 7.0, 7.0]
@@ -128,7 +128,7 @@ async def home(pilot: Pilot[None]) -> HomeScreen:
 def test_looks(snap_compare: Compare, state: str, size: str) -> None:
     """What is wrong and what waits is seen in one glance, or said to be nothing, in words."""
     app = console(NODES[state]())
-    app.shared.pulse = Pulse(clock=lambda: 0.0)
+    app.shared.pulse = DataFreshness(clock=lambda: 0.0)
 
     async def go(pilot: Pilot[None]) -> None:
         await home(pilot)
@@ -143,7 +143,7 @@ def test_looks_home_without_colour_and_without_glyphs(
     """Without colour, or without UTF-8, it can be read just the same, bars too."""
     terminal(**{variable: {"NO_COLOR": "1", "LANG": "C"}[variable]})
     app = console(busy_node())
-    app.shared.pulse = Pulse(clock=lambda: 0.0)
+    app.shared.pulse = DataFreshness(clock=lambda: 0.0)
 
     async def go(pilot: Pilot[None]) -> None:
         await home(pilot)
@@ -271,7 +271,7 @@ async def test_what_cannot_be_read_is_not_said_to_be_well() -> None:
         screen = await home(pilot)
         assert ALL_WELL in page(pilot)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Pulse, "age", property(lambda _pulse: 60.0))
+            patch.setattr(DataFreshness, "age", property(lambda _pulse: 60.0))
             screen.update()
             assert "STALE 60 s" in shown(pilot)[0]
             assert ALL_WELL not in page(pilot)

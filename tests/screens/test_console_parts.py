@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from fedtui.screens.peers.columns import ago
-from fedtui.screens.shell.background_worker import Aside
-from fedtui.screens.shell.data_freshness import STALE_AFTER, Pulse
+from fedtui.screens.shell.background_worker import BackgroundWorker
+from fedtui.screens.shell.data_freshness import STALE_AFTER, DataFreshness
 from fedtui.screens.shell.terminal import ascii_only, over_ssh
 from fedtui.screens.widgets.clean import clean, fit, to_ascii, wrap, wrap_indented
 from fedtui.screens.widgets.columns import Cell, Column, place
@@ -154,15 +154,15 @@ def test_nothing_is_read_when_nothing_changed() -> None:
 
 
 @pytest.fixture
-def aside() -> Iterator[Aside]:
+def aside() -> Iterator[BackgroundWorker]:
     """A side thread, ended after the test."""
-    one = Aside()
+    one = BackgroundWorker()
     yield one
     one.close(lambda: None)
 
 
 @in_loop
-async def test_work_aside_runs_in_one_thread_in_order(aside: Aside) -> None:
+async def test_work_aside_runs_in_one_thread_in_order(aside: BackgroundWorker) -> None:
     """Functions run one after the other in a daemon thread that is not the caller's."""
     seen: list[int] = []
     threads = await asyncio.gather(
@@ -175,7 +175,7 @@ async def test_work_aside_runs_in_one_thread_in_order(aside: Aside) -> None:
 
 
 @in_loop
-async def test_an_error_aside_is_raised_to_who_asked(aside: Aside) -> None:
+async def test_an_error_aside_is_raised_to_who_asked(aside: BackgroundWorker) -> None:
     """What a function raises is raised where it is awaited, and the thread goes on."""
     with pytest.raises(ZeroDivisionError):
         await aside.run(lambda: 1 // 0)
@@ -184,7 +184,7 @@ async def test_an_error_aside_is_raised_to_who_asked(aside: Aside) -> None:
 
 def test_closing_does_not_wait_for_what_hangs() -> None:
     """A function that hangs holds the closing up for the patience given, not longer."""
-    aside = Aside()
+    aside = BackgroundWorker()
     release = threading.Event()
 
     async def hang() -> None:
@@ -201,7 +201,7 @@ def test_closing_does_not_wait_for_what_hangs() -> None:
 def test_the_pulse_is_stale_when_reads_fail_or_hang() -> None:
     """Fresh after a success; stale at once after a failure, and after a while of silence."""
     moment = [100.0]
-    pulse = Pulse(clock=lambda: moment[0])
+    pulse = DataFreshness(clock=lambda: moment[0])
     assert not pulse.stale
     pulse.beat()
     assert not pulse.stale

@@ -16,12 +16,12 @@ from textual.pilot import Pilot
 from fedtui.app import Console
 from fedtui.core.bootstrap import open_node
 from fedtui.core.diagnosis import causes, engine
-from fedtui.core.diagnosis.check_runner import Seen
+from fedtui.core.diagnosis.check_runner import CheckResult
 from fedtui.core.diagnosis.checks import CHECKS
 from fedtui.core.diagnosis.engine import Diagnosis
-from fedtui.core.diagnosis.model import Check, Evidence, Finding, Fix, Outcome, Sense, Subject
-from fedtui.core.diagnosis.progress import Standing, Tried
-from fedtui.core.diagnosis.triage import NODE, Wanted
+from fedtui.core.diagnosis.model import Check, Evidence, Finding, Fix, Match, Outcome, Subject
+from fedtui.core.diagnosis.progress import IncidentState, Tried
+from fedtui.core.diagnosis.triage import NODE, DiagnosisTarget
 from fedtui.core.errors import Unusable
 from fedtui.core.governance import change_requests
 from fedtui.core.node import Node
@@ -49,10 +49,10 @@ BRAVO = Subject("peer", "01950000-0000-7000-8000-000000000001", "https://bravo.e
 BY_CHECK = {check.name: check for check in CHECKS}
 
 
-def seen(name: str, state: Any, said: str, subject: Subject = NODE) -> Seen:
+def seen(name: str, state: Any, said: str, subject: Subject = NODE) -> CheckResult:
     """A check that came to this."""
     evidence = (Evidence("status", "degraded", "peers", NOW), Evidence("last heartbeat from it", NOW, "peers", NOW))
-    return Seen(subject, BY_CHECK[name], Outcome(state, said, evidence if name == "record" else ()))
+    return CheckResult(subject, BY_CHECK[name], Outcome(state, said, evidence if name == "record" else ()))
 
 
 def sick() -> Diagnosis:
@@ -60,8 +60,8 @@ def sick() -> Diagnosis:
     start = Fix("Have its operator start its daemon; its next heartbeat does the rest", "fedtui serve", where="there")
     rest = Fix("Suspend it, to stop the noise", "fedtui peers suspend ...", "system.federation_peer_suspend", {})
     found = (
-        Finding(causes.BY_CODE["remote_unreachable"], BRAVO, Sense("Nothing listens at 192.0.2.7:8443.", (), (start,))),
-        Finding(causes.BY_CODE["gone_over_24h"], BRAVO, Sense("It has been degraded for 1 d 6 h.", (), (rest,))),
+        Finding(causes.BY_CODE["remote_unreachable"], BRAVO, Match("Nothing listens at 192.0.2.7:8443.", (), (start,))),
+        Finding(causes.BY_CODE["gone_over_24h"], BRAVO, Match("It has been degraded for 1 d 6 h.", (), (rest,))),
     )
     looked = (
         seen("daemon", "ok", "A daemon listens at https://alpha.example.org:8443."),
@@ -108,7 +108,7 @@ def node(state: str) -> FakeNode:
     made = FakeNode(zoo()[:2])
     made.incident_shapes = [incident()]
     made.diagnosed = sick()
-    made.stands = Standing(ID, "cause", "alice")
+    made.stands = IncidentState(ID, "cause", "alice")
     if state == "tried":
         first = sick().findings[0].sense.fixes[0]
         came = Tried(first.title, first.command, "by_hand", NOW - timedelta(minutes=3), "alice")
@@ -117,14 +117,14 @@ def node(state: str) -> FakeNode:
         )
         made.stands = replace(made.stands, tried=(came, again))
     if state == "held":
-        made.stands, made.diagnosed = Standing(ID, "prove", "alice"), keeps_open()
+        made.stands, made.diagnosed = IncidentState(ID, "prove", "alice"), keeps_open()
     if state == "done":
         ended = {"outcome": "fixed", "seconds_to_fix": 95.0, "closed_by": "alice", "closed_at": NOW}
         made.incident_shapes = [incident(**ended)]
-        made.stands = Standing(ID, "done", "alice", outcome="fixed")
+        made.stands = IncidentState(ID, "done", "alice", outcome="fixed")
         made.diagnosed = Diagnosis(NOW, 0.1, sick().seen[:3], ())
     if state == "wait":
-        made.stands = Standing(ID, "wait", "bob", "a-1", "pending")
+        made.stands = IncidentState(ID, "wait", "bob", "a-1", "pending")
         waits = {
             "can_decide": ["carol"],
             "cannot_decide": {"alice": "asked for it, and nobody decides their own request"},
@@ -227,7 +227,7 @@ async def test_a_colleague_goes_on_with_it(make_node: MakeNode) -> None:
     alive(node)
     node.request(ADA, "system.operator_add", {"name": "ben"})
     node.request(ADA, "system.manager_pause", {"reason": "test"})
-    begun = node.begin_incident(ADA, Wanted("approval_blocked"))
+    begun = node.begin_incident(ADA, DiagnosisTarget("approval_blocked"))
     other = open_node(
         settings.load({"FEDTUI_HOME": str(node.settings.home), "FEDTUI_OPERATOR": "ben"}), clock=node.clock
     )
@@ -260,7 +260,7 @@ def waiting(make_node: MakeNode) -> Waiting:
     node = make_node()
     world = make_world(node)
     alive(node)
-    incident_id = node.begin_incident(ADA, Wanted("approval_blocked"))
+    incident_id = node.begin_incident(ADA, DiagnosisTarget("approval_blocked"))
     sign = Fix(
         "Sign",
         "",
@@ -293,7 +293,7 @@ async def test_the_waiting_outlasts_a_database_that_does_not_answer(
     node, failed = waiting.node, []
     app = real(node, f"playbook/{waiting.incident}")
 
-    def held(self: Node, incident_id: str) -> Standing:
+    def held(self: Node, incident_id: str) -> IncidentState:
         failed.append(incident_id)
         raise Unusable("Another program holds the node's database.", fix="Try again.")
 
@@ -547,7 +547,7 @@ async def test_both_see_that_it_was_taken_over(make_node: MakeNode) -> None:
     alive(node)
     node.request(ADA, "system.operator_add", {"name": "ben"})
     node.request(ADA, "system.manager_pause", {"reason": "test"})
-    begun = node.begin_incident(ADA, Wanted("approval_blocked"))
+    begun = node.begin_incident(ADA, DiagnosisTarget("approval_blocked"))
     app = real(node, f"playbook/{begun}")
     async with app.run_test(size=(120, 40)) as pilot:
         await at(pilot, "manager_paused")
@@ -643,7 +643,7 @@ async def test_what_was_written_for_the_owner_outlasts_a_failure(
 ) -> None:
     """An escalation that cannot be filed keeps its words, and files them the next time."""
     node = make_node()
-    incident = node.begin_incident(node.actor("test"), Wanted("token_missing"))
+    incident = node.begin_incident(node.actor("test"), DiagnosisTarget("token_missing"))
     app = real(node, f"playbook/{incident}")
 
     def held(*_: Any, **__: Any) -> Any:
@@ -673,7 +673,7 @@ async def test_a_second_enter_begins_nothing_twice(make_node: MakeNode, monkeypa
     node = make_node()
     alive(node)
     node.request(ADA, "system.manager_pause", {"reason": "test"})
-    incident = node.begin_incident(node.actor("test"), Wanted("approval_blocked"))
+    incident = node.begin_incident(node.actor("test"), DiagnosisTarget("approval_blocked"))
     app, go_on = real(node, "playbook"), threading.Event()
 
     def slowly(work: Callable[..., Any]) -> Callable[..., Any]:
@@ -826,7 +826,7 @@ async def test_that_what_it_waits_for_was_approved_is_shown_at_once() -> None:
         waits = {**shape["waiting"], "then": "the manager carries it out at its next tick"}
         approved = {**shape, "status": "approved", "decided_by": "carol", "waiting": waits}
         made.records["a-1"] = type("Record", (), {"shape": approved})()
-        made.stands = Standing(ID, "wait", "bob", "a-1", "approved")
+        made.stands = IncidentState(ID, "wait", "bob", "a-1", "approved")
         await at(pilot, "The fix is approved.")
         assert "carol" in page(pilot)
         assert "at its next tick" in page(pilot)
@@ -841,13 +841,13 @@ async def test_what_was_approved_for_one_who_asked_is_made_by_enter() -> None:
     waits = {**shape["waiting"], "then": "alice makes it, once", "claimed_by": made.operator}
     approved = {**shape, "status": "approved", "decided_by": "carol", "waiting": waits}
     made.records["a-1"] = type("Record", (), {"shape": approved})()
-    made.stands = Standing(ID, "wait", "alice", "a-1", "approved")
+    made.stands = IncidentState(ID, "wait", "alice", "a-1", "approved")
     asked: list[object] = []
     made.asked_for = lambda _id: "the fix"  # type: ignore[attr-defined]
 
     def mend(_actor: str, _id: str, fix: object) -> dict[str, object]:
         asked.append(fix)
-        made.stands = Standing(ID, "prove", "alice")
+        made.stands = IncidentState(ID, "prove", "alice")
         return {"outcome": "done", "title": "New", "shown_once": {"invite": INVITE, "expires_at": NOW}}
 
     made.mend = mend  # type: ignore[attr-defined]

@@ -30,7 +30,7 @@ from fedtui.screens.events.view import describe_record, leads_to
 from fedtui.screens.governance.screen import FindingScreen, FindingsScreen
 from fedtui.screens.peers.screen import PeerScreen
 from fedtui.screens.shell.commands import key_of
-from fedtui.screens.shell.data_freshness import Pulse
+from fedtui.screens.shell.data_freshness import DataFreshness
 from fedtui.screens.widgets.window import Window
 
 Compare = Callable[..., bool]
@@ -65,7 +65,7 @@ def test_looks(snap_compare: Compare, state: str, size: str) -> None:
     """What happened and what was found tell their severity by glyph and word, and what can be done about them."""
     place, keys, top = LOOKS[state]
     app = console(record_node(), place=place)
-    app.shared.pulse = Pulse(clock=lambda: 0.0)
+    app.shared.pulse = DataFreshness(clock=lambda: 0.0)
 
     async def go(pilot: Pilot[None]) -> None:
         await at(pilot, place)

@@ -18,7 +18,7 @@ from fedtui.screens.dialogs.tell import Secret, Told
 from fedtui.screens.dialogs.wait import Waiting
 from fedtui.screens.peers.screen import PeerScreen
 from fedtui.screens.shell.console_file import ConsoleFile
-from fedtui.screens.shell.data_freshness import Pulse
+from fedtui.screens.shell.data_freshness import DataFreshness
 from fedtui.screens.shell.frame import Frame
 from fedtui.screens.shell.help import HelpScreen
 from fedtui.screens.shell.prompt import CommandPrompt, FilterPrompt
@@ -203,7 +203,7 @@ def test_looks(snap_compare: Compare, terminal: Callable[..., None], state: str,
     terminal(**here.variables)
     node = here.node()
     app = console(node, **here.options)
-    app.shared.pulse = Pulse(clock=lambda: 0.0)
+    app.shared.pulse = DataFreshness(clock=lambda: 0.0)
 
     async def go(pilot: Pilot[None]) -> None:
         if node.delay:
@@ -233,7 +233,7 @@ def test_peers_error(snap_compare: Compare, size: str) -> None:
         )
 
     app = console(FakeNode())
-    app.shared.pulse = Pulse(clock=lambda: 0.0)
+    app.shared.pulse = DataFreshness(clock=lambda: 0.0)
     app._open_node = fail
     assert snap_compare(app, terminal_size=SIZES[size], run_before=settled)
 
@@ -242,7 +242,7 @@ def test_dialog_waiting(snap_compare: Compare, monkeypatch: pytest.MonkeyPatch) 
     """Work that takes its time says what it is, how far, and how to leave it."""
     node = FakeNode([peer(1), peer(2)])
     app = console(node)
-    app.shared.pulse = Pulse(clock=lambda: 0.0)
+    app.shared.pulse = DataFreshness(clock=lambda: 0.0)
 
     async def go(pilot: Pilot[None]) -> None:
         await settled(pilot)

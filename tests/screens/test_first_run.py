@@ -13,25 +13,36 @@ from textual.pilot import Pilot
 from fedtui.core.errors import Unusable
 from fedtui.screens.dialogs.ask import Ask
 from fedtui.screens.dialogs.tell import Told
-from fedtui.screens.first_run import CONSOLE, DEMO, LEAVE, FirstRun, Form, Offer, Place, Result, Wanted, listen_for
+from fedtui.screens.first_run import (
+    CONSOLE,
+    DEMO,
+    LEAVE,
+    FirstRun,
+    Form,
+    Offer,
+    Place,
+    Result,
+    SetupAnswers,
+    listen_for,
+)
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
 Compare = Callable[..., bool]
 HOME = Path("/home/ada/.local/share/fedtui")
 PLACE = Place(HOME, "ada", host="north.example.org")
-WANTED = Wanted("north", "https://north.example.org:8443", "0.0.0.0:8443", single_operator=True)
+WANTED = SetupAnswers("north", "https://north.example.org:8443", "0.0.0.0:8443", single_operator=True)
 
 
 class Maker:
     """Sets nodes up in memory: remembers what was wanted, and fails as it is told to."""
 
     def __init__(self, *failures: Exception) -> None:
-        self.wanted: list[Wanted] = []
+        self.wanted: list[SetupAnswers] = []
         self.failures = list(failures)
         self.go_on = threading.Event()
         self.go_on.set()
 
-    def __call__(self, wanted: Wanted) -> Mapping[str, str]:
+    def __call__(self, wanted: SetupAnswers) -> Mapping[str, str]:
         self.wanted.append(wanted)
         self.go_on.wait(10)
         if self.failures:

@@ -206,7 +206,7 @@ def context(unit: Unit) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class EventFilter:
     """Which events: each part that is given narrows it. `severity` means that or graver; `since` is within,
     `until` is not; times are aware."""
 
@@ -249,8 +249,8 @@ def recent(
     until: datetime | None = None,
     limit: int = 100,
 ) -> list[Event]:
-    """The newest events that match, newest first (`Wanted`)."""
-    wanted = Wanted(source, kind, severity, peer_id, correlation_id, since, until)
+    """The newest events that match, newest first (`EventFilter`)."""
+    wanted = EventFilter(source, kind, severity, peer_id, correlation_id, since, until)
     return newest(session, wanted, limit=limit)
 
 
@@ -270,6 +270,6 @@ def correlation(session: Session, beginning: str) -> str:
     return found[0]
 
 
-def newest(session: Session, wanted: Wanted, *, limit: int = 100) -> list[Event]:
+def newest(session: Session, wanted: EventFilter, *, limit: int = 100) -> list[Event]:
     """The newest events that match, newest first."""
     return list(session.scalars(wanted.narrow(select(Event)).order_by(Event.id.desc()).limit(limit)))

@@ -11,17 +11,17 @@ from collections.abc import Iterator, Sequence
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from fedtui.core.audit.events import Event, Wanted, newest
+from fedtui.core.audit.events import Event, EventFilter, newest
 from fedtui.core.audit.seals import Seal
 from fedtui.core.runtime.database import Database
 
 PAGE = 1_000
 
 
-class Follower:
+class EventTail:
     """Gives the events that match, oldest first: `begin`, then `more` whenever something was committed."""
 
-    def __init__(self, database: Database, wanted: Wanted) -> None:
+    def __init__(self, database: Database, wanted: EventFilter) -> None:
         self._database = database
         self._wanted = wanted
         self._sealed_through = 0
@@ -59,7 +59,7 @@ class Follower:
         self._shown = unsealed
 
 
-def pages(database: Database, wanted: Wanted) -> Iterator[list[Event]]:
+def pages(database: Database, wanted: EventFilter) -> Iterator[list[Event]]:
     """Every event that matches, oldest first, page by page, each in a transaction of its own."""
     last = ""
     while True:

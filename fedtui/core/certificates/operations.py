@@ -12,14 +12,14 @@ from fedtui.core.administration import operators
 from fedtui.core.audit.events import emit
 from fedtui.core.certificates import reissue
 from fedtui.core.errors import Refused, RemoteFailed, WrongUsage
-from fedtui.core.operations.operation import Act, Call, Change, Params, Result, Wanted
+from fedtui.core.operations.operation import Call, Change, Operation, OperationRequest, Params, Result
 from fedtui.core.operations.reasons import reason_of
 from fedtui.core.peers import peers
 from fedtui.core.peers.operations import named_peer, peer_target
 from fedtui.core.peers.peers import MAY_HEARTBEAT, Peer
 from fedtui.core.pki import anchors, certificates, key_pairs, signing, tls
 from fedtui.core.pki.certificates import Certificate
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.pki.x509 import fingerprint, key_fingerprint, read_certificates, read_csr
 from fedtui.core.protocol import client, handshake, renewal
 from fedtui.core.runtime import dns, urls
@@ -47,23 +47,23 @@ def _in_service(unit: Unit, raw: Mapping[str, Any]) -> Peer:
 # --- rotate: ask the peer for the next one -------------------------------------------------
 
 
-def _read_rotate(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_rotate(unit: Unit, _site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
     peer = _in_service(unit, raw)
-    return Wanted({"peer_id": peer.id}, peer.id)
+    return OperationRequest({"peer_id": peer.id}, peer.id)
 
 
-def _rotate(site: Site, call: Call) -> Result:
+def _rotate(site: NodeContext, call: Call) -> Result:
     return renewal.renew(site, call.params["peer_id"], call.actor, call.correlation_id)
 
 
 # --- mint: sign by hand --------------------------------------------------------------------
 
 
-def _read_mint(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_mint(unit: Unit, _site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
     return _read_mint_proxy(raw) if raw.get("proxy") is not None else _read_mint_peer(unit, raw)
 
 
-def _read_mint_proxy(raw: Mapping[str, Any]) -> Wanted:
+def _read_mint_proxy(raw: Mapping[str, Any]) -> OperationRequest:
     name = str(raw.get("proxy") or "").lower()
     if not _NAME.fullmatch(name):
         raise WrongUsage(
@@ -74,10 +74,10 @@ def _read_mint_proxy(raw: Mapping[str, Any]) -> Wanted:
         )
     csr_pem = str(raw.get("csr_pem") or "")
     key = key_fingerprint(read_csr(csr_pem).public_key())
-    return Wanted({"proxy": name, "csr_pem": csr_pem, "key": key})
+    return OperationRequest({"proxy": name, "csr_pem": csr_pem, "key": key})
 
 
-def _read_mint_peer(unit: Unit, raw: Mapping[str, Any]) -> Wanted:
+def _read_mint_peer(unit: Unit, raw: Mapping[str, Any]) -> OperationRequest:
     """For a request given by hand; else for the one that the peer offers; else for the key that it presents."""
     peer = _in_service(unit, raw)
     given = raw.get("csr_pem")
@@ -91,7 +91,7 @@ def _read_mint_peer(unit: Unit, raw: Mapping[str, Any]) -> Wanted:
         )
     if csr_pem:
         key = key_fingerprint(read_csr(csr_pem).public_key())
-        return Wanted({"peer_id": peer.id, "csr_pem": csr_pem, "key": key, "request": origin}, peer.id)
+        return OperationRequest({"peer_id": peer.id, "csr_pem": csr_pem, "key": key, "request": origin}, peer.id)
     row = reissue.key_held(unit, peer, raw.get(reissue.VIEW))
     params = {
         "peer_id": peer.id,
@@ -100,7 +100,7 @@ def _read_mint_peer(unit: Unit, raw: Mapping[str, Any]) -> Wanted:
         "request": "key on record",
         "certificate_id": row.id,
     }
-    return Wanted(params, peer.id)
+    return OperationRequest(params, peer.id)
 
 
 def _mint_target(session: Session, params: Params) -> Mapping[str, Any] | None:
@@ -135,7 +135,7 @@ def _mint_changes(params: Params, target: Mapping[str, Any]) -> Sequence[Change]
     return (Change(f"certificate of {who}", before, "signed by this node's CA"),)
 
 
-def _mint(unit: Unit, site: Site, params: Params) -> Result:
+def _mint(unit: Unit, site: NodeContext, params: Params) -> Result:
     authority = signing.open_authority(unit.session, site.vault)
     if "proxy" in params:
         key = read_csr(params["csr_pem"]).public_key()
@@ -179,7 +179,7 @@ def _without_pem(params: Params) -> Params:
 # --- store: a supplied certificate, with its key -------------------------------------------
 
 
-def _read_store(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_store(unit: Unit, _site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
     peer = _in_service(unit, raw)
     cert_pem = str(raw.get("cert_pem") or "")
     leaf, *_ = read_certificates(cert_pem, field="certificate")
@@ -194,7 +194,7 @@ def _read_store(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
         "subject": leaf.subject.rfc4514_string(),
         "with_key": bool(key_pem),
     }
-    return Wanted(params, peer.id, {"key_pem": key_pem} if key_pem else {})
+    return OperationRequest(params, peer.id, {"key_pem": key_pem} if key_pem else {})
 
 
 def _summarise_store(params: Params, target: Mapping[str, Any]) -> str:
@@ -205,7 +205,7 @@ def _summarise_store(params: Params, target: Mapping[str, Any]) -> str:
     )
 
 
-def _store(site: Site, call: Call) -> Result:
+def _store(site: NodeContext, call: Call) -> Result:
     params, key_pem = call.params, call.secrets.get("key_pem", "")
     peer_id, cert_pem, chain_pem = params["peer_id"], params["cert_pem"], params["chain_pem"]
     with site.unit(call.actor, correlation_id=call.correlation_id) as unit:
@@ -220,7 +220,7 @@ def _store(site: Site, call: Call) -> Result:
         "serial": row.serial,
         "fingerprint": row.fingerprint,
         "not_after": row.not_after.isoformat(),
-        "unfinished": handshake.greet(site, peer_id),
+        "unfinished": handshake.send_initial_heartbeat(site, peer_id),
     }
 
 
@@ -233,7 +233,7 @@ _REVOCABLE = {
 }
 
 
-def _read_revoke(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_revoke(unit: Unit, _site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
     row = certificates.find(unit.session, str(raw.get("serial") or ""))
     if row.direction == "outbound" or row.subject_kind not in _REVOCABLE:
         raise Refused(
@@ -251,7 +251,7 @@ def _read_revoke(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
             fix="See it with: fedtui certs show SERIAL",
             code="already_revoked",
         )
-    return Wanted({"certificate_id": row.id, "serial": row.serial, "reason": reason_of(raw)}, row.peer_id)
+    return OperationRequest({"certificate_id": row.id, "serial": row.serial, "reason": reason_of(raw)}, row.peer_id)
 
 
 def _certificate_target(session: Session, params: Params) -> Mapping[str, Any] | None:
@@ -266,7 +266,7 @@ def _summarise_revoke(params: Params, target: Mapping[str, Any]) -> str:
     return f"Revoke {target['subject']} (serial {params['serial'][:16]}…) for good: {consequence}. {params['reason']}"
 
 
-def _revoke(unit: Unit, _site: Site, params: Params) -> Result:
+def _revoke(unit: Unit, _site: NodeContext, params: Params) -> Result:
     row = unit.session.get_one(Certificate, params["certificate_id"])
     certificates.revoke(unit, row, params["reason"])
     return {"serial": row.serial, "revoked_at": unit.now.isoformat()}
@@ -275,7 +275,7 @@ def _revoke(unit: Unit, _site: Site, params: Params) -> Result:
 # --- anchor: trust another CA for a peer's server --------------------------------------------
 
 
-def _read_anchor(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_anchor(unit: Unit, _site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
     peer = _in_service(unit, raw)
     pin = tls.pin_from(str(raw.get("ca_fingerprint") or ""))
     if pin is None:
@@ -285,7 +285,7 @@ def _read_anchor(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
             fix="Have the other side read it to you over another channel: fedtui ca show",
             code="ca_fingerprint_invalid",
         )
-    return Wanted({"peer_id": peer.id, "ca_fingerprint": pin}, peer.id)
+    return OperationRequest({"peer_id": peer.id, "ca_fingerprint": pin}, peer.id)
 
 
 def _anchor_target(session: Session, params: Params) -> Mapping[str, Any] | None:
@@ -301,7 +301,7 @@ def _summarise_anchor(params: Params, target: Mapping[str, Any]) -> str:
     )
 
 
-def _anchor(site: Site, call: Call) -> Result:
+def _anchor(site: NodeContext, call: Call) -> Result:
     peer_id, pin = call.params["peer_id"], call.params["ca_fingerprint"]
     with site.read() as session:
         peer = peers.get(session, peer_id)
@@ -322,18 +322,18 @@ def _anchor(site: Site, call: Call) -> Result:
     with site.unit(call.actor, correlation_id=call.correlation_id) as unit:
         locked = peers.lock(unit, peer_id)
         before = [one.fingerprint for one in anchors.of_peer(unit.session, peer_id)]
-        anchors.only_issuers(unit, peer_id)  # what is presented may go on being signed by the CA known before
+        anchors.demote_to_issuer(unit, peer_id)  # what is presented may go on being signed by the CA known before
         anchors.add(unit, peer_id, found, source="operator")
         locked.public_ca = False
         unit.session.flush()
         emit(unit, "federation.peer.anchor_changed", source=SOURCE, peer_id=peer_id, before=before, after=pin)
-    return {"peer_id": peer_id, "ca_fingerprint": pin, "unfinished": handshake.greet(site, peer_id)}
+    return {"peer_id": peer_id, "ca_fingerprint": pin, "unfinished": handshake.send_initial_heartbeat(site, peer_id)}
 
 
 # --- the request that waits -------------------------------------------------------------------
 
 
-def request_for(site: Site, actor: Actor, wanted: str) -> Mapping[str, Any]:
+def request_for(site: NodeContext, actor: Actor, wanted: str) -> Mapping[str, Any]:
     """This node's signing request to a peer, made if there is none: what their operator signs by hand."""
     with site.unit(actor) as unit:
         operators.require(unit.session, actor.name, operators.MANAGE_PEERS)
@@ -342,8 +342,8 @@ def request_for(site: Site, actor: Actor, wanted: str) -> Mapping[str, Any]:
         return {"peer_id": peer.id, "csr_pem": row.csr_pem, "key_fingerprint": row.key_fingerprint}
 
 
-ACTS: tuple[Act, ...] = (
-    Act(
+ACTS: tuple[Operation, ...] = (
+    Operation(
         action="system.federation_certificate_rotate",
         read=_read_rotate,
         target=peer_target,
@@ -356,7 +356,7 @@ ACTS: tuple[Act, ...] = (
         ),
         perform=_rotate,
     ),
-    Act(
+    Operation(
         action="system.federation_certificate_mint",
         read=_read_mint,
         target=_mint_target,
@@ -366,7 +366,7 @@ ACTS: tuple[Act, ...] = (
         apply=_mint,
         fetch=reissue.fetch_request,
     ),
-    Act(
+    Operation(
         action="system.federation_certificate_store",
         read=_read_store,
         target=peer_target,
@@ -378,7 +378,7 @@ ACTS: tuple[Act, ...] = (
         perform=_store,
         secret=True,
     ),
-    Act(
+    Operation(
         action="system.federation_certificate_revoke",
         read=_read_revoke,
         target=_certificate_target,
@@ -386,7 +386,7 @@ ACTS: tuple[Act, ...] = (
         changes=lambda params, target: (Change(target["subject"], "in force", f"revoked: {params['reason']}"),),
         apply=_revoke,
     ),
-    Act(
+    Operation(
         action="system.federation_certificate_anchor",
         read=_read_anchor,
         target=_anchor_target,

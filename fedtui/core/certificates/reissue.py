@@ -11,7 +11,7 @@ from fedtui.core.peers import peers
 from fedtui.core.peers.peers import MAY_HEARTBEAT, Peer
 from fedtui.core.pki import certificates
 from fedtui.core.pki.certificates import Certificate
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.protocol import client, heartbeat_sender, probe
 from fedtui.core.runtime.unit import Unit
 
@@ -21,7 +21,7 @@ AGAIN = "again"
 """Names an ended request that is asked for again as it was (`gate.py`)."""
 
 
-def fetch_request(site: Site, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+def fetch_request(site: NodeContext, raw: Mapping[str, Any]) -> Mapping[str, Any]:
     """What the peer asks to have signed, and what it presents, as it says now.
 
     What is on record may be from before it lost its key or was restored: to sign that key mends nothing. Raises

@@ -18,7 +18,7 @@ from fedtui.core.diagnosis.checks.limits import REFUSALS_SINCE
 from fedtui.core.diagnosis.model import Subject
 from fedtui.core.operations.approvals import Approval
 from fedtui.core.peers.peers import Peer
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 
 DENIED, ACCEPT_FAILED = "denied", "accept_failed"
 """Sorts besides those of `survey.by_record`: calls of peers or with grants were denied; an accept of ours failed."""
@@ -36,7 +36,7 @@ class Alerts:
     first: tuple[tuple[str, str, str, float | None], ...]
 
 
-def alerts(session: Session, site: Site, now: datetime, *, limit: int) -> tuple[Alerts, ...]:
+def alerts(session: Session, site: NodeContext, now: datetime, *, limit: int) -> tuple[Alerts, ...]:
     """Every sort of which there is any."""
     suspects = triage.by_record(now, 2 * site.settings.heartbeat_interval)
     sorts = (

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from fedtui.core.diagnosis.model import Case, Check, Outcome, Subject
+from fedtui.core.diagnosis.model import CaseContext, Check, Outcome, Subject
 from fedtui.core.errors import Problem
 
 log = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ AT_ONCE = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class CheckResult:
     """One check of one subject, ended."""
 
     subject: Subject
@@ -25,36 +25,36 @@ class Seen:
     outcome: Outcome
 
 
-Tell = Callable[[Seen], object]
+Tell = Callable[[CheckResult], object]
 Job = tuple[int, str]
 """A check of a case: the case's place, and the check's name."""
 
 
-def run(cases: Sequence[Case], checks: Sequence[Check], tell: Tell, *, limit: float) -> list[Seen]:
+def run(cases: Sequence[CaseContext], checks: Sequence[Check], tell: Tell, *, limit: float) -> list[CheckResult]:
     """Every check of every case, in the order in which they end; what has not ended after `limit` seconds is
     unknown. `tell` gets each, in this thread."""
-    return _Run(cases, checks, tell, limit).all()
+    return CheckRunner(cases, checks, tell, limit).all()
 
 
-class _Run:
+class CheckRunner:
     """One run. A check that takes too long is left to itself: its thread is a daemon's, holds nobody up, and what
     it finds in the end is thrown away."""
 
-    def __init__(self, cases: Sequence[Case], checks: Sequence[Check], tell: Tell, limit: float) -> None:
-        self._todo: dict[Job, tuple[Case, Check]] = {
+    def __init__(self, cases: Sequence[CaseContext], checks: Sequence[Check], tell: Tell, limit: float) -> None:
+        self._todo: dict[Job, tuple[CaseContext, Check]] = {
             (place, check.name): (case, check)
             for place, case in enumerate(cases)
             for check in checks
             if check.scope == case.subject.scope
         }
-        self._running: dict[Job, tuple[Case, Check, float]] = {}
+        self._running: dict[Job, tuple[CaseContext, Check, float]] = {}
         self._ended: queue.SimpleQueue[tuple[Job, Outcome]] = queue.SimpleQueue()
         self._tell = tell
         self._until = time.monotonic() + limit
         self._bound = f"The {limit:g} s for all checks were over."
-        self._seen: list[Seen] = []
+        self._seen: list[CheckResult] = []
 
-    def all(self) -> list[Seen]:
+    def all(self) -> list[CheckResult]:
         """Run them all."""
         while self._todo or self._running:
             self._begin()
@@ -77,7 +77,7 @@ class _Run:
                     target=self._one, args=(job, case, check), name=f"check-{check.name}", daemon=True
                 ).start()
 
-    def _one(self, job: Job, case: Case, check: Check) -> None:
+    def _one(self, job: Job, case: CaseContext, check: Check) -> None:
         self._ended.put((job, _outcome(case, check)))
 
     def _await(self) -> None:
@@ -103,13 +103,13 @@ class _Run:
                 self._end(case, check, Outcome("unknown", self._bound))
             self._todo.clear()
 
-    def _end(self, case: Case, check: Check, outcome: Outcome) -> None:
+    def _end(self, case: CaseContext, check: Check, outcome: Outcome) -> None:
         case.outcomes[check.name] = outcome
-        self._seen.append(Seen(case.subject, check, outcome))
+        self._seen.append(CheckResult(case.subject, check, outcome))
         self._tell(self._seen[-1])
 
 
-def _outcome(case: Case, check: Check) -> Outcome:
+def _outcome(case: CaseContext, check: Check) -> Outcome:
     """What a check comes to. What it cannot see is unknown, and why; it ends no other."""
     try:
         return check.look(case)

@@ -27,7 +27,7 @@ from fedtui.core.operations import approval_queue, eligible_approvers
 from fedtui.core.operations.approval_queue import ApprovalLine
 from fedtui.core.peers import listing as peer_listing
 from fedtui.core.peers.listing import PeerLine
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.protocol import heartbeats
 from fedtui.core.runtime import daemons, job_runs, lease
 
@@ -62,7 +62,7 @@ class Denials:
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class Dashboard:
     """What the first screen shows besides the overview. Lists are worst, or most urgent, first, and cut;
     counts are of all.
 
@@ -100,7 +100,7 @@ class Glance:
     checked_at: datetime | None = None
 
 
-def glance(session: Session, site: Site, operator: str) -> Glance:
+def glance(session: Session, site: NodeContext, operator: str) -> Dashboard:
     """Look at the node for `operator`, beside `acts.overview.overview`, which tells what the node itself is in."""
     now = site.clock.now()
     troubled, troubled_count = peer_listing.troubled(session, limit=MOST)
@@ -108,7 +108,7 @@ def glance(session: Session, site: Site, operator: str) -> Glance:
     for_me = approval_queue.View(approval_queue.FOR_ME, operator, now)
     held = lease.in_force(session, now=now)
     beats = _heard(session, now)
-    return Glance(
+    return Dashboard(
         lease_holder=held.holder if held is not None else None,
         paused_by=manager_pause.paused_by(session),
         late=_late(session, site, now),
@@ -126,7 +126,7 @@ def glance(session: Session, site: Site, operator: str) -> Glance:
         heartbeats=_averages(beats, now),
         heard=beats[-1][1] if beats else None,
         denials=_denials(session, now),
-        undecidable=eligible_approvers.undecidable(session, now),
+        undecidable=eligible_approvers.requests_without_approver(session, now),
         approvals_for_me=approval_queue.count(session, view=for_me),
         alerts=alerts(session, site, now, limit=MOST),
         not_done=triage.not_done(session, now),
@@ -142,7 +142,7 @@ def bucket_of(moment: datetime, now: datetime) -> int | None:
     return place if 0 <= place < BUCKETS else None
 
 
-def _late(session: Session, site: Site, now: datetime) -> tuple[Late, ...]:
+def _late(session: Session, site: NodeContext, now: datetime) -> tuple[Late, ...]:
     """The two jobs that a federation lives by, where a daemon is there and they do not run, or do not succeed."""
     settings, found = site.settings, []
     since = daemons.listening_since(session, now=now, ttl=3 * settings.lease_ttl)

@@ -10,15 +10,15 @@ from typing import Any
 
 from fedtui.core.audit.events import SEVERITIES
 from fedtui.core.diagnosis import causes
-from fedtui.core.diagnosis.check_runner import Seen, Tell, run
+from fedtui.core.diagnosis.check_runner import CheckResult, Tell, run
 from fedtui.core.diagnosis.checks import CHECKS
 from fedtui.core.diagnosis.commands import needs_policy
-from fedtui.core.diagnosis.model import ESCALATION, RUNBOOK, Case, Cause, Finding, Fix, Subject
-from fedtui.core.diagnosis.triage import NODE, Survey, Wanted, survey
+from fedtui.core.diagnosis.model import ESCALATION, RUNBOOK, CaseContext, Cause, Finding, Fix, Subject
+from fedtui.core.diagnosis.triage import NODE, DiagnosisTarget, Survey, survey
 from fedtui.core.errors import WrongUsage
 from fedtui.core.operations import policies
-from fedtui.core.operations.operation import ActTable
-from fedtui.core.pki.node_context import Site
+from fedtui.core.operations.operation import OperationTable
+from fedtui.core.pki.node_context import NodeContext
 
 BESIDE = "medium"
 """How grave a check is that failed for no cause that is known."""
@@ -32,12 +32,12 @@ class Diagnosis:
 
     checked_at: datetime
     seconds: float
-    seen: tuple[Seen, ...]
+    seen: tuple[CheckResult, ...]
     findings: tuple[Finding, ...]
     left_out: int = 0
     elsewhere: tuple[Finding, ...] = ()
     """Causes of other symptoms that explain the checks that failed, where none of the one asked about is found."""
-    held: tuple[Seen, ...] = ()
+    held: tuple[CheckResult, ...] = ()
     """Checks of what an incident is about that do not pass though its cause is gone: it stays open for them."""
     asks: frozenset[str] = frozenset()
     """Actions that have to be approved, by the policies in force."""
@@ -50,18 +50,18 @@ class Diagnosis:
         return self.findings or self.elsewhere
 
     @property
-    def beside(self) -> tuple[Seen, ...]:
+    def beside(self) -> tuple[CheckResult, ...]:
         """Checks that failed though no cause was found: something is wrong, and not what was asked about."""
         return () if self.findings else tuple(one for one in self.seen if one.outcome.state == "bad")
 
     @property
-    def unexplained(self) -> tuple[Seen, ...]:
+    def unexplained(self) -> tuple[CheckResult, ...]:
         """Those of `beside` that no cause of another symptom explains either."""
         explained = {one.subject.key for one in self.elsewhere}
         return tuple(one for one in self.beside if one.subject.key not in explained)
 
     @property
-    def telling(self) -> tuple[Seen, ...]:
+    def telling(self) -> tuple[CheckResult, ...]:
         """The checks whose evidence is to be shown: those of what was found, and those that failed."""
         about = {one.subject.key for one in self.offered}
         return tuple(one for one in self.seen if one.outcome.state == "bad" or one.subject.key in about)
@@ -78,7 +78,7 @@ class Diagnosis:
         """Whether nothing was found to be wrong."""
         return not (self.offered or self.held or self.beside)
 
-    def holding(self, held: Sequence[Seen]) -> Diagnosis:
+    def holding(self, held: Sequence[CheckResult]) -> Diagnosis:
         """The same, for an incident that these checks keep open: elsewhere counts only what is wrong with theirs."""
         about = {one.subject.key for one in held}
         elsewhere = tuple(one for one in self.elsewhere if one.subject.key in about)
@@ -86,7 +86,12 @@ class Diagnosis:
 
 
 def diagnose(
-    site: Site, table: ActTable, wanted: Wanted, tell: Tell = lambda _seen: None, *, again: Sequence[Subject] = ()
+    site: NodeContext,
+    table: OperationTable,
+    wanted: DiagnosisTarget,
+    tell: Tell = lambda _seen: None,
+    *,
+    again: Sequence[Subject] = (),
 ) -> Diagnosis:
     """Look at what is wanted, and `again` at what was found before; name the causes. Changes nothing.
 
@@ -101,7 +106,7 @@ def diagnose(
         found: Survey = survey(session, site, now, wanted)
     surveyed = {one.key for one in found.subjects}
     subjects = (*found.subjects, *(one for one in again if one.key not in surveyed))
-    cases = [Case(site, table, now, subject, wanted.pointed, symptom=about) for subject in subjects]
+    cases = [CaseContext(site, table, now, subject, wanted.pointed, symptom=about) for subject in subjects]
     seen = run(cases, CHECKS, tell, limit=LIMIT_SECONDS)
     findings, notes = _parted(conclude(cases, causes.of(wanted.symptom)))
     failed = {one.subject.key for one in seen if one.outcome.state == "bad"}
@@ -125,7 +130,7 @@ def _parted(found: Sequence[Finding]) -> tuple[tuple[Finding, ...], tuple[Findin
     )
 
 
-def conclude(cases: Sequence[Case], table: Sequence[Cause]) -> tuple[Finding, ...]:
+def conclude(cases: Sequence[CaseContext], table: Sequence[Cause]) -> tuple[Finding, ...]:
     """The causes that hold, without those that another explains, the root first."""
     found = [
         Finding(cause, case.subject, sense)
@@ -193,7 +198,7 @@ def note_shape(one: Finding) -> dict[str, Any]:
     }
 
 
-def failed_shape(one: Seen) -> dict[str, Any]:
+def failed_shape(one: CheckResult) -> dict[str, Any]:
     """A check that does not pass, with its words."""
     return {"check": one.check.name, "subject": one.subject.label, "said": one.outcome.said}
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from fedtui.core.diagnosis import causes
 from fedtui.core.diagnosis.model import ESCALATION
-from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.diagnosis.triage import DiagnosisTarget
 from fedtui.core.errors import WrongUsage
 from fedtui.core.governance import rules
 from fedtui.core.grants.decisions import Decision
@@ -29,7 +29,7 @@ _URL = re.compile(r"https?://[^\s\"'<>,;)\]}]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Phrase:
+class ErrorPattern:
     """A row: what stands in a text, which symptom that is, and what it means."""
 
     pattern: re.Pattern[str]
@@ -37,11 +37,11 @@ class Phrase:
     means: str
 
 
-def _phrase(pattern: str, symptom: str, means: str) -> Phrase:
-    return Phrase(re.compile(pattern, re.IGNORECASE), symptom, means)
+def _phrase(pattern: str, symptom: str, means: str) -> ErrorPattern:
+    return ErrorPattern(re.compile(pattern, re.IGNORECASE), symptom, means)
 
 
-PHRASES: tuple[Phrase, ...] = (
+PHRASES: tuple[ErrorPattern, ...] = (
     # --- tokens ---
     _phrase(
         r"acceptance_token does not match stored digest|didn.t hash to",
@@ -234,7 +234,7 @@ PHRASES: tuple[Phrase, ...] = (
 )  # fmt: skip - a table, read row by row
 """From the particular to the general: the first that is found counts."""
 
-TOPICS: tuple[Phrase, ...] = (
+TOPICS: tuple[ErrorPattern, ...] = (
     _phrase(
         r"acceptance_token|accept_controller|accept_federation_peer",
         "token_mismatch",
@@ -272,7 +272,7 @@ TOPICS: tuple[Phrase, ...] = (
 """Words that say what a text is about, and no more. What it names on this node's record says that better."""
 
 
-NAMES: tuple[Phrase, ...] = (
+NAMES: tuple[ErrorPattern, ...] = (
     *(_phrase(rf"\b{one.code}\b", one.symptom, one.means) for one in causes.CAUSES),
     *(_phrase(rf"\b{one.name}\b", one.name, one.seen) for one in causes.SYMPTOMS),
     *(_phrase(rf"\b{one.kind}\b", ESCALATION, "Governance has found it, and says what helps.") for one in rules.RULES),
@@ -281,29 +281,31 @@ NAMES: tuple[Phrase, ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Recognised:
+class KnownError:
     """What a text means: in words, and what to look at. `said` is the part that was recognised."""
 
     means: str
     said: str
-    wanted: Wanted
+    wanted: DiagnosisTarget
     about: tuple[str, ...] = ()
 
 
-def recognise(session: Session, text: str) -> Recognised | None:
+def look_up(session: Session, text: str) -> KnownError | None:
     """What a text means, or None. The text is not kept."""
     given = text[:LONGEST]
     token = _token(given)
     if token is not None:
-        return Recognised("This is an acceptance token or an invite.", "a token", Wanted("token_mismatch", token=token))
+        return KnownError(
+            "This is an acceptance token or an invite.", "a token", DiagnosisTarget("token_mismatch", token=token)
+        )
     about = _about(session, given)
     rows = (*PHRASES, *NAMES, *(TOPICS if about is None else ()))
     found = next(((row, match) for row in rows if (match := row.pattern.search(given))), None)
     if found is None:
         return _only_about(about)
     row, match = found
-    wanted = replace(about.wanted, symptom=row.symptom) if about is not None else Wanted(row.symptom)
-    return Recognised(row.means, match.group(0), wanted, about.about if about is not None else ())
+    wanted = replace(about.wanted, symptom=row.symptom) if about is not None else DiagnosisTarget(row.symptom)
+    return KnownError(row.means, match.group(0), wanted, about.about if about is not None else ())
 
 
 def _token(text: str) -> str | None:
@@ -316,11 +318,11 @@ def _token(text: str) -> str | None:
         return bare if re.fullmatch(r"f[ti]1[\s\w]+", bare, re.IGNORECASE) else None
 
 
-def _only_about(about: Recognised | None) -> Recognised | None:
+def _only_about(about: KnownError | None) -> KnownError | None:
     return replace(about, means="It names what stands on this node's record.") if about is not None else None
 
 
-def _about(session: Session, text: str) -> Recognised | None:
+def _about(session: Session, text: str) -> KnownError | None:
     """The things that a text names by id or URL: the most particular of them, to begin with."""
     named: dict[str, str] = {}
     for id in dict.fromkeys(one.lower() for one in _ID.findall(text)[:MOST_IDS]):
@@ -336,8 +338,10 @@ def _about(session: Session, text: str) -> Recognised | None:
             named.setdefault("peer", known.id)
     if not named:
         return None
-    wanted = Wanted(None, named.get("peer"), named.get("decision"), named.get("approval"), grant=named.get("grant"))
-    return Recognised("", "an id", wanted, tuple(f"{kind} {id}" for kind, id in named.items()))
+    wanted = DiagnosisTarget(
+        None, named.get("peer"), named.get("decision"), named.get("approval"), grant=named.get("grant")
+    )
+    return KnownError("", "an id", wanted, tuple(f"{kind} {id}" for kind, id in named.items()))
 
 
 def _base(url: str) -> str:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from fedtui.core.operations.operation import ActTable
-from fedtui.core.pki.node_context import Site
+from fedtui.core.operations.operation import OperationTable
+from fedtui.core.pki.node_context import NodeContext
 
 Scope = Literal["node", "peer", "token", "decision", "grant", "approval"]
 State = Literal["ok", "bad", "unknown", "skipped"]
@@ -101,12 +101,12 @@ class Subject:
 
 
 @dataclass
-class Case:
+class CaseContext:
     """One subject under examination, with what was seen so far. `asked` says that a person pointed at it, `symptom`
     which symptom was asked about."""
 
-    site: Site
-    table: ActTable
+    site: NodeContext
+    table: OperationTable
     now: datetime
     subject: Subject
     asked: bool = False
@@ -133,7 +133,7 @@ class Check:
     name: str
     scope: Scope
     title: str
-    look: Callable[[Case], Outcome]
+    look: Callable[[CaseContext], Outcome]
     needs: tuple[str, ...] = ()
     limit: float = RECORD_SECONDS
 
@@ -160,7 +160,7 @@ class Fix:
 
 
 @dataclass(frozen=True, slots=True)
-class Sense:
+class Match:
     """That a cause holds: what it rests on, and how to mend it, the smallest fix first."""
 
     because: str
@@ -196,7 +196,7 @@ class Cause:
     means: str
     could_be: str
     section: str
-    holds: Callable[[Case], Sense | None]
+    holds: Callable[[CaseContext], Match | None]
     after: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
 
@@ -218,7 +218,7 @@ class Finding:
 
     cause: Cause
     subject: Subject
-    sense: Sense
+    sense: Match
 
     @property
     def key(self) -> tuple[str, str, str]:

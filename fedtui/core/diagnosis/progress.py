@@ -14,7 +14,7 @@ from fedtui.core.diagnosis.engine import Diagnosis
 from fedtui.core.diagnosis.incidents import Entry
 from fedtui.core.diagnosis.model import Finding, Fix, in_words
 from fedtui.core.operations import approvals
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.protocol import heartbeats
 
 CARRIED_OUT = ("done", "executed")
@@ -58,7 +58,7 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class IncidentState:
     """Where an incident stands: its step (`look`, `cause`, `wait`, `prove` or `done`), the request it waits for, who
     works on it, and what was tried, the last of it at the end. Until `settles_at` what is found about a peer may be
     from before the last act, as no heartbeat need have come since."""
@@ -73,7 +73,7 @@ class Standing:
     tried: tuple[Tried, ...] = ()
 
 
-def standing(site: Site, incident_id: str) -> Standing:
+def incident_state(site: NodeContext, incident_id: str) -> IncidentState:
     """Where an incident stands, by its transcript and by what it waits for."""
     with site.read() as session:
         row = incidents.find(session, incident_id)
@@ -81,7 +81,7 @@ def standing(site: Site, incident_id: str) -> Standing:
         last = next((one for one in reversed(lines) if one.kind in ("looked", "verified", "act")), None)
         waits_for = last.content.get("approval") if last is not None and last.kind == "act" else None
         status = approvals.find(session, waits_for).status if waits_for else None
-    here = Standing(row.id, "look", row.owner, tried=_tried(lines))
+    here = IncidentState(row.id, "look", row.owner, tried=_tried(lines))
     if row.closed_at is not None:
         return replace(here, step="done", outcome=row.outcome)
     if last is None:
@@ -94,39 +94,39 @@ def standing(site: Site, incident_id: str) -> Standing:
     return replace(here, step=step, waits_for=waits_for, waiting_status=status)
 
 
-def tried(standing: Standing, fix: Fix) -> Tried | None:
+def tried(incident_state: IncidentState, fix: Fix) -> Tried | None:
     """What came of a fix when it was last taken up in the incident; None where it was not."""
-    return next((one for one in reversed(standing.tried) if one.is_of(fix)), None)
+    return next((one for one in reversed(incident_state.tried) if one.is_of(fix)), None)
 
 
-def next_fix(standing: Standing, fixes: Sequence[tuple[Finding, Fix]]) -> int:
+def next_fix(incident_state: IncidentState, fixes: Sequence[tuple[Finding, Fix]]) -> int:
     """The place of the fix to take next: the first that was not tried to no avail, and is no step already taken."""
 
     def to_take(finding: Finding, fix: Fix) -> bool:
-        before = tried(standing, fix)
+        before = tried(incident_state, fix)
         return before is None or (before.outcome in OPEN_ENDED and not finding.sense.together)
 
     return next((place for place, (finding, fix) in enumerate(fixes) if to_take(finding, fix)), 0)
 
 
-def found_again(standing: Standing, found: Diagnosis) -> bool:
+def found_again(incident_state: IncidentState, found: Diagnosis) -> bool:
     """Whether what the last act was carried out against is still found, and it is not one of several steps of which
     some are left."""
-    last = standing.tried[-1] if standing.tried else None
+    last = incident_state.tried[-1] if incident_state.tried else None
     if last is None or last.outcome not in CARRIED_OUT:
         return False
     of_it = [one for one in found.offered if any(last.is_of(fix) for fix in one.sense.fixes)]
-    return any(not (one.sense.together and _steps_left(standing, one)) for one in of_it)
+    return any(not (one.sense.together and _steps_left(incident_state, one)) for one in of_it)
 
 
-def unsettled(standing: Standing, found: Diagnosis) -> bool:
+def unsettled(incident_state: IncidentState, found: Diagnosis) -> bool:
     """Whether what is found may be from before the last act: it goes by heartbeats, and none need have come."""
-    still = bool(found.held) or found_again(standing, found)
-    return standing.settles_at is not None and found.of_heartbeats and still
+    still = bool(found.held) or found_again(incident_state, found)
+    return incident_state.settles_at is not None and found.of_heartbeats and still
 
 
-def _steps_left(standing: Standing, finding: Finding) -> bool:
-    return any(tried(standing, fix) is None for fix in finding.sense.fixes)
+def _steps_left(incident_state: IncidentState, finding: Finding) -> bool:
+    return any(tried(incident_state, fix) is None for fix in finding.sense.fixes)
 
 
 def _tried(lines: Sequence[Entry]) -> tuple[Tried, ...]:
@@ -141,7 +141,7 @@ def _tried(lines: Sequence[Entry]) -> tuple[Tried, ...]:
     return tuple(taken)
 
 
-def _settles_at(site: Site, lines: Sequence[Entry]) -> datetime | None:
+def _settles_at(site: NodeContext, lines: Sequence[Entry]) -> datetime | None:
     """When a heartbeat has come, late or not, since the last act that was carried out; None where that is over."""
     acts = (one.at for one in reversed(lines) if one.content.get("outcome") in CARRIED_OUT)
     last = next(acts, None)

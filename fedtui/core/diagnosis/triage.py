@@ -22,7 +22,7 @@ from fedtui.core.operations.approvals import Approval
 from fedtui.core.peers import peers
 from fedtui.core.peers.peers import MAY_HEARTBEAT, Peer, term_end_sql
 from fedtui.core.pki import key_pairs
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 
 MOST_PEERS, MOST_DECISIONS, MOST_REQUESTS = 40, 20, 20
 MOST_PAIRS = 2000
@@ -35,7 +35,7 @@ OF_NODE = ("stuck_accepted", "degraded", "approval_blocked")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DiagnosisTarget:
     """What a person points at: a symptom, and any of the things it may be about. All empty: everything."""
 
     symptom: str | None = None
@@ -73,7 +73,7 @@ class Survey:
     left_out: int = 0
 
 
-def survey(session: Session, site: Site, now: datetime, wanted: Wanted) -> Survey:
+def survey(session: Session, site: NodeContext, now: datetime, wanted: DiagnosisTarget) -> Survey:
     """Whom and what to look at. Raises `NotFound` for a thing that is pointed at and not there."""
     about = wanted.symptom if wanted.symptom != ESCALATION else None
     if wanted.token is not None:
@@ -95,7 +95,7 @@ def survey(session: Session, site: Site, now: datetime, wanted: Wanted) -> Surve
     return Survey((*((NODE,) if with_node else ()), *dict.fromkeys(found)), more)
 
 
-def _pointed_at(session: Session, now: datetime, wanted: Wanted) -> list[Subject]:
+def _pointed_at(session: Session, now: datetime, wanted: DiagnosisTarget) -> list[Subject]:
     """The things that a person points at, each with what belongs to it: of a peer its refused calls and its
     requests, of a grant its refused calls."""
     found: list[Subject] = []
@@ -143,7 +143,7 @@ def by_record(now: datetime, grace: timedelta) -> dict[str, ColumnElement[bool]]
     }
 
 
-def _suspects(session: Session, site: Site, now: datetime, *, everybody: bool) -> tuple[list[Subject], int]:
+def _suspects(session: Session, site: NodeContext, now: datetime, *, everybody: bool) -> tuple[list[Subject], int]:
     """Peers that are not as they should be, the most urgent first; and how many there are."""
     grace = timedelta(0) if everybody else 2 * site.settings.heartbeat_interval
     wrong = or_(
@@ -168,7 +168,7 @@ def leaked(now: datetime) -> Select[str | None]:
     )
 
 
-def _broken_pairs(session: Session, site: Site) -> Sequence[str]:
+def _broken_pairs(session: Session, site: NodeContext) -> Sequence[str]:
     """Peers to whom this node presents what is not whole, by opening the pairs where they are not too many."""
     in_service = select(Peer.id).where(Peer.status.in_(MAY_HEARTBEAT))
     return key_pairs.broken_among(session, site.vault, in_service, limit=MOST_PAIRS)

@@ -12,18 +12,18 @@ from typing import Any
 
 from fedtui.core.audit import events
 from fedtui.core.diagnosis import causes, engine, incidents, progress
-from fedtui.core.diagnosis.check_runner import Seen
+from fedtui.core.diagnosis.check_runner import CheckResult
 from fedtui.core.diagnosis.engine import Diagnosis
 from fedtui.core.diagnosis.incidents import Incident
 from fedtui.core.diagnosis.model import Finding, Fix, Subject, in_words
-from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.diagnosis.triage import DiagnosisTarget
 from fedtui.core.errors import Problem, Refused
 from fedtui.core.governance import change_requests
 from fedtui.core.governance import listing as findings
 from fedtui.core.operations import approvals, gate, policies
 from fedtui.core.operations.gate import Pending
-from fedtui.core.operations.operation import ActTable
-from fedtui.core.pki.node_context import Site
+from fedtui.core.operations.operation import OperationTable
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.correlation import correlated
 from fedtui.core.runtime.unit import Unit
@@ -39,7 +39,7 @@ UNEVENTFUL = frozenset(("opened", "check", "looked"))
 """Lines of a transcript in which nothing came of it."""
 
 
-def begin(site: Site, actor: Actor, wanted: Wanted) -> str:
+def begin(site: NodeContext, actor: Actor, wanted: DiagnosisTarget) -> str:
     """Open an incident; its id."""
     symptom = causes.BY_SYMPTOM.get(wanted.symptom or "")
     title = symptom.title if symptom is not None else "Is anything wrong?"
@@ -53,12 +53,12 @@ def begin(site: Site, actor: Actor, wanted: Wanted) -> str:
 
 
 def look(
-    site: Site,
-    table: ActTable,
+    site: NodeContext,
+    table: OperationTable,
     actor: Actor,
     incident_id: str,
     *,
-    tell: Callable[[Seen], object] = lambda _seen: None,
+    tell: Callable[[CheckResult], object] = lambda _seen: None,
     token: str | None = None,
     proving: bool = False,
 ) -> Diagnosis:
@@ -86,7 +86,7 @@ def look(
     return found
 
 
-def _not_passed(found: Diagnosis, wanted: Wanted, named: Sequence[Subject]) -> list[Seen]:
+def _not_passed(found: Diagnosis, wanted: DiagnosisTarget, named: Sequence[Subject]) -> list[CheckResult]:
     """The checks that do not pass, of what a cause was named for or the incident was begun with, and of nothing
     else: what is wrong with another peer keeps no incident about this one open."""
     ours = {one.key for one in named}
@@ -113,7 +113,7 @@ def _write_looked(unit: Unit, row: Incident, found: Diagnosis, proving: bool) ->
     )
 
 
-def preview(site: Site, table: ActTable, actor: Actor, fix: Fix) -> list[str]:
+def preview(site: NodeContext, table: OperationTable, actor: Actor, fix: Fix) -> list[str]:
     """What a fix will change, and whether it waits, in lines; nothing where it is for a person to do."""
     if fix.by_hand:
         return []
@@ -124,7 +124,7 @@ def preview(site: Site, table: ActTable, actor: Actor, fix: Fix) -> list[str]:
     return [summary, *told, BY_POLICY.get(policy, AT_ONCE)]
 
 
-def mend(site: Site, table: ActTable, actor: Actor, incident_id: str, fix: Fix) -> Mapping[str, Any]:
+def mend(site: NodeContext, table: OperationTable, actor: Actor, incident_id: str, fix: Fix) -> Mapping[str, Any]:
     """Carry out a fix through the gate: `done`, `pending` with the approval's id, or `failed` with the problem.
 
     A fix without an act is for a person; it is written down as theirs to do. What an act yields that is shown once
@@ -158,7 +158,7 @@ def mend(site: Site, table: ActTable, actor: Actor, incident_id: str, fix: Fix) 
     return {**outcome, "shown_once": shown} if shown else outcome
 
 
-def asked_for(site: Site, incident_id: str) -> Fix:
+def asked_for(site: NodeContext, incident_id: str) -> Fix:
     """The fix that an incident waits for, as it was asked for. What is shown once its requester makes, by asking for
     exactly the same again once it was approved."""
     with site.read() as session:
@@ -180,7 +180,7 @@ def _left(then: str, result: Mapping[str, Any] | None) -> str:
     return then.format_map(result) if then and result else ""
 
 
-def escalate(site: Site, actor: Actor, incident_id: str, *, title: str, body: str) -> Mapping[str, Any]:
+def escalate(site: NodeContext, actor: Actor, incident_id: str, *, title: str, body: str) -> Mapping[str, Any]:
     """File a change request for an incident with its owner, and close the incident as handed on."""
     with site.unit(actor) as unit:
         row = incidents.working(unit, incident_id)
@@ -190,7 +190,7 @@ def escalate(site: Site, actor: Actor, incident_id: str, *, title: str, body: st
         return change_requests.shape(filed)
 
 
-def leave(site: Site, actor: Actor, incident_id: str) -> bool:
+def leave(site: NodeContext, actor: Actor, incident_id: str) -> bool:
     """Close an incident that came to nothing: every look found all well, and nothing was written or done in it.
 
     Whether it was closed. One that a colleague has taken over is theirs.
@@ -208,7 +208,7 @@ def leave(site: Site, actor: Actor, incident_id: str) -> bool:
     return True
 
 
-def surroundings(site: Site, incident_id: str) -> dict[str, Any]:
+def surroundings(site: NodeContext, incident_id: str) -> dict[str, Any]:
     """What went on around an incident: the latest events from a day before it on, and the open findings of
     governance; of its peer, where it has one."""
     with site.read() as session:
@@ -252,13 +252,13 @@ def _write_what_became(unit: Unit, incident_id: str) -> None:
         )
 
 
-def _wanted(row: Incident, token: str | None) -> Wanted:
+def _wanted(row: Incident, token: str | None) -> DiagnosisTarget:
     about = row.about
     things = {name: about.get(name) for name in ("peer", "decision", "approval", "grant")}
-    return Wanted(row.symptom, token=token, **things)
+    return DiagnosisTarget(row.symptom, token=token, **things)
 
 
-def _check(seen: Seen) -> dict[str, Any]:
+def _check(seen: CheckResult) -> dict[str, Any]:
     return {
         "check": seen.check.name,
         "title": seen.check.title,

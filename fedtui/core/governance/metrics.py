@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedtui.core.governance import findings
-from fedtui.core.views.metrics import Look, Question, Samples
+from fedtui.core.views.metrics import GaugeDefinition, Look, Samples
 
 
 def _open(look: Look) -> Samples:
@@ -15,7 +15,9 @@ def _scan_age(look: Look) -> Samples:
     return {(): (look.now - scanned).total_seconds()} if scanned is not None else {}
 
 
-QUESTIONS: tuple[Question, ...] = (
-    Question("fedtui_governance_findings", "Findings that are open.", ("severity",), _open),
-    Question("fedtui_governance_scan_age_seconds", "Since the table of rules was last gone through.", (), _scan_age),
+QUESTIONS: tuple[GaugeDefinition, ...] = (
+    GaugeDefinition("fedtui_governance_findings", "Findings that are open.", ("severity",), _open),
+    GaugeDefinition(
+        "fedtui_governance_scan_age_seconds", "Since the table of rules was last gone through.", (), _scan_age
+    ),
 )

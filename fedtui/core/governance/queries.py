@@ -36,11 +36,11 @@ from fedtui.core.grants.grants import Grant
 from fedtui.core.grants.quota import Quotas
 from fedtui.core.grants.resources import Resource, Stored
 from fedtui.core.operations import policies
-from fedtui.core.operations.policies import Lowering, Policy
+from fedtui.core.operations.policies import Policy, PolicyOverride
 from fedtui.core.peers import peers
 from fedtui.core.peers.peers import MAY_HEARTBEAT, Peer
 from fedtui.core.pki.certificates import JITTER, ROTATE_AT, Certificate
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.protocol import heartbeats
 from fedtui.core.runtime import daemons, prefixes
 from fedtui.core.runtime.types import UtcTime
@@ -65,7 +65,7 @@ class Scan:
 
     session: Session
     now: datetime
-    site: Site
+    site: NodeContext
 
 
 # --- peers -------------------------------------------------------------------------------
@@ -318,15 +318,15 @@ def insecure_urls(_scan: Scan) -> Any:
 
 def unconfirmed(scan: Scan) -> Any:
     """Lowerings that have ended, under which something was done, and which nobody else has confirmed."""
-    ended = Lowering.restored_at.is_not(None) & (Lowering.acts > 0)
+    ended = PolicyOverride.restored_at.is_not(None) & (PolicyOverride.acts > 0)
     return select(
-        Lowering.id.label("subject"),
+        PolicyOverride.id.label("subject"),
         null().label("peer_id"),
-        Lowering.action,
-        Lowering.acts,
-        Lowering.lowered_by.label("by"),
-        Lowering.lowered_at,
-    ).where(ended, Lowering.confirmed_at.is_(None))
+        PolicyOverride.action,
+        PolicyOverride.acts,
+        PolicyOverride.lowered_by.label("by"),
+        PolicyOverride.lowered_at,
+    ).where(ended, PolicyOverride.confirmed_at.is_(None))
 
 
 def single_among_several(scan: Scan) -> Any:
@@ -390,12 +390,12 @@ def quota_near(owner: Any, most: Callable[[Quotas], Stored]) -> Callable[[Scan],
 
 def lowered(scan: Scan) -> Any:
     """In force, or past its deadline and not ended."""
-    over = case((Lowering.until <= scan.now, " and has outlived it: nothing has ended it yet"), else_="")
+    over = case((PolicyOverride.until <= scan.now, " and has outlived it: nothing has ended it yet"), else_="")
     return select(
-        Lowering.action.label("subject"),
+        PolicyOverride.action.label("subject"),
         null().label("peer_id"),
-        Lowering.policy,
-        Lowering.until,
-        Lowering.lowered_by.label("by"),
+        PolicyOverride.policy,
+        PolicyOverride.until,
+        PolicyOverride.lowered_by.label("by"),
         over.label("over"),
-    ).where(Lowering.restored_at.is_(None))
+    ).where(PolicyOverride.restored_at.is_(None))

@@ -12,14 +12,14 @@ from fedtui.core.audit.events import SEVERITIES
 from fedtui.core.governance import findings
 from fedtui.core.governance import listing as finding_listing
 from fedtui.core.governance.findings import ACKNOWLEDGED, GONE, OPEN
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 
 LATELY = timedelta(days=30)
 MOST = 1000
 """Findings of a state that a report names; of more it says how many there are."""
 
 
-def report(session: Session, site: Site, now: datetime) -> dict[str, Any]:
+def report(session: Session, site: NodeContext, now: datetime) -> dict[str, Any]:
     """All of it as JSON: node, reported_at, scanned_at, held_back, open (by severity), findings, acknowledged, gone."""
     gone = finding_listing.rows(session, now=now, states=(GONE,), limit=MOST)
     acknowledged = finding_listing.rows(session, now=now, states=(ACKNOWLEDGED,), limit=MOST)

@@ -25,7 +25,7 @@ from fedtui.core.governance import findings
 from fedtui.core.governance.findings import KEPT, SOURCE, Finding, KindScan, rank_of
 from fedtui.core.governance.queries import Scan
 from fedtui.core.governance.rules import BY_KIND, RULES, Rule
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.runtime import lease
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.lease import Held
@@ -55,7 +55,7 @@ class Pass:
     changed: Counter[str] = field(default_factory=Counter)
 
 
-def scan(site: Site, actor: Actor = JOB_ACTOR, held: Held | None = None) -> dict[str, Any]:
+def scan(site: NodeContext, actor: Actor = JOB_ACTOR, held: Held | None = None) -> dict[str, Any]:
     """Look for every kind of finding, and record what changed.
 
     Returns scanned_at, duration_ms, appeared, gone, open (by severity), held_back (kinds that cannot be told
@@ -88,12 +88,12 @@ def scan(site: Site, actor: Actor = JOB_ACTOR, held: Held | None = None) -> dict
         }
 
 
-def _fence(site: Site, unit: Unit, held: Held | None) -> None:
+def _fence(site: NodeContext, unit: Unit, held: Held | None) -> None:
     if held is not None:
         lease.fence(unit.session, held, now=unit.now, ttl=site.settings.lease_ttl)
 
 
-def _apply(unit: Unit, site: Site, one: Pass) -> bool:
+def _apply(unit: Unit, site: NodeContext, one: Pass) -> bool:
     """Compare a rule with the record; whether that was all of it."""
     rule, look = one.rule, Scan(unit.session, unit.now, site)
     one.held_back = not rule.can_tell(look)

@@ -19,7 +19,7 @@ from cryptography import x509
 from sqlalchemy.orm import Session
 
 from fedtui.core.pki import certificates
-from fedtui.core.pki.x509 import UNREADABLE, Described, described, read_der
+from fedtui.core.pki.x509 import UNREADABLE, CertificateSummary, described, read_der
 
 CLIENT_CERT, ESCAPED_CERT = "client-cert", "x-ssl-client-cert"
 INSTANCE, NETWORK, FORWARDED_FOR = "x-calling-instance", "x-sdwan-network", "x-forwarded-for"
@@ -71,7 +71,7 @@ def is_trusted_proxy(session: Session, presented: str | None, configured: Collec
     )
 
 
-def believe(direct: Caller, headers: Headers, *, proxied: bool) -> Caller:
+def resolve_forwarded_caller(direct: Caller, headers: Headers, *, proxied: bool) -> Caller:
     """The caller behind a connection: `direct` itself, or, behind a trusted proxy, whom it speaks for."""
     given = tuple(name for name in FORWARDED if name in headers)
     if not proxied:
@@ -90,7 +90,7 @@ def believe(direct: Caller, headers: Headers, *, proxied: bool) -> Caller:
     )
 
 
-def _certificate(headers: Headers) -> tuple[Described | None, str]:
+def _certificate(headers: Headers) -> tuple[CertificateSummary | None, str]:
     """Fingerprint, subject and issuer of the forwarded certificate; or what is wrong with it."""
     named = [name for name in (CLIENT_CERT, ESCAPED_CERT) if name in headers]
     given = [name for name in named if any(headers.get(name, ()))]

@@ -46,7 +46,7 @@ NO_RESTRICTION = "not restricted"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AccessRequest:
     """A call: which one, by whom, and for what. `bearer` is the token as presented, None without one."""
 
     call: str
@@ -58,7 +58,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Supposed:
+class WhatIf:
     """What is taken as given instead of what is on record, to ask what would be."""
 
     grant: Mapping[str, Any] = field(default_factory=dict)
@@ -103,7 +103,7 @@ class Presented(NamedTuple):
     first_used_at: datetime | None
 
 
-class Calling(NamedTuple):
+class CallerPeer(NamedTuple):
     """What of the peer that calls the checks look at."""
 
     id: str
@@ -114,7 +114,7 @@ class Calling(NamedTuple):
 
 
 _CERTIFICATES, _PEERS = Certificate.__table__, Peer.__table__
-_PEER = tuple(_PEERS.c[name] for name in Calling._fields)
+_PEER = tuple(_PEERS.c[name] for name in CallerPeer._fields)
 _PEER_BY_ID = select(*_PEER).where(_PEERS.c.id == bindparam("peer_id"))
 # One query without row objects: nearly every call is judged by these two, and most by nothing else.
 _BY_FINGERPRINT = (
@@ -125,25 +125,25 @@ _BY_FINGERPRINT = (
 
 
 @dataclass
-class Seen:
+class AuthorizationContext:
     """What the checks look at, each read when first needed.
 
     Not by `functools.cached_property`: before Python 3.12 it holds one lock for all instances while it reads.
     """
 
     session: Session
-    asked: Asked
+    asked: AccessRequest
     now: datetime
-    supposed: Supposed = field(default_factory=Supposed)
+    supposed: WhatIf = field(default_factory=WhatIf)
 
     @memoized_property
-    def _presented(self) -> tuple[Presented | None, Calling | None]:
+    def _presented(self) -> tuple[Presented | None, CallerPeer | None]:
         fingerprint = self.asked.caller.fingerprint
         row = self.session.execute(_BY_FINGERPRINT, {"fingerprint": fingerprint}).one_or_none() if fingerprint else None
         if row is None:
             return None, None
         own = len(Presented._fields)
-        return Presented(*row[:own]), Calling(*row[own:]) if row[own] is not None else None
+        return Presented(*row[:own]), CallerPeer(*row[own:]) if row[own] is not None else None
 
     @property
     def certificate(self) -> Presented | None:
@@ -151,13 +151,13 @@ class Seen:
         return self._presented[0]
 
     @memoized_property
-    def peer(self) -> Calling | None:
+    def peer(self) -> CallerPeer | None:
         """The peer that the certificate stands for."""
         named = self.asked.caller.peer_id
         if self.certificate is not None or named is None:
             return self._presented[1]
         row = self.session.execute(_PEER_BY_ID, {"peer_id": named}).one_or_none()
-        return Calling(*row) if row is not None else None
+        return CallerPeer(*row) if row is not None else None
 
     @memoized_property
     def named_grant(self) -> Grant | None:
@@ -191,11 +191,11 @@ def grant_id(presented: str | None) -> str | None:
         return None
 
 
-Look = Callable[[Seen], Refusal | str | None]
+Look = Callable[[AuthorizationContext], Refusal | str | None]
 """A check: a refusal, what is in order, or None where there is nothing to look at."""
 
 
-def _presented(seen: Seen) -> Refusal | str | None:
+def _presented(seen: AuthorizationContext) -> Refusal | str | None:
     caller = seen.asked.caller
     if caller.fingerprint is None and caller.described and not caller.unreadable:
         return None
@@ -205,7 +205,7 @@ def _presented(seen: Seen) -> Refusal | str | None:
     return f"{caller.fingerprint}, forwarded by a trusted proxy" if caller.proxy else caller.fingerprint
 
 
-def _known(seen: Seen) -> Refusal | str | None:
+def _known(seen: AuthorizationContext) -> Refusal | str | None:
     if seen.asked.caller.fingerprint is None:
         return None
     row, unrecognized = seen.certificate, "client certificate not recognized"
@@ -225,7 +225,7 @@ def _known(seen: Seen) -> Refusal | str | None:
     return f"serial {row.serial}, good until {row.not_after:%F %H:%M} UTC"
 
 
-def _peer_may_call(seen: Seen) -> Refusal | str | None:
+def _peer_may_call(seen: AuthorizationContext) -> Refusal | str | None:
     if seen.peer is None and (seen.certificate is None or seen.certificate.subject_kind != "federation_peer"):
         return None
     if seen.peer is None:
@@ -241,7 +241,7 @@ def _peer_may_call(seen: Seen) -> Refusal | str | None:
     return f"{peer.remote_instance_url} is {peer.status}"
 
 
-def _granted(seen: Seen) -> Refusal | str | None:
+def _granted(seen: AuthorizationContext) -> Refusal | str | None:
     presented = seen.asked.bearer
     if grant_id(presented) is None:
         detail = "no bearer token was presented" if presented is None else f"{presented[:60]!r} is not fg-<id>"
@@ -256,7 +256,7 @@ def _granted(seen: Seen) -> Refusal | str | None:
     return f"{named.remote_subject} of this peer"
 
 
-def _in_force(grant: Grant, seen: Seen) -> Refusal | str:
+def _in_force(grant: Grant, seen: AuthorizationContext) -> Refusal | str:
     if grant.revoked_at is not None or grant.archived_at is not None:
         when = f"{grant.revoked_at:%F %H:%M} UTC" if grant.revoked_at else "an unknown date"
         why = f": {grant.revocation_reason}" if grant.revocation_reason else ""
@@ -267,7 +267,7 @@ def _in_force(grant: Grant, seen: Seen) -> Refusal | str:
     return f"until {grant.expires_at:%F %H:%M} UTC"
 
 
-def _covers(grant: Grant, seen: Seen) -> Refusal | str:
+def _covers(grant: Grant, seen: AuthorizationContext) -> Refusal | str:
     asked = seen.asked
     if asked.kind != grant.resource_kind:
         return _denied("kind_mismatch", "resource kind", grant.resource_kind, asked.kind)
@@ -276,14 +276,14 @@ def _covers(grant: Grant, seen: Seen) -> Refusal | str:
     return f"{grant.resource_kind}/{grant.resource_id or '*'}"
 
 
-def _holds_scope(grant: Grant, seen: Seen) -> Refusal | str:
+def _holds_scope(grant: Grant, seen: AuthorizationContext) -> Refusal | str:
     needed, held = SCOPE_FOR.get(seen.asked.method, "admin"), ", ".join(grant.permission_scopes)
     if needed not in grant.permission_scopes:
         return _denied("scope_insufficient", "scope", held, f"{seen.asked.method}, which needs {needed}")
     return f"{seen.asked.method} needs {needed}; held: {held}"
 
 
-def _from_instance(grant: Grant, seen: Seen) -> Refusal | str:
+def _from_instance(grant: Grant, seen: AuthorizationContext) -> Refusal | str:
     allowed, supplied = grant.node_instance_ids, seen.instance
     if not allowed:
         return NO_RESTRICTION
@@ -292,7 +292,7 @@ def _from_instance(grant: Grant, seen: Seen) -> Refusal | str:
     return f"instance {supplied}"
 
 
-def _over_network(grant: Grant, seen: Seen) -> Refusal | str:
+def _over_network(grant: Grant, seen: AuthorizationContext) -> Refusal | str:
     allowed, supplied = grant.sdwan_network_ids, seen.asked.caller.network_id
     if not allowed:
         return NO_RESTRICTION
@@ -305,7 +305,7 @@ def _over_network(grant: Grant, seen: Seen) -> Refusal | str:
     return f"network {supplied}, its bridge is active"
 
 
-def _from_address(grant: Grant, seen: Seen) -> Refusal | str:
+def _from_address(grant: Grant, seen: AuthorizationContext) -> Refusal | str:
     allowed, supplied = grant.source_cidrs, seen.asked.caller.source_ip
     if not allowed:
         return NO_RESTRICTION
@@ -314,7 +314,7 @@ def _from_address(grant: Grant, seen: Seen) -> Refusal | str:
     return f"from {supplied}"
 
 
-def _served(_grant: Grant, seen: Seen) -> Refusal | str:
+def _served(_grant: Grant, seen: AuthorizationContext) -> Refusal | str:
     kind = seen.asked.kind
     if not seen.supposed.kind_served and not inventory.serves(seen.session, kind):
         return Refusal(
@@ -332,7 +332,7 @@ def _mismatch(code: str, told: str, detail: str) -> Refusal:
     return Refusal(code, detail, 403, f"{MISMATCH}{told}")
 
 
-def _of_grant(look: Callable[[Grant, Seen], Refusal | str]) -> Look:
+def _of_grant(look: Callable[[Grant, AuthorizationContext], Refusal | str]) -> Look:
     return lambda seen: look(seen.grant, seen) if seen.grant is not None else None
 
 
@@ -365,10 +365,10 @@ USE = ("scope", "instance", "network", "source_address")
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class AuthorizationResult:
     """A call, judged: what each check came to, and whom and what it was about."""
 
-    asked: Asked
+    asked: AccessRequest
     results: tuple[Result, ...]
     peer_id: str | None
     grant_id: str | None
@@ -394,19 +394,21 @@ class Judgement:
         return None if self.allowed else "not_checked"
 
 
-def judge(session: Session, asked: Asked, *, now: datetime, supposed: Supposed | None = None) -> Judgement:
+def judge(
+    session: Session, asked: AccessRequest, *, now: datetime, supposed: WhatIf | None = None
+) -> AuthorizationResult:
     """Put a call through the chain: all of its checks, whichever fails first."""
-    seen = Seen(session, asked, now, supposed or Supposed())
+    seen = AuthorizationContext(session, asked, now, supposed or WhatIf())
     checks = CHAIN if asked.call == RESOURCES else CHAIN[:WITHOUT_GRANT]
     results = tuple(_result(check, seen) for check in checks)
     # For our own record the grant that was named, also where it is another peer's.
     named = seen.named_grant.id if asked.call == RESOURCES and seen.named_grant else None
     row = seen.certificate
     new = row.id if row is not None and row.first_used_at is None and all(one.passed for one in results[:2]) else None
-    return Judgement(asked, results, seen.peer.id if seen.peer else None, named, now, new)
+    return AuthorizationResult(asked, results, seen.peer.id if seen.peer else None, named, now, new)
 
 
-def _result(check: Check, seen: Seen) -> Result:
+def _result(check: Check, seen: AuthorizationContext) -> Result:
     found = check.look(seen)
     if isinstance(found, Refusal):
         return Result(check.name, False, found.detail, found)

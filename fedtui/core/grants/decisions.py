@@ -20,16 +20,16 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.errors import NotFound
 from fedtui.core.grants.callers import Caller
-from fedtui.core.grants.chain import RESOURCES, Asked, Judgement
+from fedtui.core.grants.chain import RESOURCES, AccessRequest, AuthorizationResult
 from fedtui.core.peers.peers import Peer
 from fedtui.core.pki import certificates
 from fedtui.core.pki.x509 import described
 from fedtui.core.runtime.database import Base
 from fedtui.core.runtime.lookup import by_beginning
-from fedtui.core.runtime.rate_limit import Buckets, address_key, block_key
+from fedtui.core.runtime.rate_limit import TokenBuckets, address_key, block_key
 from fedtui.core.runtime.types import Id, Json, JsonObject, Text_, Time, new_id
 from fedtui.core.runtime.unit import Unit
-from fedtui.core.runtime.untrusted import words
+from fedtui.core.runtime.untrusted import sanitize_text
 
 KEPT_REFUSED, KEPT_ALLOWED = timedelta(days=90), timedelta(days=7)
 MOST_KEPT, MOST_OF_STRANGERS, MOST_OF_PEER = 100_000, 20_000, 10_000
@@ -75,7 +75,7 @@ class Decision(Base):
     last_at: Mapped[Time]
 
 
-def store(unit: Unit, judgement: Judgement) -> str:
+def store(unit: Unit, judgement: AuthorizationResult) -> str:
     """Keep a judgement; its id."""
     refusal = judgement.refusal
     decision = Decision(
@@ -132,7 +132,7 @@ def store_handshake(
     return decision.id
 
 
-def store_let_in(unit: Unit, asked: Asked, peer_id: str) -> None:
+def store_let_in(unit: Unit, asked: AccessRequest, peer_id: str) -> None:
     """Keep that a caller was let in from an address at which TLS had refused one before."""
     unit.session.add(
         Decision(
@@ -160,12 +160,12 @@ def peer_claimed(session: Session, row: Decision) -> Peer | None:
     return session.get(Peer, named) if named is not None else None
 
 
-def checks(judgement: Judgement) -> list[dict[str, Any]]:
+def checks(judgement: AuthorizationResult) -> list[dict[str, Any]]:
     """What each check came to, as it is stored and shown."""
     return [{"check": one.check, "passed": one.passed, "detail": _plain(one.detail)} for one in judgement.results]
 
 
-def replay(decision: Decision) -> Asked:
+def replay(decision: Decision) -> AccessRequest:
     """The call of a decision, to be judged again. Raises `NotFound` where there was none."""
     if decision.call == HANDSHAKE:
         [found] = decision.checks
@@ -177,7 +177,7 @@ def replay(decision: Decision) -> Asked:
         )
     context = dict(decision.context)
     caller = Caller(**{**context.pop("caller"), "ignored": ()})
-    return Asked(call=decision.call, caller=caller, **context)
+    return AccessRequest(call=decision.call, caller=caller, **context)
 
 
 def call_of(row: Decision) -> str:
@@ -186,7 +186,7 @@ def call_of(row: Decision) -> str:
         return "TLS handshake"
     if row.call == RESOURCES:
         asked = [str(row.context.get(name, "")) for name in ("method", "kind", "resource_id")]
-        return words(f"{asked[0]} {asked[1]}/{asked[2]}", LONGEST_CALL)
+        return sanitize_text(f"{asked[0]} {asked[1]}/{asked[2]}", LONGEST_CALL)
     return row.call
 
 
@@ -277,10 +277,10 @@ class Recorder:
         self._clock = clock
         self._recent: OrderedDict[object, tuple[str, float]] = OrderedDict()
         self._again: Counter[str] = Counter()
-        self._callers = Buckets(PER_CALLER, PER_CALLER, clock=clock)
-        self._blocks = Buckets(PER_BLOCK, PER_BLOCK, clock=clock)
-        self._strangers = Buckets(OF_STRANGERS, OF_STRANGERS, clock=clock)
-        self._node = Buckets(PER_NODE, PER_NODE, clock=clock)
+        self._callers = TokenBuckets(PER_CALLER, PER_CALLER, clock=clock)
+        self._blocks = TokenBuckets(PER_BLOCK, PER_BLOCK, clock=clock)
+        self._strangers = TokenBuckets(OF_STRANGERS, OF_STRANGERS, clock=clock)
+        self._node = TokenBuckets(PER_NODE, PER_NODE, clock=clock)
         self._lock = threading.Lock()
         self._dropped = 0
 
@@ -338,7 +338,7 @@ def count(unit: Unit, again: Mapping[str, int]) -> None:
         )
 
 
-def same(judgement: Judgement) -> object:
+def same(judgement: AuthorizationResult) -> object:
     """What makes two judgements the same for the record."""
     asked = judgement.asked
     if judgement.allowed:
@@ -346,7 +346,7 @@ def same(judgement: Judgement) -> object:
     return (judgement.code, asked)
 
 
-def caller_key(judgement: Judgement) -> str:
+def caller_key(judgement: AuthorizationResult) -> str:
     """On whose account a decision goes: the peer's, else the address's."""
     return judgement.peer_id or address_key(judgement.asked.caller.source_ip or "")
 
@@ -359,7 +359,7 @@ def _named_peer(session: Session, subject: str) -> str | None:
     return peer.id if peer is not None else None
 
 
-def _context(asked: Asked) -> dict[str, Any]:
+def _context(asked: AccessRequest) -> dict[str, Any]:
     """A call as JSON; texts as a remote sent them, but for their length and what cannot be stored."""
     caller = replace(asked.caller, ignored=tuple(asked.caller.ignored))
     context = {key: value for key, value in asdict(replace(asked, caller=caller)).items() if key != "call"}
@@ -368,7 +368,7 @@ def _context(asked: Asked) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, str):
-        return words(value, LONGEST_TEXT)
+        return sanitize_text(value, LONGEST_TEXT)
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     return list(value) if isinstance(value, tuple) else value

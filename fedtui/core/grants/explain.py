@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from fedtui.core.errors import WrongUsage
 from fedtui.core.grants import allowlists, bridges, chain, inventory, resources
-from fedtui.core.grants.chain import CHAIN, SCOPE_FOR, Asked, Judgement, Seen, Supposed
+from fedtui.core.grants.chain import CHAIN, SCOPE_FOR, AccessRequest, AuthorizationContext, AuthorizationResult, WhatIf
 from fedtui.core.grants.grants import SCOPES, SHORTEST_TTL, Grant, bearer
 from fedtui.core.peers.peers import TERM_ENDED
 from fedtui.core.runtime import durations
@@ -56,7 +56,7 @@ class Change:
 class Explanation:
     """A judgement with what would help. `complete`: made together, the changes let the call through."""
 
-    judgement: Judgement
+    judgement: AuthorizationResult
     changes: tuple[Change, ...]
     complete: bool
 
@@ -72,19 +72,19 @@ class _Plan:
     """What would have to be different. `terms` are columns of the grant; `anew` says that they
     take a new grant, since scopes and what a grant is for stay as issued."""
 
-    supposed: Supposed
+    supposed: WhatIf
     words: list[Change] = field(default_factory=list)
     terms: dict[str, Any] = field(default_factory=dict)
     anew: str = ""
     renew: bool = False
     beside: list[Change] = field(default_factory=list)
 
-    def then(self) -> Supposed:
+    def then(self) -> WhatIf:
         """What is supposed once the plan is carried out."""
         life: dict[str, Any] = {"expires_at": ALWAYS} if self.renew or self.anew else {}
         life |= {"revoked_at": None, "archived_at": None} if self.anew else {}
         actions = {one.action for one in self.beside}
-        return Supposed(
+        return WhatIf(
             {**self.supposed.grant, **self.terms, **life},
             bridge_active=self.supposed.bridge_active or any("bridge" in one for one in actions),
             kind_served=self.supposed.kind_served or "system.inventory_change" in actions,
@@ -101,24 +101,24 @@ class _Plan:
         return (*made, *self.beside)
 
 
-def explain(session: Session, asked: Asked, *, now: datetime, supposed: Supposed | None = None) -> Explanation:
+def explain(session: Session, asked: AccessRequest, *, now: datetime, supposed: WhatIf | None = None) -> Explanation:
     """Judge a call, as things are or as they are supposed, and find the smallest change that would allow it."""
-    base = supposed or Supposed()
+    base = supposed or WhatIf()
     judgement = latest = chain.judge(session, asked, now=now, supposed=base)
     plan = _Plan(base)
     # Each round answers all refusals it sees; what was hidden behind one shows in the next.
     for _ in CHAIN:
         if latest.allowed or plan.words:
             break
-        seen = Seen(session, asked, now, plan.then())
+        seen = AuthorizationContext(session, asked, now, plan.then())
         for one in latest.results:
             if one.refusal is not None:
                 ANSWERS[one.refusal.code](seen, plan)
         latest = chain.judge(session, asked, now=now, supposed=plan.then())
-    return Explanation(judgement, plan.changes(Seen(session, asked, now).grant), latest.allowed)
+    return Explanation(judgement, plan.changes(AuthorizationContext(session, asked, now).grant), latest.allowed)
 
 
-Answer = Callable[[Seen, _Plan], None]
+Answer = Callable[[AuthorizationContext, _Plan], None]
 
 
 def _caller(text: str) -> Answer:
@@ -133,7 +133,7 @@ def _here(text: str) -> Answer:
 def _own_grant(what: str) -> Answer:
     """What the caller is to send instead: a grant of its own that allows the call, by its bearer, if it has one."""
 
-    def answer(seen: Seen, plan: _Plan) -> None:
+    def answer(seen: AuthorizationContext, plan: _Plan) -> None:
         if _send_own(seen, plan.supposed, plan, what):
             return
         scope = SCOPE_FOR.get(seen.asked.method, "admin")
@@ -144,7 +144,7 @@ def _own_grant(what: str) -> Answer:
     return answer
 
 
-def _send_own(seen: Seen, supposed: Supposed, plan: _Plan, what: str) -> bool:
+def _send_own(seen: AuthorizationContext, supposed: WhatIf, plan: _Plan, what: str) -> bool:
     """Whether the caller has a grant of its own that allows the call: then it is to send that one."""
     fitting = [bearer(one.id) for one in _in_force(seen) if _allowed_with(seen, supposed, one)]
     if fitting:
@@ -153,7 +153,7 @@ def _send_own(seen: Seen, supposed: Supposed, plan: _Plan, what: str) -> bool:
     return bool(fitting)
 
 
-def _in_force(seen: Seen) -> Sequence[Grant]:
+def _in_force(seen: AuthorizationContext) -> Sequence[Grant]:
     """The caller's grants, the newest first."""
     if seen.peer is None:
         return ()
@@ -161,12 +161,12 @@ def _in_force(seen: Seen) -> Sequence[Grant]:
     return seen.session.scalars(theirs.order_by(Grant.id.desc()).limit(MOST_GRANTS)).all()
 
 
-def _allowed_with(seen: Seen, supposed: Supposed, grant: Grant) -> bool:
+def _allowed_with(seen: AuthorizationContext, supposed: WhatIf, grant: Grant) -> bool:
     asked = replace(seen.asked, bearer=bearer(grant.id))
     return chain.judge(seen.session, asked, now=seen.now, supposed=supposed).allowed
 
 
-def _resume(seen: Seen, plan: _Plan) -> None:
+def _resume(seen: AuthorizationContext, plan: _Plan) -> None:
     peer = seen.peer
     if peer is None or peer.status != "suspended":
         state = peer.status if peer else "gone"
@@ -177,7 +177,7 @@ def _resume(seen: Seen, plan: _Plan) -> None:
     plan.words.append(Change(title, f"fedtui peers resume {peer.id}", action, {"peer": peer.id}))
 
 
-def _extend(seen: Seen, plan: _Plan) -> None:
+def _extend(seen: AuthorizationContext, plan: _Plan) -> None:
     if seen.peer is not None:
         title = "Agree on a new term with the peer's operators, and record it on both sides"
         new = {"peer": seen.peer.id, "expires": "365d"}
@@ -185,19 +185,19 @@ def _extend(seen: Seen, plan: _Plan) -> None:
         plan.words.append(Change(title, command, "system.federation_peer_edit", new))
 
 
-def _renew(_seen: Seen, plan: _Plan) -> None:
+def _renew(_seen: AuthorizationContext, plan: _Plan) -> None:
     plan.renew = True
 
 
-def _anew(title: str, terms: Callable[[Seen], Mapping[str, Any]] = lambda _: {}) -> Answer:
-    def answer(seen: Seen, plan: _Plan) -> None:
+def _anew(title: str, terms: Callable[[AuthorizationContext], Mapping[str, Any]] = lambda _: {}) -> Answer:
+    def answer(seen: AuthorizationContext, plan: _Plan) -> None:
         plan.anew = plan.anew or title
         plan.terms.update(terms(seen))
 
     return answer
 
 
-def _resource(seen: Seen, plan: _Plan) -> None:
+def _resource(seen: AuthorizationContext, plan: _Plan) -> None:
     """A grant for what was asked for, where there can be one."""
     asked = seen.asked
     if _readable(inventory.check_kind, asked.kind) is None or _readable(resources.check_id, asked.resource_id) is None:
@@ -211,17 +211,17 @@ def _resource(seen: Seen, plan: _Plan) -> None:
     _anew("Issue a new grant for that resource", lambda _: terms)(seen, plan)
 
 
-def _scopes_with_needed(seen: Seen) -> Mapping[str, Any]:
+def _scopes_with_needed(seen: AuthorizationContext) -> Mapping[str, Any]:
     needed = SCOPE_FOR.get(seen.asked.method, "admin")
     held = seen.grant.permission_scopes if seen.grant else ()
     return {"permission_scopes": [one for one in SCOPES if one == needed or one in held]}
 
 
-def _allow(column: str, supplied: Callable[[Seen], str | None]) -> Answer:
+def _allow(column: str, supplied: Callable[[AuthorizationContext], str | None]) -> Answer:
     """Add what the caller supplied to an allowlist; where a call that was made supplied nothing
     readable, lift the list. One that is only described may just have left it out."""
 
-    def answer(seen: Seen, plan: _Plan) -> None:
+    def answer(seen: AuthorizationContext, plan: _Plan) -> None:
         value = supplied(seen)
         listed = getattr(seen.grant, column)
         if value is None and seen.asked.caller.described:
@@ -234,7 +234,7 @@ def _allow(column: str, supplied: Callable[[Seen], str | None]) -> Answer:
     return answer
 
 
-def _bridge(seen: Seen, plan: _Plan) -> None:
+def _bridge(seen: AuthorizationContext, plan: _Plan) -> None:
     network, peer_id = _readable(allowlists.network_id, seen.asked.caller.network_id), seen.peer.id if seen.peer else ""
     found = bridges.live(seen.session, peer_id, network) if network else None
     if found is None:
@@ -257,7 +257,7 @@ def _bridge(seen: Seen, plan: _Plan) -> None:
     )
 
 
-def _serve(seen: Seen, plan: _Plan) -> None:
+def _serve(seen: AuthorizationContext, plan: _Plan) -> None:
     kind = seen.asked.kind
     if _readable(inventory.check_kind, kind) is None:
         return  # No grant can be for it either, and that has been said.

@@ -109,7 +109,7 @@ TERMS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class GrantSpec:
     """A grant as asked for, every field checked."""
 
     remote_subject: str
@@ -190,9 +190,9 @@ def check_new(
     ttl: timedelta = DEFAULT_TTL,
     short_ttl: bool = False,
     auto_renew: bool = False,
-) -> Wanted:
+) -> GrantSpec:
     """A grant as asked for, in one spelling. Raises `WrongUsage` naming the field that is malformed."""
-    wanted = Wanted(
+    wanted = GrantSpec(
         check_subject(subject),
         inventory.check_kind(kind),
         resources.check_id(resource_id) if resource_id is not None else None,
@@ -208,7 +208,7 @@ def check_new(
     return wanted
 
 
-def issue(unit: Unit, peer: Peer, wanted: Wanted, *, source: str = SOURCE) -> Grant:
+def issue(unit: Unit, peer: Peer, wanted: GrantSpec, *, source: str = SOURCE) -> Grant:
     """A new grant for a peer. Raises `Refused` for a peer that has ended."""
     if peer.status == "revoked":
         raise Refused(
@@ -250,7 +250,7 @@ def issue_operator_grant(unit: Unit, peer: Peer) -> Grant:
     if existing is not None:
         return existing
     subject, scopes = f"parent-operator@{peer.id}", ["read", "write", "admin"]
-    wanted = Wanted(subject, OPERATOR_KIND, None, scopes, [], [], [], LONGEST_TTL)
+    wanted = GrantSpec(subject, OPERATOR_KIND, None, scopes, [], [], [], LONGEST_TTL)
     return issue(unit, peer, wanted, source="accept_controller")
 
 

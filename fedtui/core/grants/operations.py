@@ -10,14 +10,14 @@ from sqlalchemy.orm import Session
 
 from fedtui.core.errors import WrongUsage
 from fedtui.core.grants import allowlists, grants, quota, resources, usage
-from fedtui.core.grants.chain import Supposed
+from fedtui.core.grants.chain import WhatIf
 from fedtui.core.grants.grants import Grant
 from fedtui.core.grants.usage import Used
-from fedtui.core.operations.operation import Act, Change, Params, Result, Wanted
+from fedtui.core.operations.operation import Change, Operation, OperationRequest, Params, Result
 from fedtui.core.operations.reasons import reason_of
 from fedtui.core.peers import peers
 from fedtui.core.peers.operations import named_peer, peer_target
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.runtime import durations
 from fedtui.core.runtime.unit import Unit
 
@@ -28,7 +28,7 @@ LISTS: Mapping[str, str] = {"instances": "node_instance_ids", "networks": "sdwan
 # --- issue -------------------------------------------------------------------------------
 
 
-def _read_issue(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_issue(unit: Unit, _site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
     peer = named_peer(unit, raw)
     ttl, short = _ttl(raw.get("ttl")) or grants.DEFAULT_TTL, bool(raw.get("short_ttl"))
     wanted = grants.check_new(
@@ -42,7 +42,7 @@ def _read_issue(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
         short_ttl=short,
         auto_renew=bool(raw.get("auto_renew")),
     )
-    return Wanted(
+    return OperationRequest(
         {
             "peer_id": peer.id,
             "subject": wanted.remote_subject,
@@ -87,7 +87,7 @@ def _issue_changes(params: Params, _target: Mapping[str, Any]) -> Sequence[Chang
     )
 
 
-def _issue(unit: Unit, _site: Site, params: Params) -> Result:
+def _issue(unit: Unit, _site: NodeContext, params: Params) -> Result:
     peer = peers.lock(unit, params["peer_id"])
     wanted = grants.check_new(
         subject=params["subject"],
@@ -178,14 +178,14 @@ def cut_off(session: Session, grant: Grant, changes: Mapping[str, Any] | None, n
     lists = None if changes is None else {key: value for key, value in changes.items() if key in allowlists.READERS}
     if lists is not None and not lists:
         return []
-    return usage.cut_off(session, grant, None if lists is None else Supposed(lists), now)
+    return usage.cut_off(session, grant, None if lists is None else WhatIf(lists), now)
 
 
 def _calls(cut: Sequence[Used]) -> int:
     return sum(one.times for one in cut)
 
 
-def _read_edit(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_edit(unit: Unit, _site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
     grant = grants.find(unit.session, str(raw.get("grant", "")))
     changes = edited(grant, raw)
     if not changes:
@@ -196,7 +196,7 @@ def _read_edit(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
             code="nothing_to_do",
         )
     cut = _calls(cut_off(unit.session, grant, changes, unit.now))
-    return Wanted({"grant_id": grant.id, "changes": changes, "cuts_off": cut}, grant.peer_id)
+    return OperationRequest({"grant_id": grant.id, "changes": changes, "cuts_off": cut}, grant.peer_id)
 
 
 def _summarise_edit(params: Params, target: Mapping[str, Any]) -> str:
@@ -219,18 +219,18 @@ def _cuts(params: Params) -> str:
     return f" It cuts off what was used {calls} times in the last 30 days." if calls else ""
 
 
-def _edit(unit: Unit, _site: Site, params: Params) -> Result:
+def _edit(unit: Unit, _site: NodeContext, params: Params) -> Result:
     grant = grants.edit(unit, params["grant_id"], params["changes"])
     return {**shape(grant, unit.now), "cuts_off": params["cuts_off"]}
 
 
-def _read_renew(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_renew(unit: Unit, _site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
     grant = grants.find(unit.session, str(raw.get("grant", "")))
     ttl, short = _ttl(raw.get("ttl")), bool(raw.get("short_ttl"))
     if ttl is not None:
         grants.check_ttl(ttl, short=short)
     params = {"grant_id": grant.id, "ttl": durations.show(ttl) if ttl else None, "short_ttl": short}
-    return Wanted(params, grant.peer_id)
+    return OperationRequest(params, grant.peer_id)
 
 
 def _summarise_renew(params: Params, target: Mapping[str, Any]) -> str:
@@ -244,17 +244,17 @@ def _renew_changes(params: Params, target: Mapping[str, Any]) -> Sequence[Change
     )
 
 
-def _renew(unit: Unit, _site: Site, params: Params) -> Result:
+def _renew(unit: Unit, _site: NodeContext, params: Params) -> Result:
     ttl = durations.parse(params["ttl"], field="ttl") if params["ttl"] else None
     return shape(grants.renew(unit, params["grant_id"], ttl, short=params["short_ttl"]), unit.now)
 
 
-def _read_revoke(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_revoke(unit: Unit, _site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
     grant = grants.find(unit.session, str(raw.get("grant", "")))
     reason = reason_of(raw)
     grants.require_open(grant)
     cut = _calls(cut_off(unit.session, grant, None, unit.now))
-    return Wanted({"grant_id": grant.id, "reason": reason, "cuts_off": cut}, grant.peer_id)
+    return OperationRequest({"grant_id": grant.id, "reason": reason, "cuts_off": cut}, grant.peer_id)
 
 
 def _summarise_revoke(params: Params, target: Mapping[str, Any]) -> str:
@@ -269,7 +269,7 @@ def _revoke_changes(_params: Params, _target: Mapping[str, Any]) -> Sequence[Cha
     return (Change("grant", "in force", "revoked for good"),)
 
 
-def _revoke(unit: Unit, _site: Site, params: Params) -> Result:
+def _revoke(unit: Unit, _site: NodeContext, params: Params) -> Result:
     grant = grants.revoke(unit, params["grant_id"], params["reason"])
     return {**shape(grant, unit.now), "cuts_off": params["cuts_off"]}
 
@@ -286,7 +286,7 @@ def _entries(entries: Sequence[str]) -> str:
     return allowlists.shown(entries) or "any"
 
 
-def quota_of(session: Session, site: Site, grant_id: str) -> dict[str, Any]:
+def quota_of(session: Session, site: NodeContext, grant_id: str) -> dict[str, Any]:
     """What a grant has stored, and may store."""
     return quota.shape(resources.stored(session, grant_id=grant_id), quota.of(site.settings).grant)
 
@@ -311,8 +311,8 @@ def shape(grant: Grant, now: datetime) -> dict[str, Any]:
     }
 
 
-ACTS: tuple[Act, ...] = (
-    Act(
+ACTS: tuple[Operation, ...] = (
+    Operation(
         action="system.federation_grant_issue",
         read=_read_issue,
         target=peer_target,
@@ -320,7 +320,7 @@ ACTS: tuple[Act, ...] = (
         changes=_issue_changes,
         apply=_issue,
     ),
-    Act(
+    Operation(
         action="system.federation_grant_edit",
         read=_read_edit,
         target=edit_target,
@@ -328,7 +328,7 @@ ACTS: tuple[Act, ...] = (
         changes=_edit_changes,
         apply=_edit,
     ),
-    Act(
+    Operation(
         action="system.federation_grant_renew",
         read=_read_renew,
         target=renew_target,
@@ -336,7 +336,7 @@ ACTS: tuple[Act, ...] = (
         changes=_renew_changes,
         apply=_renew,
     ),
-    Act(
+    Operation(
         action="system.federation_grant_revoke",
         read=_read_revoke,
         target=revoke_target,

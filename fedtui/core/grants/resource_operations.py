@@ -14,10 +14,10 @@ from fedtui.core.errors import NotFound, Refused, WrongUsage
 from fedtui.core.grants import allowlists, bridges, inventory, resources
 from fedtui.core.grants.bridges import Bridge
 from fedtui.core.grants.resources import Document, EmbeddedStore, Provider
-from fedtui.core.operations.operation import Act, Change, Params, Result, Wanted
+from fedtui.core.operations.operation import Change, Operation, OperationRequest, Params, Result
 from fedtui.core.peers import peers
 from fedtui.core.peers.operations import named_peer, peer_target
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.runtime import document_text
 from fedtui.core.runtime.unit import Unit
 
@@ -29,7 +29,7 @@ LARGEST_DOCUMENT = 1024 * 1024
 # --- bridges -----------------------------------------------------------------------------
 
 
-def _read_propose(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_propose(unit: Unit, _site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
     peer, given = named_peer(unit, raw), str(raw.get("network") or "")
     allowlists.check_supplied("network", given)
     network = allowlists.network_id(given)
@@ -38,19 +38,19 @@ def _read_propose(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
     existing = bridges.live(unit.session, peer.id, network)
     if existing is not None:
         raise bridges.already_there(existing)
-    return Wanted({"peer_id": peer.id, "network": network}, peer.id)
+    return OperationRequest({"peer_id": peer.id, "network": network}, peer.id)
 
 
-def _propose(unit: Unit, _site: Site, params: Params) -> Result:
+def _propose(unit: Unit, _site: NodeContext, params: Params) -> Result:
     return bridge_shape(bridges.propose(unit, params["peer_id"], params["network"]))
 
 
 def _read_bridge(to: str) -> Any:
-    def read(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+    def read(unit: Unit, _site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
         bridge = bridges.find(unit.session, str(raw.get("bridge", "")))
         if to not in bridges.TRANSITIONS[bridge.status]:
             raise bridges.refused(bridge, to)
-        return Wanted({"bridge_id": bridge.id}, bridge.peer_id)
+        return OperationRequest({"bridge_id": bridge.id}, bridge.peer_id)
 
     return read
 
@@ -77,8 +77,8 @@ def bridge_shape(bridge: Bridge) -> dict[str, Any]:
     }
 
 
-def _bridge_act(name: str, to: str, effect: str) -> Act:
-    return Act(
+def _bridge_act(name: str, to: str, effect: str) -> Operation:
+    return Operation(
         action=f"system.federation_bridge_{name}",
         read=_read_bridge(to),
         target=bridge_target,
@@ -91,14 +91,14 @@ def _bridge_act(name: str, to: str, effect: str) -> Act:
 # --- inventory ---------------------------------------------------------------------------
 
 
-def _read_inventory(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_inventory(unit: Unit, _site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
     kind, served = inventory.check_kind(str(raw.get("kind") or "")), bool(raw.get("served"))
     if not served:
         inventory.require(unit.session, kind)
-    return Wanted({"kind": kind, "served": served})
+    return OperationRequest({"kind": kind, "served": served})
 
 
-def _change_inventory(unit: Unit, _site: Site, params: Params) -> Result:
+def _change_inventory(unit: Unit, _site: NodeContext, params: Params) -> Result:
     (inventory.add if params["served"] else inventory.remove)(unit, params["kind"])
     return dict(params)
 
@@ -116,7 +116,7 @@ def _word(served: bool) -> str:
 # --- resources ---------------------------------------------------------------------------
 
 
-def _read_put(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_put(unit: Unit, _site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
     kind, id = inventory.check_kind(str(raw.get("kind") or "")), resources.check_id(str(raw.get("id") or ""))
     document = raw.get("document")
     try:
@@ -135,13 +135,13 @@ def _read_put(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
             fix="To remove it: fedtui resources delete KIND ID" if document is None else "Split it.",
             code="document_invalid",
         )
-    return Wanted({"kind": kind, "id": id, "document": document})
+    return OperationRequest({"kind": kind, "id": id, "document": document})
 
 
-def _read_delete(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_delete(unit: Unit, _site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
     kind, id = str(raw.get("kind") or ""), str(raw.get("id") or "")
     require_document(unit.session, kind, id)
-    return Wanted({"kind": kind, "id": id})
+    return OperationRequest({"kind": kind, "id": id})
 
 
 def require_document(session: Session, kind: str, id: str) -> Document:
@@ -162,14 +162,14 @@ def _document_target(session: Session, params: Params) -> Mapping[str, Any]:
     return {"version": found.version if found else None, "served": inventory.serves(session, params["kind"])}
 
 
-def _put(unit: Unit, _site: Site, params: Params) -> Result:
+def _put(unit: Unit, _site: NodeContext, params: Params) -> Result:
     kind, id = params["kind"], params["id"]
     written = PROVIDER.put(unit, kind, id, document_text.of(params["document"]))
     emit(unit, "federation.resource.written", source="operator", resource_kind=kind, id=id, version=written.version)
     return {"kind": kind, "id": id, "version": written.version, "updated_at": written.updated_at}
 
 
-def _delete(unit: Unit, _site: Site, params: Params) -> Result:
+def _delete(unit: Unit, _site: NodeContext, params: Params) -> Result:
     kind, id = params["kind"], params["id"]
     if not PROVIDER.delete(unit, kind, id):
         raise Refused(f"There is no {kind}/{id} any more.", cause="It was removed meanwhile.", code="resource_gone")
@@ -192,8 +192,8 @@ def _without_document(params: Params) -> Params:
     return {**params, "document": {"bytes": len(document), "sha256": digest}}
 
 
-ACTS: tuple[Act, ...] = (
-    Act(
+ACTS: tuple[Operation, ...] = (
+    Operation(
         action="system.federation_bridge_propose",
         read=_read_propose,
         target=peer_target,
@@ -206,7 +206,7 @@ ACTS: tuple[Act, ...] = (
     _bridge_act("activate", "active", "grants restricted to this network begin to work."),
     _bridge_act("suspend", "suspended", "grants restricted to this network stop working."),
     _bridge_act("revoke", "revoked", "for good; grants restricted to this network stop working."),
-    Act(
+    Operation(
         action="system.inventory_change",
         read=_read_inventory,
         target=lambda session, params: {"served": inventory.serves(session, params["kind"])},
@@ -214,7 +214,7 @@ ACTS: tuple[Act, ...] = (
         changes=lambda params, target: (Change(params["kind"], _word(target["served"]), _word(params["served"])),),
         apply=_change_inventory,
     ),
-    Act(
+    Operation(
         action="system.federation_resource_put",
         read=_read_put,
         target=_document_target,
@@ -223,7 +223,7 @@ ACTS: tuple[Act, ...] = (
         recorded=_without_document,
         apply=_put,
     ),
-    Act(
+    Operation(
         action="system.federation_resource_delete",
         read=_read_delete,
         target=_document_target,

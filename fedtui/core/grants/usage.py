@@ -17,7 +17,7 @@ from sqlalchemy import Index, delete, func, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedtui.core.grants.callers import Caller
-from fedtui.core.grants.chain import RESOURCES, USE, Asked, Judgement, Supposed, judge
+from fedtui.core.grants.chain import RESOURCES, USE, AccessRequest, AuthorizationResult, WhatIf, judge
 from fedtui.core.grants.grants import Grant, bearer
 from fedtui.core.runtime.database import Base
 from fedtui.core.runtime.types import Text_, Time
@@ -82,7 +82,7 @@ class Counts:
         self._counts: Counter[Key] = Counter()
         self._lock = threading.Lock()
 
-    def used(self, judgement: Judgement, instance: str | None) -> None:
+    def used(self, judgement: AuthorizationResult, instance: str | None) -> None:
         """Count an allowed call."""
         asked = judgement.asked
         way = (asked.method, instance, asked.caller.network_id, asked.caller.source_ip)
@@ -167,7 +167,7 @@ def ways(session: Session, grant_id: str, now: datetime) -> list[Used]:
     return [Used(*row) for row in session.execute(query)]
 
 
-def cut_off(session: Session, grant: Grant, supposed: Supposed | None, now: datetime) -> list[Used]:
+def cut_off(session: Session, grant: Grant, supposed: WhatIf | None, now: datetime) -> list[Used]:
     """What was used within the window and would be refused after an edit; None: after a revocation.
 
     Judged by the chain's own checks. What was counted together cannot be told apart, and is
@@ -179,7 +179,7 @@ def cut_off(session: Session, grant: Grant, supposed: Supposed | None, now: date
     return [one for one in used if not _still_allowed(session, grant, one, supposed, now)]
 
 
-def _still_allowed(session: Session, grant: Grant, used: Used, supposed: Supposed, now: datetime) -> bool:
+def _still_allowed(session: Session, grant: Grant, used: Used, supposed: WhatIf, now: datetime) -> bool:
     caller = Caller(
         described=True,
         peer_id=grant.peer_id,
@@ -187,7 +187,7 @@ def _still_allowed(session: Session, grant: Grant, used: Used, supposed: Suppose
         instance_id=used.instance_id,
         network_id=used.network_id,
     )
-    asked = Asked(RESOURCES, caller, method=used.method or "", bearer=bearer(grant.id))
+    asked = AccessRequest(RESOURCES, caller, method=used.method or "", bearer=bearer(grant.id))
     judged = judge(session, asked, now=now, supposed=replace(supposed, bridge_active=True))
     return all(one.passed for one in judged.results if one.check in USE and (used.method or one.check != "scope"))
 

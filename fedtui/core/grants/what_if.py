@@ -14,7 +14,7 @@ from fedtui.core.grants import allowlists, decisions, grants
 from fedtui.core.grants import explain as explaining
 from fedtui.core.grants import operations as grant_operations
 from fedtui.core.grants.callers import Caller
-from fedtui.core.grants.chain import RESOURCES, SCOPE_FOR, Asked, Supposed
+from fedtui.core.grants.chain import RESOURCES, SCOPE_FOR, AccessRequest, WhatIf
 from fedtui.core.grants.decisions import Decision
 from fedtui.core.grants.explain import NOT_GIVEN, Explanation
 from fedtui.core.grants.grants import Grant
@@ -23,7 +23,7 @@ from fedtui.core.pki import certificates
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class HypotheticalRequest:
     """A call in words. What is None is taken from the grant, or from the peer's certificate."""
 
     bearer: str
@@ -38,7 +38,7 @@ class Described:
 
 def explain(
     session: Session,
-    described: Described,
+    described: HypotheticalRequest,
     *,
     now: datetime,
     decision: str | None = None,
@@ -56,7 +56,7 @@ def explain(
         if grant is None:
             raise NotFound("There is no grant to edit.", cause="The bearer names none.", code="grant_not_found")
         changes = grant_operations.edited(grant, edit)
-        supposed = Supposed({key: value for key, value in changes.items() if key != "auto_renew"})
+        supposed = WhatIf({key: value for key, value in changes.items() if key != "auto_renew"})
     return explaining.explain(session, asked, now=now, supposed=supposed)
 
 
@@ -68,7 +68,7 @@ def fix_now(session: Session, decision: Decision, now: datetime) -> str | None:
     return "It would be allowed now." if found.judgement.allowed else found.fix
 
 
-def _asked(session: Session, described: Described) -> Asked:
+def _asked(session: Session, described: HypotheticalRequest) -> AccessRequest:
     method = described.method.upper()
     if method not in SCOPE_FOR:
         raise WrongUsage(
@@ -82,7 +82,7 @@ def _asked(session: Session, described: Described) -> Asked:
             allowlists.check_supplied(name, value)
     grant = _known(session, described.bearer)
     peer_id = peers.find(session, described.peer).id if described.peer else (grant.peer_id if grant else None)
-    return Asked(
+    return AccessRequest(
         RESOURCES,
         _caller(session, described, peer_id),
         method=method,
@@ -99,7 +99,7 @@ def _known(session: Session, bearer: str) -> Grant | None:
         return None
 
 
-def _caller(session: Session, described: Described, peer_id: str | None) -> Caller:
+def _caller(session: Session, described: HypotheticalRequest, peer_id: str | None) -> Caller:
     """As the peer would call: with its current certificate, from where it is described to."""
     current = certificates.current_inbound(session, peer_id) if peer_id else None
     return Caller(

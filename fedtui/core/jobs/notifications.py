@@ -20,7 +20,7 @@ from fedtui.core.audit import outbox
 from fedtui.core.audit.events import Event, emit
 from fedtui.core.audit.outbox import Notice
 from fedtui.core.operations.approvals import Approval
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.runtime import child_process, lease
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.lease import Held
@@ -35,7 +35,7 @@ LOOK_SECONDS = 0.05
 """Between two looks whether the command has ended, or the daemon is to end."""
 
 
-def deliver(site: Site, held: Held | None = None) -> Mapping[str, Any]:
+def deliver(site: NodeContext, held: Held | None = None) -> Mapping[str, Any]:
     """The job: tell what is due, one after the other. A command that fails is tried again later."""
     command = site.settings.notify_command.strip()
     with site.unit(_ACTOR) as unit:
@@ -60,7 +60,7 @@ class _Stopped(Exception):
     """This daemon is to end: the next one tells the notice."""
 
 
-def _tell(site: Site, command: str, notice: Notice) -> str | None:
+def _tell(site: NodeContext, command: str, notice: Notice) -> str | None:
     """Run the command once; None, or why it did not take the notice. Raises `_Stopped`."""
     if site.stopping.is_set():
         raise _Stopped
@@ -94,7 +94,7 @@ def _tell(site: Site, command: str, notice: Notice) -> str | None:
     return f"exit {code}{': ' + words[-1] if words else ''}"[:LONGEST_ERROR]
 
 
-def _await(site: Site, running: subprocess.Popen[bytes]) -> int | None:
+def _await(site: NodeContext, running: subprocess.Popen[bytes]) -> int | None:
     """The command's exit code; None if it had to be ended, with all that it started. Raises `_Stopped`."""
     until = time.monotonic() + site.settings.notify_timeout.total_seconds()
     while (code := running.poll()) is None:
@@ -107,7 +107,7 @@ def _await(site: Site, running: subprocess.Popen[bytes]) -> int | None:
     return code
 
 
-def _notice(session: Session, site: Site, event: Event) -> dict[str, Any]:
+def _notice(session: Session, site: NodeContext, event: Event) -> dict[str, Any]:
     asked = event.payload.get("approval_id")
     approval = session.get(Approval, asked) if asked else None
     return {
@@ -121,7 +121,7 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def _record(site: Site, notice: Notice, error: str | None) -> None:
+def _record(site: NodeContext, notice: Notice, error: str | None) -> None:
     """The outcome; an outage of the command begins and ends with one event, not one a notice."""
     with site.unit(_ACTOR) as unit:
         failing, _ = outbox.failing(unit.session)

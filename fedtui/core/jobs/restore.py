@@ -17,11 +17,11 @@ from fedtui.core.operations.reasons import reason_of
 from fedtui.core.peers import tokens
 from fedtui.core.peers.peers import Peer
 from fedtui.core.pki.certificates import Certificate
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.runtime.actor import Actor
 
 
-def begin(site: Site, actor: Actor, reason: str | None) -> Mapping[str, Any]:
+def begin(site: NodeContext, actor: Actor, reason: str | None) -> Mapping[str, Any]:
     """Put the node into quarantine. Raises `Refused` without the permission, `WrongUsage` without a reason."""
     why = reason_of({"reason": reason})
     with site.unit(actor) as unit:

@@ -21,15 +21,15 @@ from fedtui.core.audit.events import emit
 from fedtui.core.grants import decisions, grants, usage
 from fedtui.core.operations import approvals, executions, gate, overrides, quarantine
 from fedtui.core.operations.approval_status import ALSO_PAUSED
-from fedtui.core.operations.operation import ActTable
+from fedtui.core.operations.operation import OperationTable
 from fedtui.core.peers import tokens
 from fedtui.core.pki import signing
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.protocol import accept_client, handshake, heartbeat_sender, heartbeats, renewal
 from fedtui.core.runtime import daemons, job_runs, lease
 from fedtui.core.runtime.actor import MANAGER, Actor
 from fedtui.core.runtime.correlation import correlated
-from fedtui.core.runtime.failure_log import tell
+from fedtui.core.runtime.failure_log import log_failure
 from fedtui.core.runtime.lease import Held
 from fedtui.core.runtime.unit import Unit
 
@@ -42,14 +42,14 @@ _SEALING = Actor("job", SEALING_JOB, origin=f"job {SEALING_JOB}")
 
 
 @contextmanager
-def _fenced(site: Site, actor: Actor, held: Held | None) -> Iterator[Unit]:
+def _fenced(site: NodeContext, actor: Actor, held: Held | None) -> Iterator[Unit]:
     with site.unit(actor) as unit:
         if held is not None:
             lease.fence(unit.session, held, now=unit.now, ttl=site.settings.lease_ttl)
         yield unit
 
 
-def sweep(site: Site, actor: Actor = heartbeats.JOB_ACTOR, held: Held | None = None) -> dict[str, Any]:
+def sweep(site: NodeContext, actor: Actor = heartbeats.JOB_ACTOR, held: Held | None = None) -> dict[str, Any]:
     """One heartbeat sweep: swept, degraded_ids, ran_at, held_back.
 
     Raises `Refused` for an operator who may not manage peers.
@@ -64,7 +64,7 @@ def sweep(site: Site, actor: Actor = heartbeats.JOB_ACTOR, held: Held | None = N
         return heartbeats.sweep(unit, site.settings)
 
 
-def federation_heartbeat(site: Site, held: Held | None = None) -> Mapping[str, Any]:
+def federation_heartbeat(site: NodeContext, held: Held | None = None) -> Mapping[str, Any]:
     """The job of that name: the sweep, then this node's own heartbeats."""
     began = time.monotonic()
     swept = sweep(site, held=held)
@@ -83,7 +83,7 @@ def federation_heartbeat(site: Site, held: Held | None = None) -> Mapping[str, A
     }
 
 
-def manager_tick(site: Site, table: ActTable, held: Held | None = None) -> dict[str, Any]:
+def manager_tick(site: NodeContext, table: OperationTable, held: Held | None = None) -> dict[str, Any]:
     """One tick of the SDWAN Manager: let the clock end what is over, carry out what was approved,
     finish handshakes, renew certificates, probe the degraded.
 
@@ -115,21 +115,21 @@ def manager_tick(site: Site, table: ActTable, held: Held | None = None) -> dict[
     return {**outcome, **renewal.renew_due(site), **_probe(site)}
 
 
-def tick_by_hand(site: Site, table: ActTable, actor: Actor) -> dict[str, Any]:
+def tick_by_hand(site: NodeContext, table: OperationTable, actor: Actor) -> dict[str, Any]:
     """A tick asked for by an operator. Raises `Refused` without the permission to control the manager."""
     with site.read() as session:
         operators.require(session, actor.name, operators.CONTROL)
     return manager_tick(site, table)
 
 
-def _ready(unit: Unit, table: ActTable, *, paused: bool) -> list[str]:
+def _ready(unit: Unit, table: OperationTable, *, paused: bool) -> list[str]:
     before: datetime = unit.now - gate.ABANDONED_AFTER
     found = executions.to_execute(unit.session, now=unit.now, abandoned_before=before)
     taken = [one for one in found if not paused or one.action in ALSO_PAUSED]
     return [approval.id for approval in taken if not table[approval.action].shown_once]
 
 
-def _redeliver(site: Site) -> int:
+def _redeliver(site: NodeContext) -> int:
     with site.read() as session:
         unfinished = accept_client.owed(session)
     finished = 0
@@ -139,22 +139,22 @@ def _redeliver(site: Site) -> int:
                 finished += _redeliver_to(site, peer_id)
         except Exception as error:
             # Whatever one peer brings up, the others' handshakes are to go on.
-            tell(log, f"[SDWAN Manager] the handshake with {peer_id} could not be finished", error)
+            log_failure(log, f"[SDWAN Manager] the handshake with {peer_id} could not be finished", error)
     return finished
 
 
-def _redeliver_to(site: Site, peer_id: str) -> bool:
+def _redeliver_to(site: NodeContext, peer_id: str) -> bool:
     failure = accept_client.deliver(site, peer_id, MANAGER)
     if failure is not None:
         log.warning("[SDWAN Manager] the handshake with %s is still unfinished: %s", peer_id, failure)
         return False
     with site.unit(MANAGER) as unit:
         emit(unit, "federation.handshake.redelivered", source=manager_pause.MANAGER_JOB, peer_id=peer_id)
-    handshake.greet(site, peer_id)
+    handshake.send_initial_heartbeat(site, peer_id)
     return True
 
 
-def _probe(site: Site) -> dict[str, int]:
+def _probe(site: NodeContext) -> dict[str, int]:
     """Call the degraded peers that were not called lately: one that answers us will be heard of soon."""
     with site.read() as session:
         partial = node_settings.value(session, "partial_mtls")
@@ -164,7 +164,7 @@ def _probe(site: Site) -> dict[str, int]:
     return {"probed": len(waiting), "answered": tally["sent"]}
 
 
-def maintenance(site: Site, held: Held | None = None) -> Mapping[str, Any]:
+def maintenance(site: NodeContext, held: Held | None = None) -> Mapping[str, Any]:
     """Renew what is due (server certificate, grants), end or archive what is over, forget what is old."""
     with _fenced(site, _MAINTENANCE, held) as unit:
         renewed = renew_server(unit, site)
@@ -186,22 +186,22 @@ def maintenance(site: Site, held: Held | None = None) -> Mapping[str, Any]:
     }
 
 
-def sealing(site: Site, held: Held | None = None) -> Mapping[str, Any]:
+def sealing(site: NodeContext, held: Held | None = None) -> Mapping[str, Any]:
     """Seal what was committed since the last run, batch by batch, each in a transaction of its own."""
     return {"sealed": _until_nothing(site, lambda: _seal(site, held))}
 
 
-def _seal(site: Site, held: Held | None) -> int:
+def _seal(site: NodeContext, held: Held | None) -> int:
     with _fenced(site, _SEALING, held) as unit:
         return seals.seal_next(unit, sealing_key(site))
 
 
-def _retire(site: Site, held: Held | None) -> int:
+def _retire(site: NodeContext, held: Held | None) -> int:
     with _fenced(site, _MAINTENANCE, held) as unit:
         return seals.retire(unit)
 
 
-def _until_nothing(site: Site, step: Callable[[], int]) -> int:
+def _until_nothing(site: NodeContext, step: Callable[[], int]) -> int:
     """Repeat a step until it finds nothing to do, or this process is to stop; the sum."""
     done = 0
     while not site.stopping.is_set() and (found := step()):
@@ -209,12 +209,12 @@ def _until_nothing(site: Site, step: Callable[[], int]) -> int:
     return done
 
 
-def sealing_key(site: Site) -> bytes:
+def sealing_key(site: NodeContext) -> bytes:
     """The key of this node's seals."""
     return site.vault.derive(seals.PURPOSE, site.id)
 
 
-def renew_server(unit: Unit, site: Site) -> bool:
+def renew_server(unit: Unit, site: NodeContext) -> bool:
     """Make or renew the server certificate if it is due, or if the node's names have changed."""
     hosts = server_hosts(site.url, site.settings.listen)
     return signing.renew_server_if_due(unit, site.vault, hosts=hosts, lifetime=site.settings.leaf_lifetime)

@@ -153,7 +153,7 @@ def _line(row: Approval, now: datetime | None) -> ApprovalLine:
     return ApprovalLine(
         id=row.id,
         action=row.action,
-        status=approval_status.standing(row.status, row.expires_at, now),
+        status=approval_status.effective_status(row.status, row.expires_at, now),
         summary=row.summary,
         digest=row.digest,
         reason=row.reason,

@@ -19,7 +19,7 @@ ENDED = {
 }
 
 
-def standing(status: str, expires_at: datetime, now: datetime | None) -> str:
+def effective_status(status: str, expires_at: datetime, now: datetime | None) -> str:
     """The status as of the clock: an overdue request is `expired`, noticed or not."""
     return "expired" if now is not None and status in ENDED_BY_CLOCK and expires_at <= now else status
 

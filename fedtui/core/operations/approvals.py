@@ -212,7 +212,7 @@ def withdraw(unit: Unit, approval_id: str) -> Approval:
 def ended(unit: Unit, approval_id: str, action: str) -> Approval:
     """A request for `action` that came to nothing, to be asked for again. Raises `Refused` for any other."""
     approval = find(unit.session, approval_id)
-    status = approval_status.standing(approval.status, approval.expires_at, unit.now)
+    status = approval_status.effective_status(approval.status, approval.expires_at, unit.now)
     if approval.action != action or status in OPEN or status == "executed":
         raise Refused(
             f"That request is {status}." if approval.action == action else f"That request is for {approval.action}.",
@@ -292,7 +292,7 @@ def go_stale(unit: Unit, approval: Approval, target_now: Mapping[str, Any] | Non
 
 
 def overdue(now: datetime) -> ColumnElement[bool]:
-    """The requests that the clock has ended, noticed or not: `waiting.standing`, as a condition."""
+    """The requests that the clock has ended, noticed or not: `approval_status.effective_status`, as a condition."""
     return Approval.status.in_(approval_status.ENDED_BY_CLOCK) & (Approval.expires_at <= now)
 
 

@@ -46,7 +46,7 @@ def waiting_for(session: Session, name: str, now: datetime) -> int:
     return session.scalar(query) or 0
 
 
-def undecidable(session: Session, now: datetime) -> int:
+def requests_without_approver(session: Session, now: datetime) -> int:
     """How many requests nobody can decide. Two who can decide any decide all between them."""
     able = operators.approvers(session)[:2]
     somebody = or_(false(), *(decidable_by(session, name, now) for name in able))

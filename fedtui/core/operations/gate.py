@@ -19,8 +19,8 @@ from fedtui.core.errors import Problem, Refused
 from fedtui.core.operations import approvals, executions, policies, quarantine
 from fedtui.core.operations.approval_status import ALSO_PAUSED
 from fedtui.core.operations.approvals import SECRET_PARAMS, Approval
-from fedtui.core.operations.operation import Act, ActTable, Call, Change, Result, Wanted
-from fedtui.core.pki.node_context import Site
+from fedtui.core.operations.operation import Call, Change, Operation, OperationRequest, OperationTable, Result
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.pki.vault import Owner
 from fedtui.core.runtime.actor import MANAGER, Actor
 from fedtui.core.runtime.correlation import correlated
@@ -48,8 +48,8 @@ class Pending:
 
 
 def request(
-    site: Site,
-    table: ActTable,
+    site: NodeContext,
+    table: OperationTable,
     actor: Actor,
     action: str,
     raw: Mapping[str, Any],
@@ -98,7 +98,9 @@ def request(
         return Done(act.perform(site, call))
 
 
-def preview(site: Site, table: ActTable, actor: Actor, action: str, raw: Mapping[str, Any]) -> tuple[str, list[Change]]:
+def preview(
+    site: NodeContext, table: OperationTable, actor: Actor, action: str, raw: Mapping[str, Any]
+) -> tuple[str, list[Change]]:
     """What an act would do, in words and as before and after; nothing is done. Raises as `request`."""
     act = table[action]
     raw = _fetched(site, act, actor, raw)
@@ -110,7 +112,7 @@ def preview(site: Site, table: ActTable, actor: Actor, action: str, raw: Mapping
         return told
 
 
-def _fetched(site: Site, act: Act, actor: Actor, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+def _fetched(site: NodeContext, act: Operation, actor: Actor, raw: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what was asked for, with what its remote adds. It is called for those alone who may ask for the act."""
     with site.read() as session:
         operators.require(session, actor.name, policies.RULES[act.action].permission)
@@ -118,7 +120,7 @@ def _fetched(site: Site, act: Act, actor: Actor, raw: Mapping[str, Any]) -> Mapp
 
 
 def approve(
-    site: Site, table: ActTable, actor: Actor, approval_id: str, digest: str, *, reason: str | None = None
+    site: NodeContext, table: OperationTable, actor: Actor, approval_id: str, digest: str, *, reason: str | None = None
 ) -> Approval:
     """Approve what was shown. Raises `Refused`; a request whose target changed ends as stale."""
     with site.unit(actor) as unit:
@@ -133,7 +135,7 @@ def approve(
     return decided
 
 
-def decide(site: Site, actor: Actor, what: str, approval_id: str, *words: str) -> Approval:
+def decide(site: NodeContext, actor: Actor, what: str, approval_id: str, *words: str) -> Approval:
     """Reject, withdraw or retry a request, by name of the decision."""
     with site.unit(actor) as unit:
         return _DECISIONS[what](unit, approval_id, *words)
@@ -146,10 +148,10 @@ _DECISIONS: Mapping[str, Callable[..., Approval]] = {
 }
 
 
-def execute(site: Site, table: ActTable, approval_id: str) -> str | None:
+def execute(site: NodeContext, table: OperationTable, approval_id: str) -> str | None:
     """Carry out an approved request, once; its status after, or None if another process was first or the
     manager has been paused."""
-    act: Act
+    act: Operation
     try:
         with site.unit(MANAGER) as unit:
             approval = approvals.find(unit.session, approval_id)
@@ -184,7 +186,7 @@ def execute(site: Site, table: ActTable, approval_id: str) -> str | None:
     return _finished(site, approval_id, result=result)
 
 
-def _finished(site: Site, approval_id: str, **outcome: Any) -> str | None:
+def _finished(site: NodeContext, approval_id: str, **outcome: Any) -> str | None:
     """Record how a claimed execution ended; None if another process has taken it over meanwhile."""
     try:
         with site.unit(MANAGER) as unit:
@@ -197,7 +199,7 @@ def _finished(site: Site, approval_id: str, **outcome: Any) -> str | None:
         return None
 
 
-def _failed(site: Site, approval_id: str, error: Exception, *, claimed: bool) -> str | None:
+def _failed(site: NodeContext, approval_id: str, error: Exception, *, claimed: bool) -> str | None:
     if not isinstance(error, Problem):
         log.exception("[SDWAN Manager] executing %s failed", approval_id, exc_info=error)
     shown = error.as_dict() if isinstance(error, Problem) else {"code": "internal", "problem": type(error).__name__}
@@ -217,7 +219,7 @@ def _require_still_allowed(unit: Unit, approval: Approval) -> None:
     operators.require(unit.session, approval.decided_by or "", operators.CONTROL)
 
 
-def _wanted(unit: Unit, site: Site, act: Act, raw: Mapping[str, Any]) -> Wanted:
+def _wanted(unit: Unit, site: NodeContext, act: Operation, raw: Mapping[str, Any]) -> OperationRequest:
     """What is asked for, checked; of an ended request, what was asked for then, as things are now."""
     if AGAIN not in raw:
         return act.read(unit, site, raw)
@@ -236,17 +238,17 @@ def _wanted(unit: Unit, site: Site, act: Act, raw: Mapping[str, Any]) -> Wanted:
             fix="Ask for the act itself, on what there is now.",
             code="target_gone",
         )
-    return Wanted(ended.params, ended.peer_id)
+    return OperationRequest(ended.params, ended.peer_id)
 
 
-def _permitted(unit: Unit, act: Act, wanted: Wanted) -> Approval | None:
+def _permitted(unit: Unit, act: Operation, wanted: OperationRequest) -> Approval | None:
     """The requester's own approved request for exactly this, waiting to be claimed."""
     target = act.target(unit.session, wanted.params) or {}
     digest = approvals.digest_of(act.action, wanted.params, target)
     return executions.permitted(unit.session, digest=digest, requester=unit.actor.name, now=unit.now)
 
 
-def _ask(unit: Unit, site: Site, act: Act, wanted: Wanted, reason: str | None) -> Approval:
+def _ask(unit: Unit, site: NodeContext, act: Operation, wanted: OperationRequest, reason: str | None) -> Approval:
     target = act.target(unit.session, wanted.params) or {}
     approval = approvals.ask(
         unit,
@@ -263,21 +265,21 @@ def _ask(unit: Unit, site: Site, act: Act, wanted: Wanted, reason: str | None) -
     return approval
 
 
-def _target_now(unit: Unit, act: Act, approval: Approval) -> Mapping[str, Any] | None:
+def _target_now(unit: Unit, act: Operation, approval: Approval) -> Mapping[str, Any] | None:
     act.precondition(approval.params, unit.now)
     return act.target(unit.session, approval.params)
 
 
-def _unchanged(act: Act, approval: Approval, target: Mapping[str, Any] | None) -> bool:
+def _unchanged(act: Operation, approval: Approval, target: Mapping[str, Any] | None) -> bool:
     return target is not None and approvals.digest_of(act.action, approval.params, target) == approval.digest
 
 
-def _open_secrets(unit: Unit, site: Site, approval: Approval) -> dict[str, str]:
+def _open_secrets(unit: Unit, site: NodeContext, approval: Approval) -> dict[str, str]:
     sealed = site.vault.open(unit.session, Owner("approval", approval.id), SECRET_PARAMS)
     return json.loads(sealed) if sealed else {}
 
 
-def _announce(unit: Unit, act: Act, policy: str, wanted: Wanted, reason: str | None) -> None:
+def _announce(unit: Unit, act: Operation, policy: str, wanted: OperationRequest, reason: str | None) -> None:
     emit(
         unit,
         "system.act",

@@ -12,22 +12,22 @@ from fedtui.core.administration.operators import PERMISSIONS
 from fedtui.core.audit.events import emit
 from fedtui.core.errors import Refused
 from fedtui.core.operations import approvals, policies, quarantine
-from fedtui.core.operations.operation import Act, Change, Params, Result, Wanted
+from fedtui.core.operations.operation import Change, Operation, OperationRequest, Params, Result
 from fedtui.core.operations.policies import Policy
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.runtime.unit import Unit
 
 
-def _read_operator(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_operator(unit: Unit, _site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
     name, given = str(raw.get("name") or ""), raw.get("permissions") or PERMISSIONS
     permissions = [str(one) for one in (given if isinstance(given, list | tuple) else [given])]
     operators.check(name, permissions)
     operators.require_free(unit.session, name)
-    return Wanted({"name": name, "permissions": sorted(permissions)})
+    return OperationRequest({"name": name, "permissions": sorted(permissions)})
 
 
-def _read_named_operator(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
-    return Wanted({"name": operators.require(unit.session, str(raw.get("name") or "")).name})
+def _read_named_operator(unit: Unit, _site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
+    return OperationRequest({"name": operators.require(unit.session, str(raw.get("name") or "")).name})
 
 
 def _operator_target(session: Session, params: Params) -> Mapping[str, Any]:
@@ -36,42 +36,42 @@ def _operator_target(session: Session, params: Params) -> Mapping[str, Any]:
     return {"permissions": known.permissions if known and there else None}
 
 
-def _add_operator(unit: Unit, _site: Site, params: Params) -> Result:
+def _add_operator(unit: Unit, _site: NodeContext, params: Params) -> Result:
     operator = operators.add(unit, params["name"], params["permissions"])
     return {"name": operator.name, "permissions": operator.permissions}
 
 
-def _remove_operator(unit: Unit, _site: Site, params: Params) -> Result:
+def _remove_operator(unit: Unit, _site: NodeContext, params: Params) -> Result:
     removed = operators.remove(unit, params["name"]).name
     approvals.operator_left(unit, removed)
     return {"name": removed, "removed": True}
 
 
-def _read_setting(_unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_setting(_unit: Unit, _site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
     key = str(raw.get("key") or "")
-    return Wanted({"key": key, "value": node_settings.check(key, str(raw.get("value", "")))})
+    return OperationRequest({"key": key, "value": node_settings.check(key, str(raw.get("value", "")))})
 
 
 def _setting_target(session: Session, params: Params) -> Mapping[str, Any]:
     return {"value": node_settings.value(session, params["key"])}
 
 
-def _set_setting(unit: Unit, _site: Site, params: Params) -> Result:
+def _set_setting(unit: Unit, _site: NodeContext, params: Params) -> Result:
     node_settings.put(unit, params["key"], params["value"])
     return dict(params)
 
 
-def _read_policy(_unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_policy(_unit: Unit, _site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
     action, policy = str(raw.get("policy_action") or ""), str(raw.get("policy") or "")
     policies.check(action, policy)
-    return Wanted({"policy_action": action, "policy": policy})
+    return OperationRequest({"policy_action": action, "policy": policy})
 
 
 def _policy_target(session: Session, params: Params) -> Mapping[str, Any]:
     return {"policy": policies.at_rest(session, params["policy_action"])}
 
 
-def _set_policy(unit: Unit, _site: Site, params: Params) -> Result:
+def _set_policy(unit: Unit, _site: NodeContext, params: Params) -> Result:
     action, policy = params["policy_action"], params["policy"]
     before = policies.at_rest(unit.session, action)
     unit.session.merge(Policy(action=action, policy=policy, set_at=unit.now, set_by=str(unit.actor)))
@@ -80,20 +80,20 @@ def _set_policy(unit: Unit, _site: Site, params: Params) -> Result:
     return {"action": action, "policy": policy}
 
 
-def _read_nothing(_unit: Unit, _site: Site, _raw: Mapping[str, Any]) -> Wanted:
-    return Wanted({})
+def _read_nothing(_unit: Unit, _site: NodeContext, _raw: Mapping[str, Any]) -> OperationRequest:
+    return OperationRequest({})
 
 
 def _manager_target(session: Session, _params: Params) -> Mapping[str, Any]:
     return {"status": manager_pause.status(session)}
 
 
-def _pause(unit: Unit, _site: Site, _params: Params) -> Result:
+def _pause(unit: Unit, _site: NodeContext, _params: Params) -> Result:
     manager_pause.put(unit, manager_pause.PAUSED)
     return {"status": manager_pause.PAUSED}
 
 
-def _resume(unit: Unit, _site: Site, _params: Params) -> Result:
+def _resume(unit: Unit, _site: NodeContext, _params: Params) -> Result:
     manager_pause.put(unit, manager_pause.ACTIVE)
     return {"status": manager_pause.ACTIVE}
 
@@ -103,19 +103,19 @@ def _quarantine_target(session: Session, _params: Params) -> Mapping[str, Any] |
     return {"since": row.since.isoformat(), "reason": row.reason} if row is not None else None
 
 
-def _read_quarantine_end(unit: Unit, _site: Site, _raw: Mapping[str, Any]) -> Wanted:
+def _read_quarantine_end(unit: Unit, _site: NodeContext, _raw: Mapping[str, Any]) -> OperationRequest:
     if quarantine.current(unit.session) is None:
         raise Refused("The node is not in quarantine.", fix="There is nothing to end.", code="not_quarantined")
-    return Wanted({})
+    return OperationRequest({})
 
 
-def _end_quarantine(unit: Unit, _site: Site, _params: Params) -> Result:
+def _end_quarantine(unit: Unit, _site: NodeContext, _params: Params) -> Result:
     quarantine.end(unit)
     return {"quarantine": None}
 
 
-ACTS: tuple[Act, ...] = (
-    Act(
+ACTS: tuple[Operation, ...] = (
+    Operation(
         action=quarantine.END,
         read=_read_quarantine_end,
         target=_quarantine_target,
@@ -123,7 +123,7 @@ ACTS: tuple[Act, ...] = (
         changes=lambda _params, _target: (Change("node", "in quarantine", "takes part again"),),
         apply=_end_quarantine,
     ),
-    Act(
+    Operation(
         action="system.operator_add",
         read=_read_operator,
         target=_operator_target,
@@ -133,7 +133,7 @@ ACTS: tuple[Act, ...] = (
         ),
         apply=_add_operator,
     ),
-    Act(
+    Operation(
         action="system.operator_remove",
         read=_read_named_operator,
         target=_operator_target,
@@ -141,7 +141,7 @@ ACTS: tuple[Act, ...] = (
         changes=lambda params, target: (Change(params["name"], ", ".join(target["permissions"] or ()), "removed"),),
         apply=_remove_operator,
     ),
-    Act(
+    Operation(
         action="system.settings_change",
         read=_read_setting,
         target=_setting_target,
@@ -149,7 +149,7 @@ ACTS: tuple[Act, ...] = (
         changes=lambda params, target: (Change(params["key"], target["value"], params["value"]),),
         apply=_set_setting,
     ),
-    Act(
+    Operation(
         action="system.policy_set",
         read=_read_policy,
         target=_policy_target,
@@ -157,7 +157,7 @@ ACTS: tuple[Act, ...] = (
         changes=lambda params, now: (Change(params["policy_action"], now["policy"], params["policy"]),),
         apply=_set_policy,
     ),
-    Act(
+    Operation(
         action="system.manager_pause",
         read=_read_nothing,
         target=_manager_target,
@@ -165,7 +165,7 @@ ACTS: tuple[Act, ...] = (
         changes=lambda _, target: (Change("SDWAN Manager", target["status"], manager_pause.PAUSED),),
         apply=_pause,
     ),
-    Act(
+    Operation(
         action="system.manager_resume",
         read=_read_nothing,
         target=_manager_target,

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.unit import Unit
 
@@ -23,7 +23,7 @@ Result = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class OperationRequest:
     """An act as asked for, checked: `params` may be shown and stored, `secrets` are only ever sealed."""
 
     params: Params
@@ -58,7 +58,7 @@ def _as_it_is(params: Params) -> Params:
     return params
 
 
-def _as_asked(_site: Site, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+def _as_asked(_site: NodeContext, raw: Mapping[str, Any]) -> Mapping[str, Any]:
     return raw
 
 
@@ -67,7 +67,7 @@ def _no_precondition(_params: Params, _now: datetime) -> None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Act:
+class Operation:
     """A row of the table.
 
     `fetch` asks a remote for what the act needs and is not on record, before any unit is open, and adds it to what
@@ -81,23 +81,23 @@ class Act:
     """
 
     action: str
-    read: Callable[[Unit, Site, Mapping[str, Any]], Wanted]
+    read: Callable[[Unit, NodeContext, Mapping[str, Any]], OperationRequest]
     target: Callable[[Session, Params], Mapping[str, Any] | None]
     summary: Callable[[Params, Mapping[str, Any]], str]
-    apply: Callable[[Unit, Site, Params], Result] | None = None
-    perform: Callable[[Site, Call], Result] | None = None
+    apply: Callable[[Unit, NodeContext, Params], Result] | None = None
+    perform: Callable[[NodeContext, Call], Result] | None = None
     changes: Callable[[Params, Mapping[str, Any]], Sequence[Change]] = _no_changes
     recorded: Callable[[Params], Params] = _as_it_is
     precondition: Callable[[Params, datetime], None] = _no_precondition
-    fetch: Callable[[Site, Mapping[str, Any]], Mapping[str, Any]] = _as_asked
+    fetch: Callable[[NodeContext, Mapping[str, Any]], Mapping[str, Any]] = _as_asked
     shown_once: bool = False
     secret: bool = False
 
 
-ActTable = Mapping[str, Act]
+OperationTable = Mapping[str, Operation]
 
 
-def join(*tables: tuple[Act, ...]) -> ActTable:
+def join(*tables: tuple[Operation, ...]) -> OperationTable:
     """One table from each package's list. Two acts of one name are a bug and raise."""
     joined = {act.action: act for acts in tables for act in acts}
     if len(joined) != sum(len(acts) for acts in tables):

@@ -11,12 +11,12 @@ from fedtui.core.administration.operators import MANAGE_OPERATORS
 from fedtui.core.audit.events import emit
 from fedtui.core.operations import break_glass
 from fedtui.core.operations.reasons import reason_of
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.runtime.actor import Actor
 
 
 def authorize(
-    site: Site, actor: Actor, name: str, key_text: str, file: Path, command_for: Callable[[str], Sequence[str]]
+    site: NodeContext, actor: Actor, name: str, key_text: str, file: Path, command_for: Callable[[str], Sequence[str]]
 ) -> Mapping[str, Any]:
     """Bind an SSH key to an operator, by the name on record; `command_for` returns what a login of theirs runs.
 
@@ -37,7 +37,7 @@ def authorize(
     }
 
 
-def deauthorize(site: Site, actor: Actor, name: str, file: Path) -> Mapping[str, Any]:
+def deauthorize(site: NodeContext, actor: Actor, name: str, file: Path) -> Mapping[str, Any]:
     """Take an operator's SSH keys away, also of one who was removed."""
     with site.unit(actor) as unit:
         operators.require(unit.session, actor.name, MANAGE_OPERATORS)
@@ -46,7 +46,7 @@ def deauthorize(site: Site, actor: Actor, name: str, file: Path) -> Mapping[str,
     return {"operator": name, "file": str(file), "removed": gone}
 
 
-def recover(site: Site, actor: Actor, name: str, reason: str) -> Mapping[str, Any]:
+def recover(site: NodeContext, actor: Actor, name: str, reason: str) -> Mapping[str, Any]:
     """The break-glass. Raises `Refused` while any operator could let anybody in."""
     why = reason_of({"reason": reason})
     with site.unit(actor) as unit:
@@ -54,7 +54,7 @@ def recover(site: Site, actor: Actor, name: str, reason: str) -> Mapping[str, An
         return {"operator": operator.name, "permissions": operator.permissions, "reason": why}
 
 
-def acknowledge(site: Site, actor: Actor) -> list[str]:
+def acknowledge(site: NodeContext, actor: Actor) -> list[str]:
     """Say that the recoveries were seen; whose they were."""
     with site.unit(actor) as unit:
         return break_glass.acknowledge(unit)

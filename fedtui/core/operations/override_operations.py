@@ -9,45 +9,45 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from fedtui.core.operations import override_review, overrides, policies
-from fedtui.core.operations.operation import Act, Change, Params, Result, Wanted
-from fedtui.core.operations.policies import Lowering
+from fedtui.core.operations.operation import Change, Operation, OperationRequest, Params, Result
+from fedtui.core.operations.policies import PolicyOverride
 from fedtui.core.operations.reasons import reason_of
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.runtime import durations
 from fedtui.core.runtime.unit import Unit
 
 
-def _read_lower(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_lower(unit: Unit, _site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
     action, to, reason = str(raw.get("policy_action") or ""), str(raw.get("policy") or ""), reason_of(raw)
     given = raw.get("span") or ""
     span = given if isinstance(given, timedelta) else durations.parse(str(given), field="--for")
     overrides.check(unit.session, action, to, span, unit.now)
-    return Wanted({"policy_action": action, "policy": to, "span": durations.show(span), "reason": reason})
+    return OperationRequest({"policy_action": action, "policy": to, "span": durations.show(span), "reason": reason})
 
 
-def _lower(unit: Unit, _site: Site, params: Params) -> Result:
+def _lower(unit: Unit, _site: NodeContext, params: Params) -> Result:
     span = durations.parse(params["span"])
     return overrides.shape(
         unit.session, overrides.lower(unit, params["policy_action"], params["policy"], span, params["reason"])
     )
 
 
-def _read_restore(_unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_restore(_unit: Unit, _site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
     action = str(raw.get("policy_action") or "")
     policies.check(action, policies.NOTIFY)
-    return Wanted({"policy_action": action})
+    return OperationRequest({"policy_action": action})
 
 
-def _restore(unit: Unit, _site: Site, params: Params) -> Result:
+def _restore(unit: Unit, _site: NodeContext, params: Params) -> Result:
     return overrides.shape(unit.session, overrides.restore(unit, params["policy_action"]))
 
 
-def _read_confirm(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
-    return Wanted({"lowering": str(raw.get("lowering") or "")})
+def _read_confirm(unit: Unit, _site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
+    return OperationRequest({"lowering": str(raw.get("lowering") or "")})
 
 
 def _lowering_target(session: Session, params: Params) -> Mapping[str, Any] | None:
-    row = session.get(Lowering, params["lowering"])
+    row = session.get(PolicyOverride, params["lowering"])
     return (
         None
         if row is None
@@ -55,7 +55,7 @@ def _lowering_target(session: Session, params: Params) -> Mapping[str, Any] | No
     )
 
 
-def _confirm(unit: Unit, _site: Site, params: Params) -> Result:
+def _confirm(unit: Unit, _site: NodeContext, params: Params) -> Result:
     return overrides.shape(unit.session, override_review.confirm(unit, params["lowering"]))
 
 
@@ -64,8 +64,8 @@ def policy_target(session: Session, params: Params) -> Mapping[str, Any]:
     return {"policy": policies.at_rest(session, params["policy_action"])}
 
 
-ACTS: tuple[Act, ...] = (
-    Act(
+ACTS: tuple[Operation, ...] = (
+    Operation(
         action="system.policy_lower",
         read=_read_lower,
         target=policy_target,
@@ -78,7 +78,7 @@ ACTS: tuple[Act, ...] = (
         ),
         apply=_lower,
     ),
-    Act(
+    Operation(
         action="system.policy_restore",
         read=_read_restore,
         target=policy_target,
@@ -86,7 +86,7 @@ ACTS: tuple[Act, ...] = (
         changes=lambda params, target: (Change(params["policy_action"], "lowered", target["policy"]),),
         apply=_restore,
     ),
-    Act(
+    Operation(
         action="system.policy_confirm",
         read=_read_confirm,
         target=_lowering_target,

@@ -19,14 +19,14 @@ from fedtui.core.administration.operators import CONTROL, Operator
 from fedtui.core.audit.events import Event, emit
 from fedtui.core.errors import NotFound, Refused
 from fedtui.core.operations import approvals, policies
-from fedtui.core.operations.policies import Lowering, Policy
+from fedtui.core.operations.policies import Policy, PolicyOverride
 from fedtui.core.runtime.unit import Unit
 
 SOURCE = "control"
 Payload = Mapping[str, Any]
 
 
-def acts(session: Session, row: Lowering) -> list[Event]:
+def acts(session: Session, row: PolicyOverride) -> list[Event]:
     """Return the acts that ran under a lowered policy and would have waited otherwise, oldest first."""
     later = (Event.emitted_at >= row.lowered_at) & (Event.id > row.id)  # ids are ordered within one moment, too
     query = select(Event).where(Event.kind == "system.act", later)
@@ -39,26 +39,26 @@ def acts(session: Session, row: Lowering) -> list[Event]:
     ]
 
 
-def changes(session: Session, row: Lowering) -> list[Event]:
+def changes(session: Session, row: PolicyOverride) -> list[Event]:
     """Return what those acts changed of policies, settings and operators, the newest first."""
     caused = {event.correlation_id for event in acts(session, row)}
     query = select(Event).where(Event.kind.in_(UNDO), Event.correlation_id.in_(caused)).order_by(Event.id.desc())
     return list(session.scalars(query)) if caused else []
 
 
-def unconfirmed(row: Lowering, events: Sequence[Event]) -> list[Event]:
+def unconfirmed(row: PolicyOverride, events: Sequence[Event]) -> list[Event]:
     """Return those of a lowering's events that came after its confirmation, or all where there is none: nobody stands
     by what they have not seen."""
     return [event for event in events if row.confirmed_at is None or event.emitted_at > row.confirmed_at]
 
 
-def confirm(unit: Unit, wanted: str) -> Lowering:
+def confirm(unit: Unit, wanted: str) -> PolicyOverride:
     """Record that another operator has seen what went through under a lowering, and stands by it.
 
     `wanted` is the lowering's id. Raises `NotFound`, or `Refused` for one that is confirmed already, and for whoever
     lowered the policy or acted under it, unless nobody else could confirm it.
     """
-    row = unit.session.get(Lowering, wanted)
+    row = unit.session.get(PolicyOverride, wanted)
     if row is None:
         raise NotFound(
             f"There is no lowering {wanted[:60]!r}.",
@@ -89,7 +89,7 @@ def confirm(unit: Unit, wanted: str) -> Lowering:
     return row
 
 
-def undo_unconfirmed(unit: Unit, row: Lowering) -> list[str]:
+def undo_unconfirmed(unit: Unit, row: PolicyOverride) -> list[str]:
     """Undo what a lowering that ends let change of policies, settings and operators; what was undone, in words.
 
     What another operator has confirmed stays, and what has been changed again since is left as it is. A confirmation

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from fedtui.core.audit.events import Event, emit
 from fedtui.core.errors import Refused, WrongUsage
 from fedtui.core.operations import override_review, policies
-from fedtui.core.operations.policies import BLOCKED, NEVER_LOWERED, NOTIFY, POLICIES, RULES, Lowering
+from fedtui.core.operations.policies import BLOCKED, NEVER_LOWERED, NOTIFY, POLICIES, RULES, PolicyOverride
 from fedtui.core.runtime import durations
 from fedtui.core.runtime.types import new_id
 from fedtui.core.runtime.unit import Unit
@@ -35,7 +35,7 @@ def check(session: Session, action: str, to: str, span: timedelta, now: datetime
             "Ask for the change itself, and have it approved.",
             "policy_never_lowered",
         )
-    if policies.lowered(session, now, action):
+    if policies.active_overrides(session, now, action):
         raise _refused(
             f"{action} is lowered already.",
             "One lowering at a time, so that one deadline holds.",
@@ -72,10 +72,10 @@ def check(session: Session, action: str, to: str, span: timedelta, now: datetime
         )
 
 
-def lower(unit: Unit, action: str, to: str, span: timedelta, reason: str) -> Lowering:
+def lower(unit: Unit, action: str, to: str, span: timedelta, reason: str) -> PolicyOverride:
     """Lower a policy from now on. Raises as `check`."""
     check(unit.session, action, to, span, unit.now)
-    row = Lowering(
+    row = PolicyOverride(
         id=new_id(),
         action=action,
         policy=to,
@@ -106,9 +106,9 @@ def lower(unit: Unit, action: str, to: str, span: timedelta, reason: str) -> Low
     return row
 
 
-def restore(unit: Unit, action: str) -> Lowering:
+def restore(unit: Unit, action: str) -> PolicyOverride:
     """End a lowering before its time. Raises `Refused` where there is none."""
-    found = policies.lowered(unit.session, unit.now, action)
+    found = policies.active_overrides(unit.session, unit.now, action)
     if not found or not _end(unit, found[0], str(unit.actor)):
         raise _refused(
             f"{action} is not lowered.",
@@ -121,25 +121,25 @@ def restore(unit: Unit, action: str) -> Lowering:
 
 def end_overdue(unit: Unit) -> list[str]:
     """End the lowerings whose time is over, or which are not allowed any more, each once; their actions."""
-    ends = or_(Lowering.until <= unit.now, Lowering.action.in_(NEVER_LOWERED))
+    ends = or_(PolicyOverride.until <= unit.now, PolicyOverride.action.in_(NEVER_LOWERED))
     _count_earlier(unit)
-    over = select(Lowering).where(Lowering.restored_at.is_(None), ends).order_by(Lowering.id)
+    over = select(PolicyOverride).where(PolicyOverride.restored_at.is_(None), ends).order_by(PolicyOverride.id)
     return [row.action for row in unit.session.scalars(over) if _end(unit, row, "the clock")]
 
 
 def _count_earlier(unit: Unit) -> None:
     """Count what ran under lowerings that an earlier version ended: it is for review as any."""
-    uncounted = select(Lowering).where(Lowering.restored_at.is_not(None), Lowering.acts.is_(None))
+    uncounted = select(PolicyOverride).where(PolicyOverride.restored_at.is_not(None), PolicyOverride.acts.is_(None))
     for row in unit.session.scalars(uncounted):
         row.acts = len(override_review.acts(unit.session, row))
 
 
-def history(session: Session, *, limit: int = 100) -> list[Lowering]:
+def history(session: Session, *, limit: int = 100) -> list[PolicyOverride]:
     """Every lowering, newest first."""
-    return list(session.scalars(select(Lowering).order_by(Lowering.id.desc()).limit(limit)))
+    return list(session.scalars(select(PolicyOverride).order_by(PolicyOverride.id.desc()).limit(limit)))
 
 
-def shape(session: Session, row: Lowering) -> dict[str, Any]:
+def shape(session: Session, row: PolicyOverride) -> dict[str, Any]:
     """A lowering as a JSON object, with what went through for review."""
     return {
         "id": row.id,
@@ -175,13 +175,13 @@ def _act(event: Event) -> dict[str, Any]:
     }
 
 
-def _end(unit: Unit, row: Lowering, by: str) -> bool:
+def _end(unit: Unit, row: PolicyOverride, by: str) -> bool:
     ended = unit.session.execute(
-        update(Lowering)
-        .where(Lowering.id == row.id, Lowering.restored_at.is_(None))
+        update(PolicyOverride)
+        .where(PolicyOverride.id == row.id, PolicyOverride.restored_at.is_(None))
         .values(restored_at=unit.now, restored_by=by)
         .execution_options(synchronize_session=False)
-        .returning(Lowering.id)
+        .returning(PolicyOverride.id)
     ).one_or_none()
     unit.session.refresh(row)
     if ended is None:

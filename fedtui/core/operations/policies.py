@@ -98,7 +98,7 @@ class Policy(Base):
     set_by: Mapped[str]
 
 
-class Lowering(Base):
+class PolicyOverride(Base):
     """A policy lowered for an emergency: from `lowered_at` until `until`, whatever becomes of who did it.
 
     It ends by the clock; `restored_at` is when its end was noticed, or asked for, and announced.
@@ -124,21 +124,23 @@ class Lowering(Base):
     """Another operator, who has seen those acts and stands by them."""
 
 
-def lowered(session: Session, now: datetime, action: str | None = None) -> list[Lowering]:
+def active_overrides(session: Session, now: datetime, action: str | None = None) -> list[PolicyOverride]:
     """The lowerings in force, those that end first on top; of one action where given.
 
     Before it began one is not in force either: a clock that is set back does not make it last longer. Nor is one of
     an action that is never lowered, which an earlier version allowed.
     """
-    begun, allowed = Lowering.lowered_at <= now, Lowering.action.not_in(NEVER_LOWERED)
-    query = select(Lowering).where(Lowering.restored_at.is_(None), begun, allowed, Lowering.until > now)
-    query = query if action is None else query.where(Lowering.action == action)
-    return list(session.scalars(query.order_by(Lowering.until, Lowering.id)))
+    begun, allowed = PolicyOverride.lowered_at <= now, PolicyOverride.action.not_in(NEVER_LOWERED)
+    query = select(PolicyOverride).where(
+        PolicyOverride.restored_at.is_(None), begun, allowed, PolicyOverride.until > now
+    )
+    query = query if action is None else query.where(PolicyOverride.action == action)
+    return list(session.scalars(query.order_by(PolicyOverride.until, PolicyOverride.id)))
 
 
 def in_force(session: Session, action: str, now: datetime) -> str:
     """The policy that applies now: that of a lowering, else the one that was set, else its default."""
-    lowering = lowered(session, now, action)
+    lowering = active_overrides(session, now, action)
     return lowering[0].policy if lowering else at_rest(session, action)
 
 
@@ -177,7 +179,7 @@ def check(action: str, policy: str) -> None:
 def listing(session: Session, now: datetime) -> list[dict[str, object]]:
     """Every action with its policy in force, what it starts with, and its permission."""
     stored = {row.action: row for row in session.scalars(select(Policy))}
-    lowerings = {row.action: row for row in reversed(lowered(session, now))}
+    lowerings = {row.action: row for row in reversed(active_overrides(session, now))}
     return [
         {
             "action": action,

@@ -11,13 +11,13 @@ from sqlalchemy.orm import Session
 from fedtui.core.administration import node_settings
 from fedtui.core.audit.events import emit
 from fedtui.core.errors import Refused, WrongUsage
-from fedtui.core.operations.operation import Act, Change, Params, Result, Wanted
+from fedtui.core.operations.operation import Change, Operation, OperationRequest, Params, Result
 from fedtui.core.operations.reasons import reason_of
 from fedtui.core.peers import peers, tokens
 from fedtui.core.peers.peers import Peer
 from fedtui.core.peers.tokens import Invite
 from fedtui.core.pki import certificates
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.runtime import durations, prefixes, urls
 from fedtui.core.runtime.unit import Unit
 
@@ -49,7 +49,7 @@ def named_peer(unit: Unit, raw: Mapping[str, Any]) -> Peer:
 # --- propose -----------------------------------------------------------------------------
 
 
-def _read_propose(unit: Unit, site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_propose(unit: Unit, site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
     url = urls.secure(str(raw.get("url", "")))
     kind = str(raw.get("kind") or "platform")
     if url == site.url:
@@ -67,7 +67,7 @@ def _read_propose(unit: Unit, site: Site, raw: Mapping[str, Any]) -> Wanted:
         "mode": (raw.get("mode") or "autonomous_peer") if platform else None,
     }
     peers.check_new(unit.session, url=url, kind=kind, role=params["role"], mode=params["mode"])
-    return Wanted(params)
+    return OperationRequest(params)
 
 
 def _url_target(session: Session, params: Params) -> Mapping[str, Any]:
@@ -85,7 +85,7 @@ def _summarise_propose(params: Params, target: Mapping[str, Any]) -> str:
     return f"Propose to peer with {params['url']}{role}. Nothing is sent; a token can then be made for it."
 
 
-def _propose(unit: Unit, _site: Site, params: Params) -> Result:
+def _propose(unit: Unit, _site: NodeContext, params: Params) -> Result:
     drill = node_settings.is_on(unit.session, "drill_mode")
     peer = peers.add(
         unit,
@@ -102,7 +102,7 @@ def _propose(unit: Unit, _site: Site, params: Params) -> Result:
 # --- token -------------------------------------------------------------------------------
 
 
-def _read_token(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_token(unit: Unit, _site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
     peer = named_peer(unit, raw)
     cancel = bool(raw.get("cancel"))
     given: str | timedelta = raw.get("ttl") or tokens.DEFAULT_TTL
@@ -114,7 +114,9 @@ def _read_token(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
             fix="To peer from scratch, revoke it and propose it anew.",
             code="token_not_needed",
         )
-    return Wanted({"peer_id": peer.id, "cancel": cancel, "ttl": None if cancel else durations.show(ttl)}, peer.id)
+    return OperationRequest(
+        {"peer_id": peer.id, "cancel": cancel, "ttl": None if cancel else durations.show(ttl)}, peer.id
+    )
 
 
 def _summarise_token(params: Params, target: Mapping[str, Any]) -> str:
@@ -125,7 +127,7 @@ def _summarise_token(params: Params, target: Mapping[str, Any]) -> str:
     )
 
 
-def _token(unit: Unit, site: Site, params: Params) -> Result:
+def _token(unit: Unit, site: NodeContext, params: Params) -> Result:
     peer = peers.lock(unit, params["peer_id"])
     if params["cancel"]:
         cancelled = tokens.end(unit, peer.id, "cancelled")
@@ -149,12 +151,12 @@ def _token(unit: Unit, site: Site, params: Params) -> Result:
 # --- suspend, resume, revoke -------------------------------------------------------------
 
 
-def _read_with_reason(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_with_reason(unit: Unit, _site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
     peer = named_peer(unit, raw)
-    return Wanted({"peer_id": peer.id, "reason": reason_of(raw)}, peer.id)
+    return OperationRequest({"peer_id": peer.id, "reason": reason_of(raw)}, peer.id)
 
 
-def _read_revoke(unit: Unit, site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_revoke(unit: Unit, site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
     wanted = _read_with_reason(unit, site, raw)
     peer = peers.get(unit.session, wanted.params["peer_id"])
     if peer.status == "revoked":
@@ -162,9 +164,9 @@ def _read_revoke(unit: Unit, site: Site, raw: Mapping[str, Any]) -> Wanted:
     return wanted
 
 
-def _read_peer(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_peer(unit: Unit, _site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
     peer = named_peer(unit, raw)
-    return Wanted({"peer_id": peer.id}, peer.id)
+    return OperationRequest({"peer_id": peer.id}, peer.id)
 
 
 def _summarise_suspend(params: Params, target: Mapping[str, Any]) -> str:
@@ -182,21 +184,21 @@ def _summarise_revoke(params: Params, target: Mapping[str, Any]) -> str:
     )
 
 
-def _suspend(unit: Unit, _site: Site, params: Params) -> Result:
+def _suspend(unit: Unit, _site: NodeContext, params: Params) -> Result:
     peer = peers.move(unit, params["peer_id"], "suspended")
     peers.note(unit, peer, suspension_reason=params["reason"], suspended_by=str(unit.actor), degraded_reason=None)
     emit(unit, "federation.peer.suspended", source=SOURCE, peer_id=peer.id, reason=params["reason"])
     return {"peer_id": peer.id, "status": peer.status}
 
 
-def _resume(unit: Unit, _site: Site, params: Params) -> Result:
+def _resume(unit: Unit, _site: NodeContext, params: Params) -> Result:
     peer = peers.move(unit, params["peer_id"], "accepted", only_from=("suspended",))
     peers.note(unit, peer, suspension_reason=None, suspended_by=None)
     emit(unit, "federation.peer.resumed", source=SOURCE, peer_id=peer.id)
     return {"peer_id": peer.id, "status": peer.status}
 
 
-def _revoke(unit: Unit, _site: Site, params: Params) -> Result:
+def _revoke(unit: Unit, _site: NodeContext, params: Params) -> Result:
     peer = peers.move(unit, params["peer_id"], "revoked", enroll_owed=False, drill_mode=False)
     peers.note(unit, peer, revocation_reason=params["reason"], revoked_by=str(unit.actor), degraded_reason=None)
     tokens.end(unit, peer.id, "cancelled")
@@ -215,7 +217,7 @@ def _revoke(unit: Unit, _site: Site, params: Params) -> Result:
 # --- edit --------------------------------------------------------------------------------
 
 
-def _read_edit(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_edit(unit: Unit, _site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
     peer = named_peer(unit, raw)
     params: dict[str, Any] = {"peer_id": peer.id}
     if raw.get("url"):
@@ -241,7 +243,7 @@ def _read_edit(unit: Unit, _site: Site, raw: Mapping[str, Any]) -> Wanted:
             fix="Give --url, --confirm-endpoint, --maintenance, --prefix or --expires.",
             code="nothing_to_do",
         )
-    return Wanted(params, peer.id)
+    return OperationRequest(params, peer.id)
 
 
 def _declared(peer: Peer, url: str) -> str:
@@ -269,7 +271,7 @@ def _summarise_edit(params: Params, target: Mapping[str, Any]) -> str:
     return f"Edit {target['remote_instance_url']}: {said}."
 
 
-def _edit(unit: Unit, _site: Site, params: Params) -> Result:
+def _edit(unit: Unit, _site: NodeContext, params: Params) -> Result:
     peer = peers.lock(unit, params["peer_id"])
     if peer.status == "revoked":
         raise peers.transition_refused(peer, "edited")
@@ -324,8 +326,8 @@ def _edit_changes(params: Params, target: Mapping[str, Any]) -> Sequence[Change]
     )
 
 
-ACTS: tuple[Act, ...] = (
-    Act(
+ACTS: tuple[Operation, ...] = (
+    Operation(
         action="system.federation_peer_propose",
         read=_read_propose,
         target=_url_target,
@@ -333,7 +335,7 @@ ACTS: tuple[Act, ...] = (
         changes=_propose_changes,
         apply=_propose,
     ),
-    Act(
+    Operation(
         action="system.federation_peer_token",
         read=_read_token,
         target=peer_target,
@@ -342,7 +344,7 @@ ACTS: tuple[Act, ...] = (
         apply=_token,
         shown_once=True,
     ),
-    Act(
+    Operation(
         action="system.federation_peer_suspend",
         read=_read_with_reason,
         target=peer_target,
@@ -350,7 +352,7 @@ ACTS: tuple[Act, ...] = (
         changes=_status_changes("suspended"),
         apply=_suspend,
     ),
-    Act(
+    Operation(
         action="system.federation_peer_resume",
         read=_read_peer,
         target=peer_target,
@@ -358,7 +360,7 @@ ACTS: tuple[Act, ...] = (
         changes=_status_changes("accepted, until its heartbeat"),
         apply=_resume,
     ),
-    Act(
+    Operation(
         action="system.federation_peer_revoke",
         read=_read_revoke,
         target=peer_target,
@@ -366,7 +368,7 @@ ACTS: tuple[Act, ...] = (
         changes=_status_changes("revoked for good"),
         apply=_revoke,
     ),
-    Act(
+    Operation(
         action="system.federation_peer_edit",
         read=_read_edit,
         target=peer_target,

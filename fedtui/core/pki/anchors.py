@@ -70,7 +70,7 @@ def forget(unit: Unit, peer_id: str) -> None:
     _tell_removed(unit, peer_id, gone)
 
 
-def only_issuers(unit: Unit, peer_id: str) -> None:
+def demote_to_issuer(unit: Unit, peer_id: str) -> None:
     """Take no server by the peer's anchors any longer. What they signed for this node to present stays good."""
     gone = unit.session.scalars(
         update(TrustAnchor)

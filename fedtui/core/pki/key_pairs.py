@@ -30,7 +30,7 @@ from fedtui.core.pki.signing import PRIVATE_KEY, key_pem, new_key, signing_reque
 from fedtui.core.pki.vault import Owner, SealedValue, Vault, VaultUnreadable
 from fedtui.core.pki.x509 import chains_to, key_fingerprint, presentable, read_certificates, read_csr, to_pem
 from fedtui.core.runtime.database import Base
-from fedtui.core.runtime.lru_cache import Remembered
+from fedtui.core.runtime.lru_cache import LruCache
 from fedtui.core.runtime.types import Id, Text_, Time, new_id
 from fedtui.core.runtime.unit import Unit
 
@@ -74,7 +74,7 @@ class Credential(Base):
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class ClientKeyPair:
     """The outbound pair as found. `state`: `complete`, `key_missing`, `cert_missing`, `mismatch`, `none`."""
 
     state: str
@@ -211,10 +211,10 @@ def pair_state(session: Session, peer_id: str) -> str:
     return "complete" if certificates.key_of(certificate) == credential.key_fingerprint else "mismatch"
 
 
-def pair(session: Session, vault: Vault, peer_id: str) -> Pair:
+def pair(session: Session, vault: Vault, peer_id: str) -> ClientKeyPair:
     """The pair to present to a peer. Raises `VaultUnreadable` if its key does not open."""
     found = _usable_halves(session, peer_id)
-    return Pair("none") if found is None else _pair_of(vault, found)
+    return ClientKeyPair("none") if found is None else _pair_of(vault, found)
 
 
 _Halves = Row[Credential, Certificate | None, SealedValue | None]
@@ -243,19 +243,19 @@ def _usable_halves(session: Session, peer_id: str) -> _Halves | None:
     return session.execute(_USABLE, {"peer_id": peer_id}).first()
 
 
-_same_key: Remembered[bool] = Remembered(4096)
+_same_key: LruCache[bool] = LruCache(4096)
 """Whether certificate and key belong together, by the digest of both: asked with every call."""
 
 
-def _pair_of(vault: Vault, found: _Halves) -> Pair:
+def _pair_of(vault: Vault, found: _Halves) -> ClientKeyPair:
     _, certificate, sealed = found
     key = vault.unseal(sealed) if sealed is not None else None
     if key is None or certificate is None:
         missing = "none" if key is None and certificate is None else "key_missing" if key is None else "cert_missing"
-        return Pair(missing, certificate, key)
+        return ClientKeyPair(missing, certificate, key)
     digest = hashlib.sha256(certificate.cert_pem.encode() + b"\0" + key).digest()
     same = _same_key.get(digest, lambda: _belong_together(certificate, key))
-    return Pair("complete" if same else "mismatch", certificate, key)
+    return ClientKeyPair("complete" if same else "mismatch", certificate, key)
 
 
 def _belong_together(certificate: Certificate, key: bytes) -> bool:
@@ -288,7 +288,7 @@ def _wrong_with(vault: Vault, found: _Halves) -> str | None:
         return "vault_unreadable"
 
 
-def wrong_with(pair: Pair) -> str | None:
+def wrong_with(pair: ClientKeyPair) -> str | None:
     """What is wrong with a pair whose key opened, or None."""
     return None if pair.state in ("complete", "none") else pair.state
 

@@ -18,7 +18,7 @@ from fedtui.core.runtime.unit import Unit, unit_of_work
 
 
 @dataclass(kw_only=True)
-class Site:
+class NodeContext:
     """Settings, clock, database and vault of one process; `name`, `url` and `id` are the node's."""
 
     settings: Settings

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from fedtui.core.errors import RemoteFailed
 from fedtui.core.pki.x509 import UNREADABLE, fingerprint, is_ca, read_certificates, read_der
 from fedtui.core.runtime.deadline import within
-from fedtui.core.runtime.lru_cache import Remembered
+from fedtui.core.runtime.lru_cache import LruCache
 
 
 def server_context(chain_pem: str, key_pem: bytes, client_anchors_pem: str) -> ssl.SSLContext:
@@ -120,7 +120,7 @@ CONTEXTS = 4096
 """So many are kept, of some 25 KB each."""
 PUBLIC_SECONDS = 3600.0
 """After which the machine's public CAs are read again."""
-_contexts: Remembered[ssl.SSLContext] = Remembered(CONTEXTS)
+_contexts: LruCache[ssl.SSLContext] = LruCache(CONTEXTS)
 
 
 def kept_client_context(

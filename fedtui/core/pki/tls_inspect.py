@@ -43,7 +43,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class TlsInspection:
     """What a server showed. `asks` is whether it wants a client certificate, `names` which CAs it names."""
 
     chain: tuple[x509.Certificate, ...] = ()
@@ -125,7 +125,7 @@ def fault(code: str, words: str) -> Fault:
     return Fault(code, words, FIXES.get(code, ""))
 
 
-async def look(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> Sight:
+async def look(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> TlsInspection:
     """Shake hands as a client that verifies nothing and presents nothing.
 
     The streams are plain TCP. Faults of the handshake come back in the sight; `OSError` is raised
@@ -147,12 +147,14 @@ async def look(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host:
         presented = connection.get_peer_cert_chain(as_cryptography=True) or ()
         chain = tuple(read_der(one.public_bytes(Encoding.DER)) for one in presented)
     except UNREADABLE as error:
-        return Sight(asks=asks, fault=fault("unreadable", f"A certificate that it presents cannot be read: {error}."))
+        return TlsInspection(
+            asks=asks, fault=fault("unreadable", f"A certificate that it presents cannot be read: {error}.")
+        )
     names = tuple(_name(one) for one in connection.get_client_ca_list())
     if found is not None and asks and chain:
         found = None  # it insists on a client certificate: then this is as far as one gets without
     done = found is None
-    return Sight(
+    return TlsInspection(
         chain=chain,
         protocol=connection.get_protocol_version_name() if done else "",
         cipher=connection.get_cipher_name() or "" if done else "",

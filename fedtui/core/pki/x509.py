@@ -60,7 +60,7 @@ def key_fingerprint(key: CertificatePublicKeyTypes) -> str:
     return digest.finalize().hex()
 
 
-class Described(NamedTuple):
+class CertificateSummary(NamedTuple):
     """What tells one certificate from another in a record."""
 
     fingerprint: str
@@ -68,10 +68,10 @@ class Described(NamedTuple):
     issuer: str
 
 
-def described(certificate: x509.Certificate) -> Described:
+def described(certificate: x509.Certificate) -> CertificateSummary:
     """Fingerprint, subject and issuer of a certificate."""
     subject, issuer = certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
-    return Described(fingerprint(certificate), subject, issuer)
+    return CertificateSummary(fingerprint(certificate), subject, issuer)
 
 
 def to_pem(certificate: x509.Certificate) -> str:

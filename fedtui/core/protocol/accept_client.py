@@ -12,12 +12,12 @@ from sqlalchemy.orm import Session
 
 from fedtui.core.audit.events import emit
 from fedtui.core.errors import Problem, Refused, RemoteFailed, WrongUsage
-from fedtui.core.operations.operation import Act, Call, Change, Params, Result, Wanted
+from fedtui.core.operations.operation import Call, Change, Operation, OperationRequest, Params, Result
 from fedtui.core.peers import peers, tokens
 from fedtui.core.peers.peers import DELIVERY_ERROR, SUPPORTED_CONTRACTS, Peer
 from fedtui.core.pki import anchors, key_pairs, signing, tls
 from fedtui.core.pki.certificates import Certificate
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.pki.x509 import read_certificates
 from fedtui.core.protocol import client, handshake, heartbeat_sender
 from fedtui.core.protocol.client import Exchange
@@ -32,7 +32,7 @@ ADMITTED = "admitted_by_token"
 REMOTE_ID_LIMIT = 64
 
 
-def _read_accept(unit: Unit, site: Site, raw: Mapping[str, Any]) -> Wanted:
+def _read_accept(unit: Unit, site: NodeContext, raw: Mapping[str, Any]) -> OperationRequest:
     if raw.get("invite"):
         invite = tokens.read_invite(str(raw["invite"]))
         url, token, pin = invite.url, invite.token, invite.ca_fingerprint
@@ -62,7 +62,7 @@ def _read_accept(unit: Unit, site: Site, raw: Mapping[str, Any]) -> Wanted:
         "token_checked": tokens.has_checksum(token),
     }
     peers.check_values(kind="platform", role=params["role"], mode=params["mode"])
-    return Wanted(params, existing.id if existing else None, {"token": token})
+    return OperationRequest(params, existing.id if existing else None, {"token": token})
 
 
 def _read_pin(raw: Mapping[str, Any]) -> str | None:
@@ -103,7 +103,7 @@ def _not_expired(params: Params, now: datetime) -> None:
         )
 
 
-def accept(site: Site, call: Call) -> Result:
+def accept(site: NodeContext, call: Call) -> Result:
     """Steps 2 to 5: call the remote's `accept`, keep what it signed, sign and deliver in return, greet.
 
     The key is stored before the call. What came back is stored before the delivery; if that
@@ -116,13 +116,13 @@ def accept(site: Site, call: Call) -> Result:
         _note_skew(site, call, peer_id, answered.skew(site.clock.now()))
         _keep_answer(site, call, peer_id, answered.data)
     delivered = deliver(site, peer_id, call.actor, call.correlation_id)
-    failure = handshake.greet(site, peer_id) if delivered is None else None
+    failure = handshake.send_initial_heartbeat(site, peer_id) if delivered is None else None
     with site.read() as session:
         status = peers.get(session, peer_id).status
     return {"peer_id": peer_id, "status": status, "unfinished": delivered or failure}
 
 
-def _prepare(site: Site, call: Call) -> tuple[str, str | None]:
+def _prepare(site: NodeContext, call: Call) -> tuple[str, str | None]:
     """The peer's row, and the request to send; None where an earlier run of this act got its answer."""
     params = call.params
     with site.unit(call.actor, correlation_id=call.correlation_id) as unit:
@@ -149,7 +149,7 @@ def _prepare(site: Site, call: Call) -> tuple[str, str | None]:
         return peer.id, credential.csr_pem
 
 
-def _pin(site: Site, call: Call, peer_id: str) -> None:
+def _pin(site: NodeContext, call: Call, peer_id: str) -> None:
     """Find the pinned CA in what the server shows, before anything is sent to it."""
     pin = call.params["ca_fingerprint"]
     if pin is None:
@@ -174,7 +174,7 @@ def _pin(site: Site, call: Call, peer_id: str) -> None:
         anchors.add(unit, peer_id, anchor, source="invite")
 
 
-def _note_skew(site: Site, call: Call, peer_id: str, skew: float | None) -> None:
+def _note_skew(site: NodeContext, call: Call, peer_id: str, skew: float | None) -> None:
     """Record how far the peer's clock is ahead, before a certificate of its fails on it."""
     if skew is None:
         return
@@ -183,7 +183,7 @@ def _note_skew(site: Site, call: Call, peer_id: str, skew: float | None) -> None
         unit.session.flush()
 
 
-def _call_accept(site: Site, call: Call, peer_id: str, csr_pem: str) -> Exchange:
+def _call_accept(site: NodeContext, call: Call, peer_id: str, csr_pem: str) -> Exchange:
     with site.read() as session:
         peer = peers.get(session, peer_id)
         connection = client.connection_to(
@@ -201,7 +201,7 @@ def _call_accept(site: Site, call: Call, peer_id: str, csr_pem: str) -> Exchange
     return client.exchange(connection, f"{client.PREFIX}/accept", body, timeout=site.settings.outbound_timeout)
 
 
-def _keep_answer(site: Site, call: Call, peer_id: str, answer: Mapping[str, Any]) -> None:
+def _keep_answer(site: NodeContext, call: Call, peer_id: str, answer: Mapping[str, Any]) -> None:
     """Step 4, first half: our certificate, their CA, and our signature under their request, in one unit.
 
     Where the other side's own accept came first, the row is `accepted` already: then only
@@ -230,7 +230,7 @@ def _keep_answer(site: Site, call: Call, peer_id: str, answer: Mapping[str, Any]
         ) from error
 
 
-def _admitted(unit: Unit, site: Site, peer: Peer, call: Call, answer: Mapping[str, Any], csr: Any) -> None:
+def _admitted(unit: Unit, site: NodeContext, peer: Peer, call: Call, answer: Mapping[str, Any], csr: Any) -> None:
     first = peer.status == "proposed"
     if first:
         agreed = answer["contract_version_agreed"]
@@ -246,7 +246,7 @@ def _admitted(unit: Unit, site: Site, peer: Peer, call: Call, answer: Mapping[st
         handshake.on_accepted(unit, peer)
 
 
-def deliver(site: Site, peer_id: str, actor: Actor, correlation_id: str | None = None) -> str | None:
+def deliver(site: NodeContext, peer_id: str, actor: Actor, correlation_id: str | None = None) -> str | None:
     """Step 4, second half: hand the remote the certificate we signed. None, or why it failed."""
     try:
         with site.read() as session:
@@ -296,8 +296,8 @@ def _bad_answer(why: str) -> Problem:
     )
 
 
-ACTS: tuple[Act, ...] = (
-    Act(
+ACTS: tuple[Operation, ...] = (
+    Operation(
         action="system.federation_peer_accept",
         read=_read_accept,
         target=_accept_target,

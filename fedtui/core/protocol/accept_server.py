@@ -17,7 +17,7 @@ from fedtui.core.peers import peers, tokens
 from fedtui.core.peers.peers import SUPPORTED_CONTRACTS, Peer
 from fedtui.core.peers.tokens import AcceptanceToken
 from fedtui.core.pki import anchors, certificates, key_pairs, signing
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.pki.x509 import read_certificates
 from fedtui.core.protocol import handshake, heartbeat_sender, heartbeats, refusals
 from fedtui.core.protocol.handshake import SOURCE
@@ -56,7 +56,7 @@ def _each(_refusal: Refusal) -> bool:
 
 
 def answer_accept(
-    site: Site, asked: AcceptRequest, caller: Actor, in_full: Callable[[Refusal], bool] = _each
+    site: NodeContext, asked: AcceptRequest, caller: Actor, in_full: Callable[[Refusal], bool] = _each
 ) -> Mapping[str, Any]:
     """Admit a remote platform by its token, sign its request, and ask for the same in return.
 
@@ -180,7 +180,9 @@ def _turned_away(words: str, cause: str) -> Denied:
     return Denied(401, words, code=cause, public_code="unauthorized")
 
 
-def _accepted(unit: Unit, site: Site, peer: Peer, asked: AcceptRequest, key: Any, bundle: list[Any]) -> dict[str, Any]:
+def _accepted(
+    unit: Unit, site: NodeContext, peer: Peer, asked: AcceptRequest, key: Any, bundle: list[Any]
+) -> dict[str, Any]:
     peer = peers.move(
         unit,
         peer.id,
@@ -219,7 +221,9 @@ def _accepted(unit: Unit, site: Site, peer: Peer, asked: AcceptRequest, key: Any
     }
 
 
-def receive_certificate(site: Site, peer_id: str, cert_pem: str, chain_pem: str, caller: Actor) -> Mapping[str, Any]:
+def receive_certificate(
+    site: NodeContext, peer_id: str, cert_pem: str, chain_pem: str, caller: Actor
+) -> Mapping[str, Any]:
     """`enroll`: the remote has signed our request. Storing the same certificate again is no error.
 
     Raises `Refused` or `WrongUsage` for a certificate that would not make a pair.
@@ -236,7 +240,7 @@ def receive_certificate(site: Site, peer_id: str, cert_pem: str, chain_pem: str,
         return {"status": peer.status, "serial": row.serial, "newly_complete": newly_complete}
 
 
-def receive_heartbeat(unit: Unit, site: Site, peer_id: str, declared: Declared) -> Mapping[str, Any]:
+def receive_heartbeat(unit: Unit, site: NodeContext, peer_id: str, declared: Declared) -> Mapping[str, Any]:
     """`heartbeat`: an authenticated peer is alive; what it is told in return.
 
     Works in the caller's unit, which it shares with other heartbeats. Raises `Refused`.

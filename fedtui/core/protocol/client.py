@@ -25,14 +25,14 @@ from fedtui.core.peers.peers import ENDED_THERE, TERM_ENDED, Peer
 from fedtui.core.pki import anchors, key_pairs, tls
 from fedtui.core.pki import crl as crls
 from fedtui.core.pki.crl import Fetched
-from fedtui.core.pki.key_pairs import Pair
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.key_pairs import ClientKeyPair
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.pki.x509 import read_der
 from fedtui.core.runtime import bounded_json, dial, dns, urls
 from fedtui.core.runtime.bounded_json import Bounds
 from fedtui.core.runtime.deadline import within
 from fedtui.core.runtime.dns import AddressForbidden, Forbids
-from fedtui.core.runtime.untrusted import storable, words
+from fedtui.core.runtime.untrusted import is_storable, sanitize_text
 
 if TYPE_CHECKING:
     import httpx
@@ -62,7 +62,7 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """What came back: HTTP status, body, `Retry-After`, the server's certificate in DER, and its `Date`."""
 
     status: int
@@ -86,20 +86,20 @@ class Exchange(NamedTuple):
         return None if self.answered_at is None else round((self.answered_at - now).total_seconds(), 3)
 
 
-def rule_for(site: Site, peer: Peer) -> Forbids | None:
+def rule_for(site: NodeContext, peer: Peer) -> Forbids | None:
     """Return which addresses the peer's names are not dialled at; None where they are dialled anywhere."""
     return None if peer.resolves_anywhere else dial.rule(site.settings).forbids
 
 
 def connection_to(
     session: Session,
-    site: Site,
+    site: NodeContext,
     peer: Peer,
     *,
     now: datetime,
     partial_mtls: str,
     anonymous: bool = False,
-    pair: Pair | None = None,
+    pair: ClientKeyPair | None = None,
 ) -> Connection:
     """Gather a connection from the records, as they are `now`.
 
@@ -178,8 +178,8 @@ def _fetch(
     timeout: timedelta,
     method: str,
     headers: Mapping[str, str] | None = None,
-) -> Answer:
-    def attempt(url: str, context: ssl.SSLContext) -> Awaitable[Answer]:
+) -> HttpResponse:
+    def attempt(url: str, context: ssl.SSLContext) -> Awaitable[HttpResponse]:
         return _call_one(url + path, body, method, context, headers or {})
 
     return _within(timeout, _over(connection, attempt))
@@ -276,7 +276,7 @@ def _judged_by(connection: Connection) -> list[tuple[Sequence[str] | None, str |
 
 async def _call_one(
     url: str, body: Mapping[str, Any] | None, method: str, context: ssl.SSLContext, more: Mapping[str, str]
-) -> Answer:
+) -> HttpResponse:
     import httpx  # here, not above: most commands never call a peer
 
     # What is packed small may unpack without end.
@@ -293,7 +293,7 @@ async def _call_one(
         raise explain(error) from error
     server = secured.getpeercert(binary_form=True) if secured is not None else None
     answered_at = _date(response.headers.get("Date", ""))
-    return Answer(response.status_code, content, response.headers.get("Retry-After"), server, answered_at)
+    return HttpResponse(response.status_code, content, response.headers.get("Retry-After"), server, answered_at)
 
 
 def _date(header: str) -> datetime | None:
@@ -334,9 +334,9 @@ def _own_pair_unusable(error: ssl.SSLError) -> RemoteFailed:
     )
 
 
-def _answer(answer: Answer) -> Mapping[str, Any]:
+def _answer(answer: HttpResponse) -> Mapping[str, Any]:
     try:
-        document = storable(bounded_json.parse(answer.content, BOUNDS, json.loads)) if answer.content else {}
+        document = is_storable(bounded_json.parse(answer.content, BOUNDS, json.loads)) if answer.content else {}
     except (ValueError, RecursionError):
         document = {}
     if not isinstance(document, dict):
@@ -346,7 +346,7 @@ def _answer(answer: Answer) -> Mapping[str, Any]:
         if isinstance(data, dict):
             return data
         raise _unusable(f"HTTP {answer.status} without the JSON of a federation API.")
-    said = words(str(document.get("error") or ""), LONGEST_REASON)
+    said = sanitize_text(str(document.get("error") or ""), LONGEST_REASON)
     raise _rejected(answer.status, said, answer.retry_after, str(document.get("code") or ""))
 
 
@@ -421,7 +421,7 @@ def _timed_out() -> RemoteFailed:
     )
 
 
-def _usable(peer: Peer, pair: Pair, partial_mtls: str) -> tuple[str, bytes] | None:
+def _usable(peer: Peer, pair: ClientKeyPair, partial_mtls: str) -> tuple[str, bytes] | None:
     if pair.state == "complete" and pair.certificate is not None and pair.private_key_pem is not None:
         return pair.certificate.cert_pem + pair.certificate.chain_pem, pair.private_key_pem
     if pair.state == "none":

@@ -10,12 +10,12 @@ from fedtui.core.grants.chain import TOLD_AS
 from fedtui.core.peers import peers
 from fedtui.core.pki import anchors, certificates, key_pairs
 from fedtui.core.pki.certificates import Certificate
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 
 MOST_REFUSALS = 10
 
 
-def view_of(site: Site, peer_id: str, presented: str | None) -> Mapping[str, Any]:
+def view_of(site: NodeContext, peer_id: str, presented: str | None) -> Mapping[str, Any]:
     """The caller as this node sees it. `presented` is the fingerprint of the certificate it came with."""
     with site.read() as session:
         peer = peers.get(session, peer_id)

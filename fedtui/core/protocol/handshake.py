@@ -16,14 +16,14 @@ from fedtui.core.grants import grants
 from fedtui.core.peers.peers import Peer
 from fedtui.core.pki import signing
 from fedtui.core.pki.certificates import Certificate
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.protocol import heartbeat_sender
 from fedtui.core.runtime.unit import Unit
 
 SOURCE = "accept_controller"
 
 
-def sign_for(unit: Unit, site: Site, peer: Peer, key: Any, authority: signing.Authority) -> Certificate:
+def sign_for(unit: Unit, site: NodeContext, peer: Peer, key: Any, authority: signing.Authority) -> Certificate:
     """Sign what the peer will present to us, for its public key."""
     return signing.issue_for_peer(
         unit,
@@ -52,7 +52,7 @@ def on_accepted(unit: Unit, peer: Peer) -> None:
         grants.issue_operator_grant(unit, peer)
 
 
-def greet(site: Site, peer_id: str) -> str | None:
+def send_initial_heartbeat(site: NodeContext, peer_id: str) -> str | None:
     """Send a heartbeat at once; None, or why it failed."""
     with site.read() as session:
         partial = node_settings.value(session, "partial_mtls")

@@ -24,14 +24,14 @@ from fedtui.core.peers.peers import MAY_HEARTBEAT, SUPPORTED_CONTRACTS, Peer
 from fedtui.core.pki import certificates, key_pairs
 from fedtui.core.pki import crl as crls
 from fedtui.core.pki.crl import Fetched
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.pki.vault import VaultUnreadable
 from fedtui.core.pki.x509 import key_fingerprint, read_csr
 from fedtui.core.protocol import client
 from fedtui.core.protocol.heartbeats import JOB, JOB_ACTOR
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.correlation import carried
-from fedtui.core.runtime.failure_log import tell
+from fedtui.core.runtime.failure_log import log_failure
 from fedtui.core.runtime.group_commit import GroupCommit
 from fedtui.core.runtime.unit import Unit
 
@@ -52,7 +52,7 @@ LONGEST_GAP = 0.02
 """Seconds between the beginnings of two calls at most, so that a few peers are called at once."""
 
 
-def own_declaration(site: Site, session: Session, now: datetime) -> dict[str, Any]:
+def own_declaration(site: NodeContext, session: Session, now: datetime) -> dict[str, Any]:
     """What this node says of itself in every heartbeat (contract, HTTP)."""
     settings = site.settings
     slugs = [slug.strip() for slug in settings.extension_slugs.split(",") if slug.strip()][:MOST_SLUGS]
@@ -69,7 +69,7 @@ def own_declaration(site: Site, session: Session, now: datetime) -> dict[str, An
     }
 
 
-def own_endpoints(site: Site) -> list[dict[str, Any]]:
+def own_endpoints(site: NodeContext) -> list[dict[str, Any]]:
     """Where this node can be reached."""
     return [{"url": site.url, "scope": "wan", "priority": client.OWN_PRIORITY}]
 
@@ -89,7 +89,7 @@ class _Attempt:
     pair_news: bool = True
 
 
-def send(site: Site, peer_id: str, *, partial_mtls: str = "refuse", actor: Actor = JOB_ACTOR) -> str | None:
+def send(site: NodeContext, peer_id: str, *, partial_mtls: str = "refuse", actor: Actor = JOB_ACTOR) -> str | None:
     """Send one heartbeat now and record how it went: None, or why it failed.
 
     Inbound liveness is not touched: a peer that hears us may still be silent.
@@ -100,7 +100,7 @@ def send(site: Site, peer_id: str, *, partial_mtls: str = "refuse", actor: Actor
     return attempt.error
 
 
-def _attempt(site: Site, peer_id: str, partial_mtls: str) -> _Attempt:
+def _attempt(site: NodeContext, peer_id: str, partial_mtls: str) -> _Attempt:
     now, timeout = site.clock.now(), site.settings.outbound_timeout
     broken, news = None, True
     try:
@@ -208,7 +208,7 @@ def _lacks_what_we_signed(unit: Unit, peer: Peer) -> bool:
     return any(certificates.key_of(row) == wanted for row in certificates.awaiting_use(unit.session, peer.id, unit.now))
 
 
-def send_all(site: Site, *, partial_mtls: str = "refuse") -> dict[str, int]:
+def send_all(site: NodeContext, *, partial_mtls: str = "refuse") -> dict[str, int]:
     """Send to every peer that takes heartbeats, within one interval.
 
     Peers whose last call succeeded go first, so that the dead cannot delay the living; then
@@ -227,7 +227,7 @@ def degraded(session: Session, *, untried_since: datetime) -> list[str]:
     return list(session.scalars(query.order_by(Peer.last_outbound_attempt_at.asc().nulls_first(), Peer.id)))
 
 
-def send_to(site: Site, wanted: Sequence[str], *, partial_mtls: str, within: timedelta) -> dict[str, int]:
+def send_to(site: NodeContext, wanted: Sequence[str], *, partial_mtls: str, within: timedelta) -> dict[str, int]:
     """Send to these peers, many at once; how many were sent, failed, or postponed for want of time.
 
     Calls begin one after the other, a moment apart: all at once they would keep the interpreter from those who call us.
@@ -243,7 +243,7 @@ def send_to(site: Site, wanted: Sequence[str], *, partial_mtls: str, within: tim
             return "sent" if attempt.error is None else "failed"
         except Exception as error:
             # A bug met with one peer must not cost the others their heartbeat.
-            tell(log, f"[FederationHeartbeatJob] what came of the heartbeat to {peer_id} is not recorded", error)
+            log_failure(log, f"[FederationHeartbeatJob] what came of the heartbeat to {peer_id} is not recorded", error)
             return "failed"
 
     tally = {"sent": 0, "failed": 0, "postponed": 0}

@@ -6,12 +6,12 @@ from fedtui.core.administration import node_settings, operators
 from fedtui.core.errors import Refused
 from fedtui.core.operations import quarantine
 from fedtui.core.peers import peers
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.protocol import heartbeat_sender
 from fedtui.core.runtime.actor import Actor
 
 
-def send(site: Site, actor: Actor, wanted: str) -> tuple[str, str | None]:
+def send(site: NodeContext, actor: Actor, wanted: str) -> tuple[str, str | None]:
     """Send a heartbeat to a peer at once: its id, and why it failed or None.
 
     Raises `Refused` where the peer's state, or the operator's permissions, do not allow it.

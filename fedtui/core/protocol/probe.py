@@ -21,9 +21,9 @@ from fedtui.core.errors import NotFound, RemoteFailed
 from fedtui.core.peers import peers
 from fedtui.core.peers.peers import ENDED_THERE, TERM_ENDED
 from fedtui.core.pki import anchors, certificates, crl, key_pairs, tls_inspect
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.pki.tls import ServerRefused
-from fedtui.core.pki.tls_inspect import Fault, Sight, Trusted
+from fedtui.core.pki.tls_inspect import Fault, TlsInspection, Trusted
 from fedtui.core.pki.x509 import chains_to, fingerprint, is_ca, read_certificates, serial_text
 from fedtui.core.protocol import client
 from fedtui.core.protocol.client import Connection
@@ -51,7 +51,7 @@ class Report:
     url: str
     peer_id: str | None
     steps: tuple[Step, ...] = ()
-    sight: Sight = field(default_factory=Sight)
+    sight: TlsInspection = field(default_factory=TlsInspection)
     anchor: str | None = None
     accepts_ours: bool | None = None
     faults: tuple[Fault, ...] = ()
@@ -81,7 +81,7 @@ class Target:
 Tell = Callable[[Step], object]
 
 
-def target(session: Session, site: Site, wanted: str) -> Target:
+def target(session: Session, site: NodeContext, wanted: str) -> Target:
     """What to probe: a peer (id, beginning of one, URL), or a URL of no peer, judged by every CA known here.
 
     Raises `NotFound`, `WrongUsage`, and `RemoteFailed` for a peer that has an http URL.
@@ -110,7 +110,7 @@ def target(session: Session, site: Site, wanted: str) -> Target:
     return Target(connection.urls[0], peer.id, Trusted(known, crl.of_peer(session, peer.id)), connection, no_pair)
 
 
-def _connection(session: Session, site: Site, peer: peers.Peer, now: datetime) -> tuple[Connection, str]:
+def _connection(session: Session, site: NodeContext, peer: peers.Peer, now: datetime) -> tuple[Connection, str]:
     """How the peer is called; without our pair, and why, where that is not whole."""
     broken = key_pairs.broken(session, site.vault, peer.id)
     anonymous = client.connection_to(session, site, peer, now=now, partial_mtls="refuse", anonymous=True)
@@ -120,7 +120,7 @@ def _connection(session: Session, site: Site, peer: peers.Peer, now: datetime) -
     return found, "" if found.pair else "this node has no certificate for it yet"
 
 
-def probe(site: Site, wanted: str, tell: Tell = lambda _step: None) -> Report:
+def probe(site: NodeContext, wanted: str, tell: Tell = lambda _step: None) -> Report:
     """Look at a peer or URL; `tell` is called with each step as it ends. Changes nothing."""
     with site.read() as session:
         found = target(session, site, wanted)
@@ -162,7 +162,7 @@ def _tcp_and_tls(wanted: Target, report: Report, _now: datetime, timeout: timede
 
     connected = False
 
-    async def connect() -> Sight:
+    async def connect() -> TlsInspection:
         nonlocal connected
         with dns.ruled_by(wanted.connection.forbids):
             reader, writer = await asyncio.open_connection(host, port)

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from fedtui.core.audit.events import emit
 from fedtui.core.protocol.handshake import SOURCE
-from fedtui.core.runtime.rate_limit import Buckets, block_key
+from fedtui.core.runtime.rate_limit import TokenBuckets, block_key
 from fedtui.core.runtime.unit import Unit
-from fedtui.core.runtime.untrusted import words
+from fedtui.core.runtime.untrusted import sanitize_text
 
 KIND = "federation.peer.accept_refused"
 BODY_KIND = "federation.peer.body_refused"
@@ -66,10 +66,10 @@ class Refusals:
         self._clock = clock
         self._lock = threading.Lock()
         self._counts: dict[Refusal, _Count] = {}
-        self._of_peers = Buckets(PER_PEER, PER_PEER, clock=clock)
-        self._of_blocks = Buckets(PER_BLOCK, PER_BLOCK, clock=clock)
-        self._of_all_peers = Buckets(OF_ALL_PEERS, OF_ALL_PEERS, clock=clock)
-        self._of_strangers = Buckets(OF_STRANGERS, OF_STRANGERS, clock=clock)
+        self._of_peers = TokenBuckets(PER_PEER, PER_PEER, clock=clock)
+        self._of_blocks = TokenBuckets(PER_BLOCK, PER_BLOCK, clock=clock)
+        self._of_all_peers = TokenBuckets(OF_ALL_PEERS, OF_ALL_PEERS, clock=clock)
+        self._of_strangers = TokenBuckets(OF_STRANGERS, OF_STRANGERS, clock=clock)
 
     def admits(self, refusal: Refusal, address: str) -> bool:
         """Whether this one is an event in full; else it is counted."""
@@ -108,7 +108,7 @@ class Refusals:
 
 def record(unit: Unit, refusal: Refusal) -> None:
     """One event in full; the address is its origin."""
-    more: dict[str, Any] = {"remote_instance_url": words(refusal.url, LONGEST_URL)} if refusal.url else {}
+    more: dict[str, Any] = {"remote_instance_url": sanitize_text(refusal.url, LONGEST_URL)} if refusal.url else {}
     if refusal.stranger:
         more |= {"stranger": unit.actor.origin.removeprefix("api ") or "an unknown address", "severity": "high"}
     _emit(unit, refusal, **more)
@@ -121,5 +121,5 @@ def record_counted(unit: Unit, counted: Counted) -> None:
 
 
 def _emit(unit: Unit, refusal: Refusal, **more: Any) -> None:
-    answered = {"answered": words(refusal.answered, LONGEST_URL)} if refusal.answered else {}
+    answered = {"answered": sanitize_text(refusal.answered, LONGEST_URL)} if refusal.answered else {}
     emit(unit, refusal.kind, source=SOURCE, peer_id=refusal.peer_id, cause=refusal.cause, **answered, **more)

@@ -22,7 +22,7 @@ from fedtui.core.peers.peers import Peer
 from fedtui.core.pki import certificates, key_pairs, signing
 from fedtui.core.pki.certificates import Certificate
 from fedtui.core.pki.key_pairs import Credential
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.pki.x509 import key_fingerprint, read_csr
 from fedtui.core.protocol import client, handshake
 from fedtui.core.runtime.actor import MANAGER, Actor
@@ -43,7 +43,7 @@ LOUD_FROM, LOUD_AFTER = 0.15, 8
 # --- the signing side --------------------------------------------------------------------
 
 
-def answer_renew(site: Site, peer_id: str, csr_pem: str, caller: Actor) -> Mapping[str, Any]:
+def answer_renew(site: NodeContext, peer_id: str, csr_pem: str, caller: Actor) -> Mapping[str, Any]:
     """`renew`: sign the next certificate of a peer that proved itself with the present one.
 
     The same key gets the same certificate again, as long as it was not used. Raises `WrongUsage`
@@ -64,7 +64,7 @@ def answer_renew(site: Site, peer_id: str, csr_pem: str, caller: Actor) -> Mappi
 # --- the presenting side -----------------------------------------------------------------
 
 
-def renew(site: Site, peer_id: str, actor: Actor, correlation_id: str | None = None) -> Mapping[str, Any]:
+def renew(site: NodeContext, peer_id: str, actor: Actor, correlation_id: str | None = None) -> Mapping[str, Any]:
     """Ask a peer for the next certificate, take it up, and prove it with a heartbeat.
 
     Raises `RemoteFailed` or `VaultUnreadable`; the request then stays, is offered to the peer in
@@ -103,7 +103,7 @@ def renew(site: Site, peer_id: str, actor: Actor, correlation_id: str | None = N
         with site.unit(actor, correlation_id=correlation_id) as unit:
             _note_failure(unit, peer_id, problem)
         raise
-    failure = handshake.greet(site, peer_id)
+    failure = handshake.send_initial_heartbeat(site, peer_id)
     return {
         "peer_id": peer_id,
         "serial": row.serial,
@@ -113,7 +113,7 @@ def renew(site: Site, peer_id: str, actor: Actor, correlation_id: str | None = N
     }
 
 
-def renew_due(site: Site) -> dict[str, int]:
+def renew_due(site: NodeContext) -> dict[str, int]:
     """Renew what is due, many at once; how many were renewed, and how many could not be."""
     now = site.clock.now()
     with site.read() as session:
@@ -125,7 +125,7 @@ def renew_due(site: Site) -> dict[str, int]:
     return {"renewed": sum(done), "renewals_failed": len(done) - sum(done)}
 
 
-def _try(site: Site, peer_id: str) -> bool:
+def _try(site: NodeContext, peer_id: str) -> bool:
     if site.stopping.is_set():
         return False
     try:
@@ -182,7 +182,7 @@ def wait_after(attempts: int, lifetime: timedelta) -> timedelta:
     return min(doubled, max(longest, FIRST_WAIT))
 
 
-def loudness(attempts: int, row: Certificate | None, now: datetime) -> str:
+def alert_severity(attempts: int, row: Certificate | None, now: datetime) -> str:
     """How grave a renewal is that has failed so often: a severity."""
     if row is None or now >= row.not_after:
         return "critical"
@@ -203,7 +203,7 @@ def _note_failure(unit: Unit, peer_id: str, problem: Problem) -> None:
     credential.last_error = f"{problem.code}: {problem.problem} {problem.cause}".strip()
     wait = wait_after(credential.attempts, lifetime)
     credential.next_attempt_at = unit.now + wait
-    grave, told = loudness(credential.attempts, row, unit.now), credential.alarm
+    grave, told = alert_severity(credential.attempts, row, unit.now), credential.alarm
     if told is None or SEVERITIES.index(grave) > SEVERITIES.index(told):
         credential.alarm = grave
         emit(

@@ -13,7 +13,7 @@ from fedtui.core.audit.events import emit
 from fedtui.core.errors import Denied
 from fedtui.core.grants import callers, chain, quota, resources
 from fedtui.core.grants.callers import Caller, Headers
-from fedtui.core.grants.chain import Asked, Judgement, Seen
+from fedtui.core.grants.chain import AccessRequest, AuthorizationContext, AuthorizationResult
 from fedtui.core.grants.quota import Quotas
 from fedtui.core.grants.resource_operations import PROVIDER
 from fedtui.core.grants.resources import Document, Expected, Owner, VersionMismatch
@@ -25,10 +25,10 @@ from fedtui.core.runtime.unit import Unit
 SOURCE = "resource_api"
 
 
-class Turned(Denied):
+class AccessDenied(Denied):
     """A call that the chain refuses. `judgement` is for the record; the remote gets the public words."""
 
-    def __init__(self, judgement: Judgement) -> None:
+    def __init__(self, judgement: AuthorizationResult) -> None:
         refusal = judgement.refusal
         if refusal is None:
             raise ValueError("an allowed call is not turned away")
@@ -43,11 +43,11 @@ class Turned(Denied):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ResourceResponse:
     """What a resource call came to. `instance` is the calling one, for the count of uses; `document` is JSON, None
     where there is none."""
 
-    judgement: Judgement
+    judgement: AuthorizationResult
     instance: str | None
     shape: Mapping[str, Any]
     document: str | None
@@ -71,37 +71,37 @@ def caller_behind(
     if configured is None:
         configured = request_guard.trusted_proxies(session)
     if direct.fingerprint is None:
-        return callers.believe(direct, headers, proxied=False)
+        return callers.resolve_forwarded_caller(direct, headers, proxied=False)
     proxied = callers.is_trusted_proxy(session, direct.fingerprint, configured, now)
-    return callers.believe(direct, headers, proxied=proxied)
+    return callers.resolve_forwarded_caller(direct, headers, proxied=proxied)
 
 
-def admit(session: Session, asked: Asked, now: datetime) -> tuple[str, str | None]:
+def admit(session: Session, asked: AccessRequest, now: datetime) -> tuple[str, str | None]:
     """The peer that makes a call which needs no grant, and its certificate's id where it is used for
-    the first time. Raises `Turned`."""
+    the first time. Raises `AccessDenied`."""
     judgement = chain.judge(session, asked, now=now)
     if judgement.refusal is not None or judgement.peer_id is None:
-        raise Turned(judgement)
+        raise AccessDenied(judgement)
     return judgement.peer_id, judgement.first_used
 
 
-def authorize(session: Session, asked: Asked, now: datetime) -> Judgement:
-    """A resource call, judged. Raises `Turned`; `WrongUsage` for an id that no resource can have."""
+def authorize(session: Session, asked: AccessRequest, now: datetime) -> AuthorizationResult:
+    """A resource call, judged. Raises `AccessDenied`; `WrongUsage` for an id that no resource can have."""
     judgement = chain.judge(session, asked, now=now)
     if not judgement.allowed:
-        raise Turned(judgement)
+        raise AccessDenied(judgement)
     resources.check_id(asked.resource_id)  # before a database is asked for it: not each takes any text
     return judgement
 
 
-def get(session: Session, judgement: Judgement, now: datetime) -> Answer:
+def get(session: Session, judgement: AuthorizationResult, now: datetime) -> ResourceResponse:
     """Read a resource that its call may have."""
     asked = judgement.asked
     return _answer(session, judgement, PROVIDER.get(session, asked.kind, asked.resource_id), now)
 
 
-def put(unit: Unit, asked: Asked, document: Normalized, expected: Expected, quotas: Quotas) -> Answer:
-    """Write a resource. Raises `Turned`; `Denied`: 412 where it is not the version expected, 507 beyond a quota."""
+def put(unit: Unit, asked: AccessRequest, document: Normalized, expected: Expected, quotas: Quotas) -> ResourceResponse:
+    """Write a resource. Raises `AccessDenied`; `Denied`: 412 for another version than expected, 507 beyond a quota."""
     judgement = authorize(unit.session, asked, unit.now)
     owner = Owner(str(judgement.peer_id), str(judgement.grant_id))
     quota.require_room(unit.session, owner, asked.kind, asked.resource_id, len(document.text.encode()), quotas)
@@ -113,7 +113,7 @@ def put(unit: Unit, asked: Asked, document: Normalized, expected: Expected, quot
     return _answer(unit.session, judgement, written, unit.now)
 
 
-def delete(unit: Unit, asked: Asked, expected: Expected) -> Answer:
+def delete(unit: Unit, asked: AccessRequest, expected: Expected) -> ResourceResponse:
     """Remove a resource; there need not be one. Raises as `put`."""
     judgement = authorize(unit.session, asked, unit.now)
     unit.actor = Actor("peer", str(judgement.peer_id), origin=f"api {asked.caller.source_ip}")
@@ -130,7 +130,7 @@ def _expecting(write: Callable[[], Any]) -> Any:
         raise Denied(412, f"the resource is not the one expected: {found}", code="version_mismatch") from mismatch
 
 
-def _emit(unit: Unit, what: str, judgement: Judgement, **payload: Any) -> None:
+def _emit(unit: Unit, what: str, judgement: AuthorizationResult, **payload: Any) -> None:
     asked = judgement.asked
     emit(
         unit,
@@ -144,7 +144,9 @@ def _emit(unit: Unit, what: str, judgement: Judgement, **payload: Any) -> None:
     )
 
 
-def _answer(session: Session, judgement: Judgement, found: Document | None, now: datetime) -> Answer:
+def _answer(
+    session: Session, judgement: AuthorizationResult, found: Document | None, now: datetime
+) -> ResourceResponse:
     shape = {
         "kind": judgement.asked.kind,
         "id": judgement.asked.resource_id,
@@ -152,5 +154,5 @@ def _answer(session: Session, judgement: Judgement, found: Document | None, now:
         "grant_id": judgement.grant_id,
         "fetched_at": now,
     }
-    instance = Seen(session, judgement.asked, now).instance
-    return Answer(judgement, instance, shape, found.text if found else None, found.etag if found else None)
+    instance = AuthorizationContext(session, judgement.asked, now).instance
+    return ResourceResponse(judgement, instance, shape, found.text if found else None, found.etag if found else None)

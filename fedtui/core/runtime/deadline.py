@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from fedtui.core.runtime.dns import Loop
+from fedtui.core.runtime.dns import ResolverLoop
 
 Result = TypeVar("Result")
 CLOSING_TURNS = 10
@@ -23,7 +23,7 @@ def within(limit: timedelta, work: Coroutine[Any, Any, Result]) -> Result:
 
     Not `asyncio.run`, and not its loop: both would wait for a name look-up that hangs (`resolving.py`).
     """
-    loop = Loop()
+    loop = ResolverLoop()
     try:
         return loop.run_until_complete(asyncio.wait_for(work, max(limit.total_seconds(), 0.0)))
     finally:

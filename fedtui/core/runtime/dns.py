@@ -42,7 +42,7 @@ _under_way: dict[Question, Future[Answer]] = {}
 _lock = threading.Lock()
 
 
-class Loop(asyncio.SelectorEventLoop):
+class ResolverLoop(asyncio.SelectorEventLoop):
     """An event loop whose look-ups neither hold it, nor the process, nor each other up."""
 
     async def getaddrinfo(

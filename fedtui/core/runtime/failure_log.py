@@ -7,7 +7,7 @@ import logging
 from fedtui.core.errors import Problem
 
 
-def tell(log: logging.Logger, what: str, error: Exception) -> None:
+def log_failure(log: logging.Logger, what: str, error: Exception) -> None:
     """Log that `what` failed: a problem in its own words, anything else, which is a bug, with its traceback."""
     if isinstance(error, Problem):
         log.error("%s: %s %s %s", what, error.problem, error.cause, error.fix)

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 
-class Remembered(Generic[Value]):
+class LruCache(Generic[Value]):
     """At most `most` values by key; the one that was not asked for the longest is forgotten first. Thread-safe."""
 
     def __init__(self, most: int) -> None:

@@ -15,7 +15,7 @@ MOST_KEYS = 10_000
 SHORTEST_WAIT = 0.001
 
 
-class Buckets:
+class TokenBuckets:
     """`per_minute` tokens flow into each key's bucket, which holds `burst`. Thread-safe.
 
     The least recently used key is forgotten first, which gives it a full bucket again.
@@ -62,8 +62,8 @@ class Budget:
     """Processor time and bytes that one caller may cost in a minute. Thread-safe."""
 
     def __init__(self, seconds: float, size: int, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._seconds = Buckets(seconds, seconds, clock=clock)
-        self._bytes = Buckets(size, size, clock=clock)
+        self._seconds = TokenBuckets(seconds, seconds, clock=clock)
+        self._bytes = TokenBuckets(size, size, clock=clock)
 
     def owed(self, key: str) -> float:
         """The seconds until the caller may cost something again; 0.0 where it may."""

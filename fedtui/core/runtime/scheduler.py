@@ -21,7 +21,7 @@ from fedtui.core.runtime import daemons, job_runs, lease
 from fedtui.core.runtime.clock import Clock
 from fedtui.core.runtime.correlation import correlated
 from fedtui.core.runtime.database import Database
-from fedtui.core.runtime.failure_log import tell
+from fedtui.core.runtime.failure_log import log_failure
 from fedtui.core.runtime.job_runs import Job
 from fedtui.core.runtime.settings import Settings
 
@@ -128,7 +128,7 @@ class Scheduler:
                 daemons.seen(session, self.holder, now=now, ttl=self._ttl)
         except Exception as error:
             # Whatever it was, the next attempt is seconds away, and another daemon may do better.
-            tell(log, "[Scheduler] the lease could not be renewed", error)
+            log_failure(log, "[Scheduler] the lease could not be renewed", error)
             self._held = None
             return
         newly, self._held = held != self._held, held
@@ -142,7 +142,7 @@ class Scheduler:
             self._taken(held)
         except Exception as error:
             # That it is not told is no reason to leave the jobs undone.
-            tell(log, "[Scheduler] that the lease was taken could not be recorded", error)
+            log_failure(log, "[Scheduler] that the lease was taken could not be recorded", error)
 
     def _run_now(self, names: Sequence[str]) -> None:
         try:
@@ -159,7 +159,7 @@ class Scheduler:
             self._run_under(job, held)
         except Exception as error:
             # Without its row the run did not begin, or what came of it is not known: the next one comes all the same.
-            tell(log, f"[{job.name}] the run could not be recorded", error)
+            log_failure(log, f"[{job.name}] the run could not be recorded", error)
 
     def _run_under(self, job: Job, held: lease.Held) -> None:
         try:
@@ -182,5 +182,5 @@ class Scheduler:
             return "lease_lost", {"error": lost.problem}
         except Exception as error:
             # A job that fails is a row the playbook reads; the schedule goes on.
-            tell(log, f"[{job.name}] the run failed", error)
+            log_failure(log, f"[{job.name}] the run failed", error)
             return "failed", {"error": f"{type(error).__name__}: {error}"}

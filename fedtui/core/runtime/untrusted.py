@@ -7,10 +7,10 @@ from typing import Any
 
 from fedtui.core.runtime.document_text import LEVELS, UNSTORABLE
 
-BLOT = "\N{REPLACEMENT CHARACTER}"
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
-def storable(value: Any, *, levels: int = LEVELS) -> Any:
+def is_storable(value: Any, *, levels: int = LEVELS) -> Any:
     """`value`, unless no database keeps it: NUL, half a surrogate pair, a number that is none, nested without end.
 
     Raises `ValueError`.
@@ -23,10 +23,10 @@ def storable(value: Any, *, levels: int = LEVELS) -> Any:
         if not levels:
             raise ValueError(f"it must not be nested deeper than {LEVELS} levels")
         for inner in (*value, *value.values()) if isinstance(value, dict) else value:
-            storable(inner, levels=levels - 1)
+            is_storable(inner, levels=levels - 1)
     return value
 
 
-def words(text: str, most: int) -> str:
+def sanitize_text(text: str, most: int) -> str:
     """A remote's words as they may stand in a record: what cannot be printed blotted out, the rest cut off."""
-    return "".join(one if one.isprintable() else BLOT for one in text[:most])
+    return "".join(one if one.isprintable() else REPLACEMENT for one in text[:most])

@@ -27,7 +27,7 @@ from fedtui.core.peers.peers import Peer
 from fedtui.core.peers.tokens import AcceptanceToken
 from fedtui.core.pki import certificates
 from fedtui.core.pki.certificates import Certificate
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 
 BLOTTED = "(another party)"
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -40,7 +40,7 @@ _ONE_BY_ONE = 500
 Rows = Sequence[Mapping[str, Any]]
 
 
-def excerpt(site: Site, peer_id: str, since: datetime, until: datetime, *, verdict: Mapping[str, Any]) -> Any:
+def excerpt(site: NodeContext, peer_id: str, since: datetime, until: datetime, *, verdict: Mapping[str, Any]) -> Any:
     """Everything about a peer between two moments, as JSON. `verdict` is what verifying the record came to."""
     with site.read() as session:
         peer = peers.get(session, peer_id)

@@ -27,7 +27,7 @@ from fedtui.core.peers import listing as peer_listing
 from fedtui.core.peers.peers import URGENCY_SQL, Peer
 from fedtui.core.pki import certificates
 from fedtui.core.pki.certificates import HURT_SQL, Certificate
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.protocol import heartbeats
 from fedtui.core.runtime import daemons, lease
 from fedtui.core.runtime import job_runs as jobs
@@ -49,13 +49,13 @@ class Look:
     """One moment at which the node is looked at."""
 
     session: Session
-    site: Site
+    site: NodeContext
     now: datetime
     jobs: Sequence[Job]
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class GaugeDefinition:
     """A row of the table: a gauge's name, what it says, its labels, and how its samples are found."""
 
     name: str
@@ -74,7 +74,9 @@ class Measure:
     samples: Samples
 
 
-def measures(session: Session, site: Site, schedule: Sequence[Job], questions: Sequence[Question]) -> list[Measure]:
+def measures(
+    session: Session, site: NodeContext, schedule: Sequence[Job], questions: Sequence[GaugeDefinition]
+) -> list[Measure]:
     """Ask each question, all at one moment."""
     look = Look(session, site, site.clock.now(), schedule)
     return [Measure(one.name, one.words, one.labels, one.ask(look)) for one in questions]
@@ -241,65 +243,71 @@ def _daemons(look: Look) -> Samples:
     return {(): len(daemons.alive(look.session, now=look.now, ttl=3 * look.site.settings.lease_ttl))}
 
 
-QUESTIONS: tuple[Question, ...] = (
-    Question("fedtui_peers", "Peers by state.", ("status",), _peers),
-    Question(
+QUESTIONS: tuple[GaugeDefinition, ...] = (
+    GaugeDefinition("fedtui_peers", "Peers by state.", ("status",), _peers),
+    GaugeDefinition(
         "fedtui_peers_by_heartbeat_age",
         "Platform peers enrolled, active or degraded, heard of within le seconds; cumulative.",
         ("le",),
         _ages,
     ),
-    Question(
+    GaugeDefinition(
         "fedtui_oldest_heartbeat_age_seconds", "Since the peer among them that was heard of least lately.", (), _oldest
     ),
-    Question(
+    GaugeDefinition(
         "fedtui_peers_outbound_failing",
         "Enrolled or active peers whom our own last call did not reach.",
         (),
         _outbound_failing,
     ),
-    Question(
+    GaugeDefinition(
         "fedtui_certificates_by_days_left",
         "Certificates in use that end within le days (0: ended); cumulative.",
         ("le",),
         _certificates,
     ),
-    Question("fedtui_own_certificate_days_left", "Of this node's own CA and server certificate.", ("kind",), _own),
-    Question("fedtui_approvals", "Requests that are open, by status.", ("status",), _approvals),
-    Question("fedtui_oldest_pending_approval_seconds", "Age of the oldest pending one; 0: none.", (), _oldest_request),
-    Question(
+    GaugeDefinition(
+        "fedtui_own_certificate_days_left", "Of this node's own CA and server certificate.", ("kind",), _own
+    ),
+    GaugeDefinition("fedtui_approvals", "Requests that are open, by status.", ("status",), _approvals),
+    GaugeDefinition(
+        "fedtui_oldest_pending_approval_seconds", "Age of the oldest pending one; 0: none.", (), _oldest_request
+    ),
+    GaugeDefinition(
         "fedtui_sweep_duration_seconds", "The latest heartbeat sweep, without sending our own.", (), _sweep_seconds
     ),
-    Question("fedtui_job_duration_seconds", "Of each job's latest run that ended.", ("job",), _durations),
-    Question("fedtui_job_lag_seconds", "By how much each job's next run is overdue.", ("job",), _lags),
-    Question("fedtui_job_runs_last_hour", "Runs begun in the last hour.", ("job", "outcome"), _runs),
-    Question("fedtui_events_last_hour", "Events of the last hour.", ("severity",), _events),
-    Question("fedtui_lease_held", "1 where this process does the jobs, else 0.", (), _holds_lease),
-    Question("fedtui_lease_epoch", "How often the lease has changed hands.", (), _epoch),
-    Question("fedtui_daemons", "Daemons alive on this node's database.", (), _daemons),
-    Question("fedtui_resource_documents", "Documents of resources, by who wrote them last.", ("by",), _documents),
-    Question(
+    GaugeDefinition("fedtui_job_duration_seconds", "Of each job's latest run that ended.", ("job",), _durations),
+    GaugeDefinition("fedtui_job_lag_seconds", "By how much each job's next run is overdue.", ("job",), _lags),
+    GaugeDefinition("fedtui_job_runs_last_hour", "Runs begun in the last hour.", ("job", "outcome"), _runs),
+    GaugeDefinition("fedtui_events_last_hour", "Events of the last hour.", ("severity",), _events),
+    GaugeDefinition("fedtui_lease_held", "1 where this process does the jobs, else 0.", (), _holds_lease),
+    GaugeDefinition("fedtui_lease_epoch", "How often the lease has changed hands.", (), _epoch),
+    GaugeDefinition("fedtui_daemons", "Daemons alive on this node's database.", (), _daemons),
+    GaugeDefinition(
+        "fedtui_resource_documents", "Documents of resources, by who wrote them last.", ("by",), _documents
+    ),
+    GaugeDefinition(
         "fedtui_resource_bytes",
         "Bytes of the documents of resources, by who wrote them last.",
         ("by",),
         _document_bytes,
     ),
-    Question(
+    GaugeDefinition(
         "fedtui_quotas_near", "Peers and grants that have used most of a quota for documents.", ("of",), _quotas_near
     ),
-    Question(
+    GaugeDefinition(
         "fedtui_notices_failing",
         "Notices that wait after a failure.",
         (),
         lambda look: {(): outbox.failing(look.session)[0]},
     ),
-    Question(
+    GaugeDefinition(
         "fedtui_policies_lowered",
         "Policies lowered for an emergency.",
         (),
-        lambda look: {(): len(policies.lowered(look.session, look.now))},
+        lambda look: {(): len(policies.active_overrides(look.session, look.now))},
     ),
-    Question(
+    GaugeDefinition(
         "fedtui_manager_paused",
         "1 where the SDWAN Manager is paused, else 0.",
         (),

@@ -20,13 +20,13 @@ from fedtui.core.grants.grants import Grant
 from fedtui.core.operations import approval_status as waiting
 from fedtui.core.operations import break_glass, eligible_approvers, policies, quarantine
 from fedtui.core.operations.approvals import Approval
-from fedtui.core.operations.operation import ActTable
+from fedtui.core.operations.operation import OperationTable
 from fedtui.core.peers import peers, tokens
 from fedtui.core.pki import anchors, key_pairs, signing
 from fedtui.core.pki import crl as crls
 from fedtui.core.pki.certificates import Certificate
 from fedtui.core.pki.key_pairs import Credential
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.pki.tls_inspect import key_words
 from fedtui.core.pki.x509 import fingerprint, issued_by, read_certificates
 from fedtui.core.protocol.client import endpoint_urls
@@ -118,7 +118,7 @@ class ApprovalRecord:
     critical: bool
 
 
-def overview(session: Session, site: Site, operator: str) -> Overview:
+def overview(session: Session, site: NodeContext, operator: str) -> Overview:
     """Look at the node for `operator`; one who is not on record has no permissions.
 
     Raises `Unusable` when the database's file is gone: what is open would go on answering.
@@ -142,7 +142,7 @@ def overview(session: Session, site: Site, operator: str) -> Overview:
         waiting=eligible_approvers.waiting_for(session, operator, now),
         daemons=len(alive),
         silent_daemon=not alive and process_lock.daemon_lives(site.settings.home),
-        lowered=tuple((one.action, one.policy, one.until) for one in policies.lowered(session, now)),
+        lowered=tuple((one.action, one.policy, one.until) for one in policies.active_overrides(session, now)),
         recovered=tuple(one.operator for one in break_glass.open_ones(session)),
         single_operator=node_settings.is_on(session, "single_operator"),
         notices_failing=outbox.failing(session)[0],
@@ -177,7 +177,7 @@ def event_record(session: Session, event_id: str) -> EventRecord | None:
     return EventRecord(others[:MOST_OF_AN_ACT], len(others) > MOST_OF_AN_ACT)
 
 
-def grant_record(session: Session, site: Site, grant_id: str) -> GrantRecord | None:
+def grant_record(session: Session, site: NodeContext, grant_id: str) -> GrantRecord | None:
     """Everything about one grant, or None if it is not there."""
     row, now = session.get(Grant, grant_id), site.clock.now()
     if row is None:
@@ -191,7 +191,9 @@ def grant_record(session: Session, site: Site, grant_id: str) -> GrantRecord | N
     )
 
 
-def approval_record(session: Session, site: Site, table: ActTable, approval_id: str) -> ApprovalRecord | None:
+def approval_record(
+    session: Session, site: NodeContext, table: OperationTable, approval_id: str
+) -> ApprovalRecord | None:
     """Everything about one request, or None if it is not there."""
     row = session.get(Approval, approval_id)
     if row is None:
@@ -205,7 +207,7 @@ def approval_record(session: Session, site: Site, table: ActTable, approval_id: 
     )
 
 
-def certificate_record(session: Session, site: Site, id: str) -> CertificateRecord | None:
+def certificate_record(session: Session, site: NodeContext, id: str) -> CertificateRecord | None:
     """Everything about one certificate, or a request that waits for one; None if it is not there."""
     row = session.get(Certificate, id)
     credential = None if row is not None else session.get(Credential, id)

@@ -25,13 +25,13 @@ from fedtui.core.grants.usage import Used
 from fedtui.core.operations import approval_status as waiting
 from fedtui.core.operations import eligible_approvers, quarantine
 from fedtui.core.operations.approvals import Approval
-from fedtui.core.operations.operation import ActTable
+from fedtui.core.operations.operation import OperationTable
 from fedtui.core.peers.listing import certificate_expiry
 from fedtui.core.peers.peers import TRANSITIONS, Peer, term_end
 from fedtui.core.pki import certificates as trust_certificates
 from fedtui.core.pki import key_pairs
 from fedtui.core.pki.certificates import Certificate
-from fedtui.core.pki.node_context import Site
+from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.runtime import daemons, job_runs, lease
 from fedtui.core.runtime.job_runs import Job
 from fedtui.core.runtime.truncated_json import bounded
@@ -102,7 +102,7 @@ def approval(row: Approval, now: datetime | None = None) -> Shape:
     return {
         "id": row.id,
         "action": row.action,
-        "status": waiting.standing(row.status, row.expires_at, now),
+        "status": waiting.effective_status(row.status, row.expires_at, now),
         "digest": row.digest,
         "params": row.params,
         "target": row.target,
@@ -122,7 +122,7 @@ def approval(row: Approval, now: datetime | None = None) -> Shape:
     }
 
 
-def approval_in_full(session: Session, row: Approval, site: Site, table: ActTable) -> Shape:
+def approval_in_full(session: Session, row: Approval, site: NodeContext, table: OperationTable) -> Shape:
     """A request with what it changes, and what it waits for: who can decide it, when the manager comes by."""
     can, cannot = eligible_approvers.deciders(session, row)
     act, now = table[row.action], site.clock.now()
@@ -144,7 +144,7 @@ def approval_in_full(session: Session, row: Approval, site: Site, table: ActTabl
     return shape
 
 
-def manager(session: Session, site: Site, table: tuple[Job, ...]) -> Shape:
+def manager(session: Session, site: NodeContext, table: tuple[Job, ...]) -> Shape:
     """The SDWAN Manager, the lease, and each job's latest run."""
     now = site.clock.now()
     held = lease.in_force(session, now=now)

@@ -12,7 +12,7 @@ from sqlalchemy import delete
 
 from fedtui.core.administration import manager_pause
 from fedtui.core.diagnosis import engine
-from fedtui.core.diagnosis.triage import Wanted
+from fedtui.core.diagnosis.triage import DiagnosisTarget
 from fedtui.core.jobs import restore
 from fedtui.core.protocol import heartbeats
 from fedtui.core.runtime import daemons
@@ -51,7 +51,7 @@ def _without_job(name: str) -> Callable[[Range], None]:
 
 
 def _late(node: Node, name: str) -> bool | None:
-    found = engine.diagnose(node, node.acts, Wanted("stuck_accepted"))
+    found = engine.diagnose(node, node.acts, DiagnosisTarget("stuck_accepted"))
     seen = next(one for one in found.seen if one.check.name == "schedule")
     facts = seen.outcome.facts
     return name in facts.get("jobs_missing", ()) or name in facts.get("jobs_late", ()) or None

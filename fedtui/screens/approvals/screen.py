@@ -26,7 +26,7 @@ from fedtui.screens.widgets.window import Empty, Window
 if TYPE_CHECKING:
     from fedtui.core.operations.approval_queue import ApprovalLine
     from fedtui.core.views.node_summary import ApprovalRecord
-    from fedtui.screens.shell.console_context import Shared
+    from fedtui.screens.shell.console_context import ConsoleContext
     from fedtui.screens.shell.node_handle import NodeHandle
 
 Records = Mapping[str, "ApprovalRecord"]
@@ -155,7 +155,7 @@ APPROVALS_KIND: Kind[ApprovalLine] = Kind(
 )
 
 
-def _refusal(shared: Shared, command: Command, line: ApprovalLine | None) -> str:
+def _refusal(shared: ConsoleContext, command: Command, line: ApprovalLine | None) -> str:
     """Four eyes, and whose request it is, before anything is asked."""
     if line is None or shared.node is None:
         return ""

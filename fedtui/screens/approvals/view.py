@@ -13,7 +13,7 @@ from fedtui.screens.widgets.columns import Cell, Column
 if TYPE_CHECKING:
     from fedtui.core.operations.approval_queue import ApprovalLine
     from fedtui.core.views.node_summary import ApprovalRecord
-    from fedtui.screens.shell.console_context import Shared
+    from fedtui.screens.shell.console_context import ConsoleContext
 
 SOON = timedelta(minutes=30)
 STATES = {
@@ -29,7 +29,7 @@ STATES = {
 }
 
 
-def columns(_shared: Shared) -> list[Column[ApprovalLine]]:
+def columns(_shared: ConsoleContext) -> list[Column[ApprovalLine]]:
     """The columns of the queue."""
     return [
         Column("state", "State", 11, lambda line, _: state(line)),
@@ -83,7 +83,7 @@ def approval_details(line: ApprovalLine, record: ApprovalRecord | None) -> Itera
         yield f"Changed since it was requested: {record.changed_since}"
 
 
-def describe(line: ApprovalLine, now: datetime, _shared: Shared) -> Iterator[Paragraph]:
+def describe(line: ApprovalLine, now: datetime, _shared: ConsoleContext) -> Iterator[Paragraph]:
     """The request in words: what will happen, who asked and why, and how long it waits."""
     yield Paragraph("", line.summary, "strong")
     yield Paragraph("", "")

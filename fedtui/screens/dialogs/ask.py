@@ -17,7 +17,7 @@ from textual.widget import Widget
 from fedtui.screens.dialogs.box import LEAST_WIDTH, Dialog, Scrolled, key_line
 from fedtui.screens.dialogs.field import Answered, Choice, Field, Text
 from fedtui.screens.dialogs.targets import Exposure, Target, Witnessed
-from fedtui.screens.shell.background_worker import Aside
+from fedtui.screens.shell.background_worker import BackgroundWorker
 from fedtui.screens.shell.commands import ASK, Command
 from fedtui.screens.shell.data_freshness import trouble
 from fedtui.screens.widgets.paint import Line, Lines, Part, paragraphs
@@ -66,7 +66,9 @@ class Ask(Dialog[Answers]):
     Ask #keys { width: 1fr; }
     """
 
-    def __init__(self, question: Question, *, refusal: Callable[[], str] = str, aside: Aside | None = None) -> None:
+    def __init__(
+        self, question: Question, *, refusal: Callable[[], str] = str, aside: BackgroundWorker | None = None
+    ) -> None:
         super().__init__()
         self._aside = aside
         self._weighed = ""

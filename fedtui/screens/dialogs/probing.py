@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedtui.screens.dialogs.box import Dialog
-from fedtui.screens.shell.background_worker import Aside
+from fedtui.screens.shell.background_worker import BackgroundWorker
 from fedtui.screens.shell.commands import PROBING
 from fedtui.screens.shell.data_freshness import trouble
 
@@ -29,7 +29,9 @@ class Probing(Dialog[None]):
 
     places: ClassVar[tuple[str, ...]] = (PROBING,)
 
-    def __init__(self, whose: str, probe: Callable[[Callable[[Step], object]], Report], aside: Aside) -> None:
+    def __init__(
+        self, whose: str, probe: Callable[[Callable[[Step], object]], Report], aside: BackgroundWorker
+    ) -> None:
         super().__init__()
         self._whose = whose
         self._probe = probe

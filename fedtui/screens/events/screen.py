@@ -12,7 +12,7 @@ from fedtui.screens.records.list_screen import ListScreen
 from fedtui.screens.records.model import Kind
 from fedtui.screens.records.record_screen import RecordScreen
 from fedtui.screens.shell.commands import BY_NAME, DETAIL, EVENT, EVENTS, EVERYWHERE, TABLE
-from fedtui.screens.shell.console_context import Records, Shared
+from fedtui.screens.shell.console_context import ConsoleContext, Records
 from fedtui.screens.widgets.reading import Query
 from fedtui.screens.widgets.window import Empty
 
@@ -72,7 +72,7 @@ class EventsScreen(ListScreen["EventLine"]):
     kind = EVENTS_KIND
     places: ClassVar[tuple[str, ...]] = (EVENTS, TABLE, EVERYWHERE)
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: ConsoleContext) -> None:
         super().__init__(shared)
         self._source: Records[EventLine] | None = None
         self._meanwhile = 0

@@ -15,7 +15,7 @@ from fedtui.screens.widgets.severities import severity
 if TYPE_CHECKING:
     from fedtui.core.audit.listing import EventLine
     from fedtui.core.views.node_summary import EventRecord
-    from fedtui.screens.shell.console_context import Shared
+    from fedtui.screens.shell.console_context import ConsoleContext
 
 TODAY = timedelta(hours=12)
 ABOUT = (
@@ -29,7 +29,7 @@ ABOUT = (
 VALUE_LIMIT = 400
 
 
-def columns(_shared: Shared) -> list[Column[EventLine]]:
+def columns(_shared: ConsoleContext) -> list[Column[EventLine]]:
     """The columns of the events."""
     return [
         Column("when", "When (UTC)", 11, when),
@@ -69,7 +69,7 @@ def event_name(line: EventLine) -> str:
     return short_kind(line.kind)
 
 
-def describe(line: EventLine, now: datetime, _shared: Shared) -> Iterator[Paragraph]:
+def describe(line: EventLine, now: datetime, _shared: ConsoleContext) -> Iterator[Paragraph]:
     """The event in words: what, when, about whom, by whom, and what it brought along."""
     yield Paragraph("", line.kind, "strong")
     yield Paragraph("", "")

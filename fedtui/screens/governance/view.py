@@ -13,10 +13,10 @@ from fedtui.screens.widgets.severities import severity
 
 if TYPE_CHECKING:
     from fedtui.core.governance.listing import FindingLine
-    from fedtui.screens.shell.console_context import Shared
+    from fedtui.screens.shell.console_context import ConsoleContext
 
 
-def columns(_shared: Shared) -> list[Column[FindingLine]]:
+def columns(_shared: ConsoleContext) -> list[Column[FindingLine]]:
     """The columns of the findings."""
     return [
         Column("severity", "Severity", 10, _severity),
@@ -60,7 +60,7 @@ def finding_label(line: FindingLine) -> str:
     return f"{line.severity}: {line.said}"
 
 
-def describe(line: FindingLine, now: datetime, _shared: Shared) -> Iterator[Paragraph]:
+def describe(line: FindingLine, now: datetime, _shared: ConsoleContext) -> Iterator[Paragraph]:
     """The finding in words: what, how grave, since when, what to do, and who has taken it upon themselves."""
     yield Paragraph("", line.said, "strong")
     yield Paragraph("", "")

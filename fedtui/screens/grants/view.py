@@ -13,7 +13,7 @@ from fedtui.screens.widgets.columns import Cell, Column
 if TYPE_CHECKING:
     from fedtui.core.grants.listing import GrantLine
     from fedtui.core.views.node_summary import GrantRecord
-    from fedtui.screens.shell.console_context import Shared
+    from fedtui.screens.shell.console_context import ConsoleContext
 
 SOON = timedelta(days=7)
 LISTS = (
@@ -25,7 +25,7 @@ LISTS = (
 WAYS_SHOWN, DECISIONS_SHOWN = 5, 6
 
 
-def columns(_shared: Shared) -> list[Column[GrantLine]]:
+def columns(_shared: ConsoleContext) -> list[Column[GrantLine]]:
     """The columns of the Grants table."""
     return [
         Column("subject", "Subject", 14, lambda line, _: _quiet(line, line.remote_subject), share=2),
@@ -99,7 +99,7 @@ def grant_label(line: GrantLine) -> str:
     return f"{line.remote_subject} at {address(line.peer_url)}: {scopes(line)} on {resource(line)}{used_}"
 
 
-def describe(line: GrantLine, now: datetime, _shared: Shared) -> Iterator[Paragraph]:
+def describe(line: GrantLine, now: datetime, _shared: ConsoleContext) -> Iterator[Paragraph]:
     """The grant in words."""
     yield Paragraph("", line.remote_subject, "strong")
     yield Paragraph("", "")

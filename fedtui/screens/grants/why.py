@@ -80,10 +80,10 @@ def _field(name: str, label: str, value: str) -> Field:
 
 
 def _described(grant_id: str, answers: Answers) -> Any:
-    from fedtui.core.grants.what_if import Described
+    from fedtui.core.grants.what_if import HypotheticalRequest
 
     given = {key: answer.strip() or None for key, answer in answers.items() if key != "method"}
-    return Described(bearer=f"fg-{grant_id}", method=answers["method"], **given)
+    return HypotheticalRequest(bearer=f"fg-{grant_id}", method=answers["method"], **given)
 
 
 def _told(answers: Answers) -> str:

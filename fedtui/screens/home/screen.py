@@ -14,12 +14,12 @@ from textual.widget import Widget
 
 from fedtui.screens.home.view import Section, Spot, headline, sections
 from fedtui.screens.shell.commands import EVERYWHERE, HOME
-from fedtui.screens.shell.console_context import Shared
+from fedtui.screens.shell.console_context import ConsoleContext
 from fedtui.screens.shell.frame import WIDE, Frame
 from fedtui.screens.widgets.paint import BLANK, Line, Lines, Part, drawable, paragraphs
 
 if TYPE_CHECKING:
-    from fedtui.core.diagnosis.dashboard import Glance
+    from fedtui.core.diagnosis.dashboard import Dashboard
     from fedtui.screens.shell.node_handle import Changes
 
 READER = "home"
@@ -45,9 +45,9 @@ class HomeScreen(Frame):
     HomeScreen #trouble.-shown { display: block; }
     """
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: ConsoleContext) -> None:
         super().__init__(shared)
-        self._found: Glance | None = None
+        self._found: Dashboard | None = None
         self._at = 0
         self._on = ""
         self._spots: list[Spot] = []
@@ -90,7 +90,7 @@ class HomeScreen(Frame):
         changes: Changes | None = None
         seen = -OLD_SECONDS
 
-        def look() -> Glance | None:
+        def look() -> Dashboard | None:
             nonlocal changes, seen
             changes = changes or node.changes()
             if not changes.poll() and time.monotonic() - seen < OLD_SECONDS:

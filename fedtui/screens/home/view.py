@@ -18,7 +18,7 @@ from fedtui.screens.widgets.spark import spark
 
 if TYPE_CHECKING:
     from fedtui.core.certificates.listing import CertificateLine
-    from fedtui.core.diagnosis.dashboard import Glance, Late
+    from fedtui.core.diagnosis.dashboard import Dashboard, Late
     from fedtui.core.governance.listing import FindingLine
     from fedtui.core.operations.approval_queue import ApprovalLine
     from fedtui.core.peers.listing import PeerLine
@@ -63,7 +63,7 @@ class Section:
     side: int = 0
 
 
-def headline(seen: Overview, found: Glance) -> Cell:
+def headline(seen: Overview, found: Dashboard) -> Cell:
     """The alerts, or what was checked where there is none; then what needs this operator."""
     wrong = [*_node_wrong(seen, found), *_approvals_wrong(found), *_peers_wrong(found), *_certificates_wrong(found)]
     count = found.approvals_for_me
@@ -80,7 +80,7 @@ def headline(seen: Overview, found: Glance) -> Cell:
     return Cell(f"{GOOD} {ALL_WELL}; {_checked(found)}.", "good")
 
 
-def _checked(found: Glance) -> str:
+def _checked(found: Dashboard) -> str:
     """How much the verdict rests on, and when it was read."""
     counted = (
         (sum(found.peers.values()), "peer"),
@@ -95,7 +95,7 @@ def _checked(found: Glance) -> str:
     return f"{counts} checked{at}{denied}{ended}"
 
 
-def sections(seen: Overview, found: Glance, now: datetime) -> list[Section]:
+def sections(seen: Overview, found: Dashboard, now: datetime) -> list[Section]:
     """Everything, in its order."""
     return [
         _node(seen, found, now),
@@ -121,7 +121,7 @@ def _sentence(parts: Sequence[str]) -> str:
 # --- the node ------------------------------------------------------------------------------
 
 
-def _node_wrong(seen: Overview, found: Glance) -> list[str]:
+def _node_wrong(seen: Overview, found: Dashboard) -> list[str]:
     return [
         *(["the node is in quarantine"] if seen.quarantined else []),
         *([_daemon_wrong(seen)] if not seen.daemons else []),
@@ -138,7 +138,7 @@ def _daemon_wrong(seen: Overview) -> str:
     return "the daemon does not respond" if seen.silent_daemon else "no daemon runs"
 
 
-def _node(seen: Overview, found: Glance, now: datetime) -> Section:
+def _node(seen: Overview, found: Dashboard, now: datetime) -> Section:
     """The daemon, the lease, the manager; what is not as it should be stands beneath."""
     bad = Cell(f"{WRONG} {'daemon silent' if seen.silent_daemon else 'no daemon'}", "bad")
     paused = Cell(f"{WRONG} manager paused", "warn")
@@ -151,7 +151,7 @@ def _node(seen: Overview, found: Glance, now: datetime) -> Section:
     return Section(Spot("playbook", (daemon, lease, manager, *drill), "Node"), spots)
 
 
-def _node_spots(seen: Overview, found: Glance, now: datetime) -> Iterator[Spot]:
+def _node_spots(seen: Overview, found: Dashboard, now: datetime) -> Iterator[Spot]:
     if seen.quarantined:
         told = "it answers no peer; see: fedtui db quarantine"
         yield Spot("playbook/stuck_accepted", (Cell(f"{WRONG} in quarantine", "bad"), Cell(told)))
@@ -184,11 +184,11 @@ def _late(one: Late, now: datetime) -> str:
 # --- approvals -----------------------------------------------------------------------------
 
 
-def _approvals_wrong(found: Glance) -> list[str]:
+def _approvals_wrong(found: Dashboard) -> list[str]:
     return [_many(found.undecidable, "request", "that nobody can decide")] if found.undecidable else []
 
 
-def _approvals(found: Glance, now: datetime) -> Section:
+def _approvals(found: Dashboard, now: datetime) -> Section:
     waiting = found.approvals_for_me
     others = found.approvals_open - waiting
     mine = Cell(f"{WARN} {waiting} for you", "warn") if waiting else Cell(f"{GOOD} none for you", "good")
@@ -207,7 +207,7 @@ def _asked(line: ApprovalLine, now: datetime) -> Spot:
 # --- alerts --------------------------------------------------------------------------------
 
 
-def _alerts_wrong(found: Glance) -> list[str]:
+def _alerts_wrong(found: Dashboard) -> list[str]:
     return [
         _many(one.count, noun, state) if one.count is not None else f"{noun}s {state}"
         for one in found.alerts
@@ -215,7 +215,7 @@ def _alerts_wrong(found: Glance) -> list[str]:
     ]
 
 
-def _alerts(found: Glance) -> list[Section]:
+def _alerts(found: Dashboard) -> list[Section]:
     """What the record shows to be wrong with peers and calls besides: each line leads to its peer, call or request."""
     if not found.alerts:
         return []
@@ -237,7 +237,7 @@ def _detail(sort: str, seconds: float | None) -> str:
 # --- peers ---------------------------------------------------------------------------------
 
 
-def _peers_wrong(found: Glance) -> list[str]:
+def _peers_wrong(found: Dashboard) -> list[str]:
     degraded = found.peers.get("degraded", 0)
     others = found.troubled_count - degraded
     return [
@@ -246,7 +246,7 @@ def _peers_wrong(found: Glance) -> list[str]:
     ]
 
 
-def _peers(found: Glance, now: datetime) -> Section:
+def _peers(found: Dashboard, now: datetime) -> Section:
     counted = tuple(
         Cell(f"{glyph} {found.peers[status]} {word}", STATES[status].style)
         for status in ORDER
@@ -272,7 +272,7 @@ def _troubled(line: PeerLine, now: datetime) -> Spot:
 # --- certificates --------------------------------------------------------------------------
 
 
-def _certificates_wrong(found: Glance) -> list[str]:
+def _certificates_wrong(found: Dashboard) -> list[str]:
     broken, expired, _ = found.urgent
     return [
         *([_many(broken, "certificate", "broken")] if broken else []),
@@ -280,7 +280,7 @@ def _certificates_wrong(found: Glance) -> list[str]:
     ]
 
 
-def _certificates(found: Glance, now: datetime) -> Section:
+def _certificates(found: Dashboard, now: datetime) -> Section:
     broken, expired, expiring = found.urgent
     cells = (
         *((Cell(f"{WRONG} {broken} broken", "bad"),) if broken else ()),
@@ -304,7 +304,7 @@ def _urgent(line: CertificateLine, now: datetime) -> Spot:
 # --- incidents -----------------------------------------------------------------------------
 
 
-def _incidents(found: Glance, now: datetime) -> Section:
+def _incidents(found: Dashboard, now: datetime) -> Section:
     count = found.incidents_open
     head = Cell(f"{WARN} {count} open", "warn") if count else Cell(f"{GOOD} none open", "good")
     return Section(Spot("playbook", (head,), "Incidents"), tuple(_incident(one, now) for one in found.incidents), 1)
@@ -320,13 +320,13 @@ def _incident(one: Mapping[str, Any], now: datetime) -> Spot:
 # --- governance ----------------------------------------------------------------------------
 
 
-def _findings_wrong(found: Glance) -> list[str]:
+def _findings_wrong(found: Dashboard) -> list[str]:
     """What is grave enough to be called wrong: the rest of the findings are for a quiet hour."""
     counted = [(name, found.findings_open.get(name, 0)) for name in GRAVE]
     return [_many(count, f"{name} finding", "open") for name, count in counted if count]
 
 
-def _governance(found: Glance) -> Section:
+def _governance(found: Dashboard) -> Section:
     counted = tuple(
         Cell(f"{SEVERITIES[name].glyph} {count} {name}", SEVERITIES[name].style)
         for name, count in found.findings_open.items()
@@ -344,7 +344,7 @@ def _finding(line: FindingLine) -> Spot:
 # --- the last hour -------------------------------------------------------------------------
 
 
-def _activity(found: Glance) -> list[Section]:
+def _activity(found: Dashboard) -> list[Section]:
     """How much was heard and refused, with the hour before it as bars."""
     expected = found.peers.get("active", 0) + found.peers.get("degraded", 0)
     if found.heard is None:

@@ -13,7 +13,7 @@ from fedtui.screens.widgets.columns import Cell, Column
 if TYPE_CHECKING:
     from fedtui.core.certificates.listing import CertificateLine
     from fedtui.core.views.node_summary import CertificateRecord
-    from fedtui.screens.shell.console_context import Shared
+    from fedtui.screens.shell.console_context import ConsoleContext
 
 BAR = 8
 FULL, EMPTY = "█", "░"
@@ -41,7 +41,7 @@ PROBLEMS = {
 SHORT = {"key_missing": "no key", "cert_missing": "no cert", "mismatch": "mismatch", "vault_unreadable": "vault"}
 
 
-def columns(_shared: Shared) -> list[Column[CertificateLine]]:
+def columns(_shared: ConsoleContext) -> list[Column[CertificateLine]]:
     """The columns of the mTLS table."""
     return [
         Column("what", "What", 10, what),
@@ -142,7 +142,7 @@ def cert_label(line: CertificateLine) -> str:
     return f"{cert_name(line)}, {until}" + (f", serial {line.serial[:16]}…" if line.serial else "")
 
 
-def describe(line: CertificateLine, now: datetime, _shared: Shared) -> Iterator[Paragraph]:
+def describe(line: CertificateLine, now: datetime, _shared: ConsoleContext) -> Iterator[Paragraph]:
     """The certificate in words."""
     yield Paragraph("", cert_name(line), "strong")
     yield Paragraph("", IN_WORDS.get(_kind(line), ""))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fedtui.screens.dialogs.ask import Answers, Question
 
 if TYPE_CHECKING:
-    from fedtui.screens.shell.console_context import Shared
+    from fedtui.screens.shell.console_context import ConsoleContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class NodeAct:
     `params` makes the action's parameters of the answers.
     """
 
-    ask: Callable[[Shared], Question]
+    ask: Callable[[ConsoleContext], Question]
     action: str
     done: str
     params: Callable[[Answers], Mapping[str, Any]] = dict

@@ -16,7 +16,7 @@ from fedtui.screens.shell.next_step import waits_for_approval
 
 if TYPE_CHECKING:
     from fedtui.screens.shell.commands import Command
-    from fedtui.screens.shell.console_context import Shared
+    from fedtui.screens.shell.console_context import ConsoleContext
     from fedtui.screens.shell.frame import Frame
 
 SPANS = ("15m", "30m", "1h", "2h", "4h")
@@ -25,17 +25,17 @@ FIRST_LOWERED = "system.federation_peer_revoke"
 NOTIFY = "notify_and_proceed"
 
 
-def _pause(_shared: Shared) -> Question:
+def _pause(_shared: ConsoleContext) -> Question:
     told = "It carries out nothing and reconciles nothing, until somebody resumes it (:resume-manager)."
     return Question("Pause the SDWAN Manager", (told,), "Pause it", fields=(WHY,), dangerous=True)
 
 
-def _resume(_shared: Shared) -> Question:
+def _resume(_shared: ConsoleContext) -> Question:
     told = "It takes up what was approved meanwhile, and reconciles again, from its next tick on."
     return Question("Resume the SDWAN Manager", (told,), "Resume it", fields=(WHY,))
 
 
-def _lower(_shared: Shared) -> Question:
+def _lower(_shared: ConsoleContext) -> Question:
     from fedtui.core.operations.policies import ASK, RULES
 
     gated = sorted(action for action, rule in RULES.items() if rule.policy == ASK and not rule.never_lowered)
@@ -55,7 +55,7 @@ def _lower(_shared: Shared) -> Question:
     )
 
 
-def _restore(shared: Shared) -> Question:
+def _restore(shared: ConsoleContext) -> Question:
     lowered = [action for action, _, _ in shared.overview.lowered] if shared.overview is not None else []
     if not lowered:
         return Question("", ("No policy is lowered.",), "")
@@ -64,7 +64,7 @@ def _restore(shared: Shared) -> Question:
     return Question("Restore a policy", (told,), "Restore it", fields=(which,))
 
 
-def _confirm(shared: Shared) -> Question:
+def _confirm(shared: ConsoleContext) -> Question:
     rows = [row for row in shared.opened_node().lowerings() if row["went_through"] and not row["confirmed_at"]]
     if not rows:
         return Question("", ("Nothing that ran under a lowered policy is left to confirm.",), "")

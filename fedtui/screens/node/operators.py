@@ -10,7 +10,7 @@ from fedtui.screens.dialogs.field import Field, required
 from fedtui.screens.node.action import NodeAct
 
 if TYPE_CHECKING:
-    from fedtui.screens.shell.console_context import Shared
+    from fedtui.screens.shell.console_context import ConsoleContext
 
 PERMISSIONS = {
     "view": "system.federation_peers.view",
@@ -45,7 +45,7 @@ def listing(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _add(_shared: Shared) -> Question:
+def _add(_shared: ConsoleContext) -> Question:
     return Question(
         "Add an operator",
         (
@@ -61,7 +61,7 @@ def _add(_shared: Shared) -> Question:
     )
 
 
-def _remove(shared: Shared) -> Question:
+def _remove(shared: ConsoleContext) -> Question:
     names = [str(row["name"]) for row in shared.opened_node().operators()]
     if len(names) < 2:
         return Question("", ("There is no other operator to remove.",), "")

@@ -16,7 +16,7 @@ from fedtui.screens.dialogs.field import Field, required
 from fedtui.screens.dialogs.tell import Told
 from fedtui.screens.peers.columns import ago
 from fedtui.screens.shell.commands import EVERYWHERE, PICK, PLAYBOOK
-from fedtui.screens.shell.console_context import Shared
+from fedtui.screens.shell.console_context import ConsoleContext
 from fedtui.screens.shell.data_freshness import trouble
 from fedtui.screens.shell.frame import Frame
 from fedtui.screens.widgets.paint import Line, Lines, Part
@@ -47,7 +47,7 @@ class PlaybookScreen(Frame):
     PlaybookScreen #rows { height: auto; }
     """
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: ConsoleContext) -> None:
         super().__init__(shared)
         self._at = 0
         self._rows: list[Row] = []

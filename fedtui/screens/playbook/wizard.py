@@ -20,8 +20,8 @@ from fedtui.screens.widgets.paint import Lines
 
 if TYPE_CHECKING:
     from fedtui.core.diagnosis.model import Fix
-    from fedtui.core.diagnosis.progress import Standing
-    from fedtui.core.diagnosis.triage import Wanted
+    from fedtui.core.diagnosis.progress import IncidentState
+    from fedtui.core.diagnosis.triage import DiagnosisTarget
 
 T = TypeVar("T")
 READER = "wizard"
@@ -125,25 +125,25 @@ class WizardScreen(WizardView):
             await self._read()
         await self._look(wanted)
 
-    def _wanted(self) -> Wanted | None:
+    def _wanted(self) -> DiagnosisTarget | None:
         """What to look at; None where it is an incident to go on with."""
         from fedtui.core.diagnosis.causes import BY_SYMPTOM
-        from fedtui.core.diagnosis.triage import Wanted
+        from fedtui.core.diagnosis.triage import DiagnosisTarget
 
         kind, _, id = self._what.partition(":")
         if self._what == "this" and self.shared.wanted is not None:
-            pasted: Wanted = self.shared.wanted
+            pasted: DiagnosisTarget = self.shared.wanted
             self._token = pasted.token
             return pasted
         if kind in POINTED and id:
             self._title = f"{kind} {id[:13]}"
-            return Wanted(**{kind: id})
+            return DiagnosisTarget(**{kind: id})
         if self._what in BY_SYMPTOM:
             self._title = BY_SYMPTOM[self._what].title
-            return Wanted(self._what)
+            return DiagnosisTarget(self._what)
         if self._what == "everything":
             self._title = "everything"
-            return Wanted()
+            return DiagnosisTarget()
         return None
 
     async def _go_on(self, incident: str) -> None:
@@ -172,7 +172,7 @@ class WizardScreen(WizardView):
             self._waiting = record.shape if record is not None else None
             self.run_worker(self._wait(), group="wait", exclusive=True, exit_on_error=False)
 
-    async def _look(self, wanted: Wanted | None) -> None:
+    async def _look(self, wanted: DiagnosisTarget | None) -> None:
         """Run the checks, shown as they end."""
         from fedtui.core.diagnosis import progress
 
@@ -250,7 +250,7 @@ class WizardScreen(WizardView):
                 self.update()
                 return
 
-    async def _how_far(self, standing: Standing) -> None:
+    async def _how_far(self, standing: IncidentState) -> None:
         """Show that what is waited for was approved, as soon as it is."""
         node, asked, known = self.shared.opened_node(), standing.waits_for, self._waiting
         if asked is None or known is None or known["status"] == standing.waiting_status:

@@ -8,7 +8,7 @@ from fedtui.screens.dialogs.ask import Answers, Ask, Question
 from fedtui.screens.dialogs.field import Field, required
 from fedtui.screens.dialogs.tell import Shown, Told
 from fedtui.screens.playbook import wizard_view
-from fedtui.screens.shell.console_context import ORIGIN, Shared
+from fedtui.screens.shell.console_context import ORIGIN, ConsoleContext
 from fedtui.screens.shell.data_freshness import trouble
 from fedtui.screens.shell.frame import Frame
 
@@ -18,7 +18,7 @@ OUTCOMES = ("explained", "escalated", "abandoned", "fixed")
 class WizardActs(Frame):
     """A screen about an incident. Subclasses read where it stands."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: ConsoleContext) -> None:
         super().__init__(shared)
         self._incident: str | None = None
         self._title = ""

@@ -11,33 +11,33 @@ from fedtui.screens.peers.columns import Paragraph, paragraph_lines
 from fedtui.screens.playbook import wizard_view
 from fedtui.screens.playbook.wizard_actions import WizardActs
 from fedtui.screens.shell.commands import Command, with_keys
-from fedtui.screens.shell.console_context import Shared
+from fedtui.screens.shell.console_context import ConsoleContext
 from fedtui.screens.shell.data_freshness import trouble
 from fedtui.screens.widgets.paint import Lines, paragraphs
 
 if TYPE_CHECKING:
-    from fedtui.core.diagnosis.check_runner import Seen
+    from fedtui.core.diagnosis.check_runner import CheckResult
     from fedtui.core.diagnosis.engine import Diagnosis
     from fedtui.core.diagnosis.model import Finding, Fix
-    from fedtui.core.diagnosis.progress import Standing
+    from fedtui.core.diagnosis.progress import IncidentState
 
 
 class WizardView(WizardActs):
     """An incident as it is shown. Subclasses look, mend and go on."""
 
-    def __init__(self, shared: Shared, what: str) -> None:
+    def __init__(self, shared: ConsoleContext, what: str) -> None:
         super().__init__(shared)
         self._what = what
         self._everything = what == "everything"
         self._step = "look"
         self._owner = ""
-        self._seen: list[Seen] = []
+        self._seen: list[CheckResult] = []
         self._found: Diagnosis | None = None
         self._outcome: Mapping[str, Any] | None = None
         self._waiting: Mapping[str, Any] | None = None
         self._over: Mapping[str, Any] | None = None
         self._fix = 0
-        self._standing: Standing | None = None
+        self._standing: IncidentState | None = None
         self._settling = False
         self._busy = True  # until it has begun, which Enter must not do a second time
         self._token: str | None = None

@@ -9,10 +9,10 @@ from fedtui.screens.peers.columns import Paragraph, address
 from fedtui.screens.shell.commands import key_of
 
 if TYPE_CHECKING:
-    from fedtui.core.diagnosis.check_runner import Seen
+    from fedtui.core.diagnosis.check_runner import CheckResult
     from fedtui.core.diagnosis.engine import Diagnosis
     from fedtui.core.diagnosis.model import Finding, Fix
-    from fedtui.core.diagnosis.progress import Standing
+    from fedtui.core.diagnosis.progress import IncidentState
 
 STEPS = {
     "look": "Look",
@@ -45,7 +45,7 @@ NEXT = {
 OF_NO_USE = "It was carried out, and the checks still find it. {refresh} looks again; the next fix is marked."
 
 
-def steps(step: str, seen: Sequence[Seen]) -> list[tuple[str, str]]:
+def steps(step: str, seen: Sequence[CheckResult]) -> list[tuple[str, str]]:
     """The steps, which one is on, and beneath the first of them what the checks came to."""
     here = ORDER.index(step)
     lines: list[tuple[str, str]] = []
@@ -67,12 +67,12 @@ def steps(step: str, seen: Sequence[Seen]) -> list[tuple[str, str]]:
 COUNTED = {"ok": "ok", "bad": "failed", "unknown": "unknown", "skipped": "not needed"}
 
 
-def checks(seen: Sequence[Seen]) -> list[tuple[str, str]]:
+def checks(seen: Sequence[CheckResult]) -> list[tuple[str, str]]:
     """Each check with what it came to, in the order in which they ended."""
     return [(f"{CHECKED[one.outcome.state][0]} {one.check.title}", CHECKED[one.outcome.state][1]) for one in seen]
 
 
-def looking(seen: Sequence[Seen]) -> Iterator[Paragraph]:
+def looking(seen: Sequence[CheckResult]) -> Iterator[Paragraph]:
     """While it looks: what was seen so far, with the words of what is wrong."""
     yield Paragraph("", "Looking. Nothing is changed by it.", "strong")
     yield Paragraph("", "")
@@ -82,7 +82,7 @@ def looking(seen: Sequence[Seen]) -> Iterator[Paragraph]:
         yield Paragraph("", f"{glyph} {one.check.title}{whose}: {one.outcome.said}", style)
 
 
-def causes(found: Diagnosis, place: int, standing: Standing | None = None) -> Iterator[Paragraph]:
+def causes(found: Diagnosis, place: int, standing: IncidentState | None = None) -> Iterator[Paragraph]:
     """Every finding, the root first, with its fixes and what came of them in the incident, as it stands; the one at
     `place` among all fixes is marked. Where nothing of what was asked about is left, first what fails in its place."""
     if not found.findings:
@@ -154,7 +154,7 @@ def _finding(one: Finding, rank: int) -> Iterator[Paragraph]:
     yield Paragraph("", f"{one.cause.means} {one.sense.because}")
 
 
-def _fix(fix: Fix, joined: str, standing: Standing | None, *, marked: bool) -> Iterator[Paragraph]:
+def _fix(fix: Fix, joined: str, standing: IncidentState | None, *, marked: bool) -> Iterator[Paragraph]:
     from fedtui.core.diagnosis import progress
 
     where = " (on the other side)" if fix.where == "there" else "" if fix.action else " (by hand)"
@@ -167,11 +167,11 @@ def _fix(fix: Fix, joined: str, standing: Standing | None, *, marked: bool) -> I
         yield Paragraph("", f"  {before.said}")
 
 
-def _said(seen: Seen) -> str:
+def _said(seen: CheckResult) -> str:
     return f"{CHECKED[seen.outcome.state][0]} {seen.check.title}: {seen.outcome.said}"
 
 
-def _evidence(seen: Seen) -> Iterator[Paragraph]:
+def _evidence(seen: CheckResult) -> Iterator[Paragraph]:
     from fedtui.core.diagnosis.model import in_words
 
     yield Paragraph("", _said(seen), CHECKED[seen.outcome.state][1])

@@ -13,7 +13,7 @@ from fedtui.screens.peers.columns import paragraph_lines
 from fedtui.screens.records.acting import Acting
 from fedtui.screens.records.model import L
 from fedtui.screens.shell.commands import Command, key_of
-from fedtui.screens.shell.console_context import Records, Shared
+from fedtui.screens.shell.console_context import ConsoleContext, Records
 from fedtui.screens.shell.frame import WIDE
 from fedtui.screens.shell.prompt import FilterPrompt
 from fedtui.screens.shell.saved_views import REMEMBER, View, read
@@ -37,7 +37,7 @@ class ListScreen(Acting[L]):
     ListScreen #trouble.-shown { display: block; }
     """
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: ConsoleContext) -> None:
         super().__init__(shared)
         self._sorts: Sequence[str] = (self.kind.first_sort,)
         self._table: Window[L] = Window(

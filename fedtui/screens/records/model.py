@@ -18,7 +18,7 @@ from fedtui.screens.widgets.reading import HasId
 from fedtui.screens.widgets.window import Empty
 
 if TYPE_CHECKING:
-    from fedtui.screens.shell.console_context import Shared
+    from fedtui.screens.shell.console_context import ConsoleContext
     from fedtui.screens.shell.node_handle import NodeHandle
 
 L = TypeVar("L", bound=HasId)
@@ -84,10 +84,10 @@ class Kind(Generic[L]):
     acts: Mapping[str, RecordAct[L]]
     first_sort: str
     empty: Empty
-    columns: Callable[[Shared], Sequence[Column[L]]]
+    columns: Callable[[ConsoleContext], Sequence[Column[L]]]
     name: Callable[[L], str]
     label: Callable[[L], str]
-    describe: Callable[[L, datetime, Shared], Iterable[Paragraph]]
+    describe: Callable[[L, datetime, ConsoleContext], Iterable[Paragraph]]
     describe_record: Callable[[Any, datetime], Iterable[Paragraph]]
     record: Callable[[NodeHandle, str], Any]
     views: tuple[str, ...] = ("",)

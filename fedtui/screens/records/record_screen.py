@@ -13,7 +13,7 @@ from fedtui.screens.peers.columns import Paragraph, paragraph_lines
 from fedtui.screens.records.acting import Acting
 from fedtui.screens.records.model import Kind, L
 from fedtui.screens.shell.commands import Command
-from fedtui.screens.shell.console_context import Records, Shared
+from fedtui.screens.shell.console_context import ConsoleContext, Records
 from fedtui.screens.widgets.paint import Lines
 
 READER = "record"
@@ -29,7 +29,7 @@ class RecordScreen(Acting[L]):
     RecordScreen #detail { height: auto; }
     """
 
-    def __init__(self, shared: Shared, id: str) -> None:
+    def __init__(self, shared: ConsoleContext, id: str) -> None:
         super().__init__(shared)
         self._wanted = id
         self._look: Look[L] = Look(shared, self.kind, id)
@@ -128,7 +128,7 @@ class RecordScreen(Acting[L]):
 class Look(Generic[L]):
     """What was last read about a record. `found` counts those whose id begins so; None before the first look."""
 
-    def __init__(self, shared: Shared, kind: Kind[L], id: str) -> None:
+    def __init__(self, shared: ConsoleContext, kind: Kind[L], id: str) -> None:
         self._shared = shared
         self._kind = kind
         self._id = id

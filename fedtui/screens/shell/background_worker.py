@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Aside:
+class BackgroundWorker:
     """Runs functions one after the other in a thread of its own."""
 
     def __init__(self, name: str = "fedtui-read") -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.cells import cell_len
 
 from fedtui.screens.shell.commands import Command, key_names
-from fedtui.screens.shell.console_context import Shared
+from fedtui.screens.shell.console_context import ConsoleContext
 from fedtui.screens.widgets.clean import fit
 from fedtui.screens.widgets.paint import Line, Part, drawable, row
 
@@ -28,11 +28,11 @@ KEPT = ("command", "help", "quit")
 class Tag(NamedTuple):
     """What must not be overlooked: when it is shown, in a word or two, and shorter where the room is scarce."""
 
-    text: Callable[[Shared], str]
+    text: Callable[[ConsoleContext], str]
     short: str = ""
 
 
-def _seen(tell: Callable[[Overview], str]) -> Callable[[Shared], str]:
+def _seen(tell: Callable[[Overview], str]) -> Callable[[ConsoleContext], str]:
     """A tag that depends on the overview: nothing before that is there."""
     return lambda shared: tell(shared.overview) if shared.overview is not None else ""
 
@@ -53,7 +53,7 @@ TAGS: Sequence[Tag] = (
 """In their order in the band."""
 
 
-def _lowered(shared: Shared) -> str:
+def _lowered(shared: ConsoleContext) -> str:
     """Policies lowered for an emergency, and how long yet."""
     seen, now = shared.overview, shared.now()
     lowered = [one for one in seen.lowered if one[2] > now] if seen is not None else []
@@ -66,12 +66,12 @@ def _lowered(shared: Shared) -> str:
     return f"LOWERED {name} to {policy.partition('_')[0]}{more} {seconds // 60}:{seconds % 60:02}"
 
 
-def tags_of(shared: Shared, *, short: bool = False) -> list[str]:
+def tags_of(shared: ConsoleContext, *, short: bool = False) -> list[str]:
     """The tags that apply now."""
     return [(tag.short if short else "") or text for tag in TAGS if (text := tag.text(shared))]
 
 
-def band(shared: Shared, width: int) -> Line:
+def band(shared: ConsoleContext, width: int) -> Line:
     """The line that says where one is: node, URL, operator, modes, what waits, and how fresh the data are."""
     fresh = freshness(shared)
     node, base = shared.node, band_style(shared)
@@ -94,7 +94,7 @@ def band(shared: Shared, width: int) -> Line:
     return Line((*left.parts, *tagged.parts, right), base)
 
 
-def band_style(shared: Shared) -> str:
+def band_style(shared: ConsoleContext) -> str:
     """The band's colours: nodes have their own, as far as there are colours. Their names differ anyway."""
     seen = shared.overview
     return BANDS[zlib.crc32(seen.node_id.encode()) % len(BANDS)] if seen else BANDS[0]
@@ -108,7 +108,7 @@ def short(text: str, width: int) -> str:
     return fit(text, width) if width >= SHORTEST else ""
 
 
-def freshness(shared: Shared) -> str:
+def freshness(shared: ConsoleContext) -> str:
     """How far the data can be trusted, in a word or two."""
     pulse = shared.pulse
     if shared.node is None:

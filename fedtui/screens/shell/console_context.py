@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from fedtui.screens.shell.background_worker import Aside
+from fedtui.screens.shell.background_worker import BackgroundWorker
 from fedtui.screens.shell.commands import Command
-from fedtui.screens.shell.data_freshness import Pulse
+from fedtui.screens.shell.data_freshness import DataFreshness
 from fedtui.screens.shell.drafts import Drafts
 from fedtui.screens.shell.node_handle import Changes, NodeHandle
 from fedtui.screens.shell.typeahead import TypeAhead
@@ -54,7 +54,7 @@ def utc_now() -> datetime:
 
 
 @dataclass(eq=False)
-class Shared:
+class ConsoleContext:
     """One per console, handed to every screen.
 
     `mode` are words for the band (DEMO); `notice` returns one line to show beneath it, or
@@ -66,10 +66,10 @@ class Shared:
     notice: Callable[[], str] = str
     now: Callable[[], datetime] = utc_now
     node: NodeHandle | None = None
-    aside: Aside = field(default_factory=Aside)
-    pulse: Pulse = field(default_factory=Pulse)
+    aside: BackgroundWorker = field(default_factory=BackgroundWorker)
+    pulse: DataFreshness = field(default_factory=DataFreshness)
     opened: asyncio.Event = field(default_factory=asyncio.Event)
-    acting: Aside = field(default_factory=lambda: Aside("fedtui-act"))
+    acting: BackgroundWorker = field(default_factory=lambda: BackgroundWorker("fedtui-act"))
     read_only: bool = False
     restricted: bool = False
     wanted: Any = None

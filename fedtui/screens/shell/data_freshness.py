@@ -56,7 +56,7 @@ def crash_report(error: BaseException | None) -> str:
     return "\n".join(["fedtui stopped on an error of its own.", *places, said])
 
 
-class Pulse:
+class DataFreshness:
     """When the node's data were last seen, and what went wrong since. `clock` returns seconds.
 
     Several read them (the watch over the node, a table, a peer's screen): each says by its

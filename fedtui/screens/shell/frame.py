@@ -17,7 +17,7 @@ from fedtui.screens.node import operators
 from fedtui.screens.node.actions import NODE_ACTS, begin
 from fedtui.screens.shell.band import band, key_lines, trail_line
 from fedtui.screens.shell.commands import BY_NAME, EVERYWHERE, Command, at, bindings, completions
-from fedtui.screens.shell.console_context import Shared
+from fedtui.screens.shell.console_context import ConsoleContext
 from fedtui.screens.shell.data_freshness import trouble
 from fedtui.screens.shell.prompt import CommandPrompt
 from fedtui.screens.shell.record_search import ROUTED, records_with
@@ -48,7 +48,7 @@ class Frame(Screen[None], inherit_bindings=False):
     Frame #notice.-shown, Frame #said.-shown { display: block; }
     """
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: ConsoleContext) -> None:
         super().__init__()
         self.shared = shared
 

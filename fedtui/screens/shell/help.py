@@ -10,7 +10,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from fedtui.screens.shell.commands import DETAIL, EVERYWHERE, Command, key_names
-from fedtui.screens.shell.console_context import Shared
+from fedtui.screens.shell.console_context import ConsoleContext
 from fedtui.screens.shell.frame import Frame
 from fedtui.screens.widgets.clean import wrap
 from fedtui.screens.widgets.paint import BLANK, Line, Lines, Part
@@ -43,7 +43,7 @@ class HelpScreen(Frame):
     HelpScreen #help { height: auto; }
     """
 
-    def __init__(self, shared: Shared, about: Screen[object]) -> None:
+    def __init__(self, shared: ConsoleContext, about: Screen[object]) -> None:
         super().__init__(shared)
         self._about = about
 

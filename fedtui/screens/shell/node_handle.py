@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from fedtui.core.diagnosis.dashboard import Glance
+    from fedtui.core.diagnosis.dashboard import Dashboard
     from fedtui.core.views.node_summary import (
         ApprovalRecord,
         CertificateRecord,
@@ -56,7 +56,7 @@ class NodeHandle(Protocol):
     def overview(self) -> Overview:
         """The node at a glance, for its operator."""
 
-    def home(self) -> Glance:
+    def home(self) -> Dashboard:
         """Whether anything is wrong, and what needs the operator."""
 
     def operators(self) -> Sequence[Mapping[str, Any]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fedtui.screens.widgets.reading import Query
 
 if TYPE_CHECKING:
-    from fedtui.screens.shell.console_context import Records, Shared
+    from fedtui.screens.shell.console_context import ConsoleContext, Records
 
 MOST_FOUND = 8
 KINDS: Mapping[str, tuple[str, str]] = {
@@ -25,7 +25,7 @@ ROUTED = ("home", "playbook")
 """Places whose names behind them are no records in a table."""
 
 
-def records_with(shared: Shared, place: str, text: str) -> Sequence[tuple[str, str]]:
+def records_with(shared: ConsoleContext, place: str, text: str) -> Sequence[tuple[str, str]]:
     """Ids of the records whose id begins with a text, else of those that hold it, each with its label."""
     if place not in KINDS:
         return ()

@@ -22,9 +22,9 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 
-from fedtui.screens.shell.background_worker import Aside
+from fedtui.screens.shell.background_worker import BackgroundWorker
 from fedtui.screens.shell.commands import TABLE, bindings, with_keys
-from fedtui.screens.shell.data_freshness import Pulse
+from fedtui.screens.shell.data_freshness import DataFreshness
 from fedtui.screens.widgets.columns import Column, Placed, heading, place, row_line
 from fedtui.screens.widgets.paint import BLANK, Line, Painted, paragraphs
 from fedtui.screens.widgets.reading import HasId, Query, Slice, Source, Want, look
@@ -80,8 +80,8 @@ class Window(Painted, ScrollView, Generic[R], can_focus=True, inherit_bindings=F
         query: Query,
         empty: Empty,
         now: Callable[[], datetime],
-        aside: Aside,
-        pulse: Pulse,
+        aside: BackgroundWorker,
+        pulse: DataFreshness,
         tail: bool = False,
         rest: Callable[[], float] = float,
         id: str | None = None,

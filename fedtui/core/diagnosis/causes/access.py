@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from fedtui.core.administration.node_settings import PROXIES
 from fedtui.core.diagnosis.checks.resolved import Decided
 from fedtui.core.diagnosis.commands import anew
-from fedtui.core.diagnosis.model import Case, Cause, Fix, Sense, sentence
+from fedtui.core.diagnosis.model import CaseContext, Cause, Fix, Match, sentence
 from fedtui.core.grants.callers import FORWARDED, PROXY_KIND
 from fedtui.core.grants.explain import Change
 
@@ -21,7 +21,7 @@ ALIKE = {"cert_not_yet_valid": "cert_chain_invalid"}
 """Codes of the record that the catalogue has under another name."""
 
 
-def _fixes(case: Case) -> tuple[Fix, ...]:
+def _fixes(case: CaseContext) -> tuple[Fix, ...]:
     """For a certificate that is of no use any more, another; else what explain would change, smallest first."""
     peer, code = case.fact("decision_peer"), case.fact("code")
     given: Sequence[Change] = case.fact("changes", ())
@@ -64,7 +64,7 @@ def _fixes(case: Case) -> tuple[Fix, ...]:
     return (*(changes or (elsewhere,)), *proxy)
 
 
-def _proxy(case: Case) -> tuple[Fix, ...]:
+def _proxy(case: CaseContext) -> tuple[Fix, ...]:
     """Where the certificate is one that this node signed for a proxy: that proxy is not trusted to speak for others."""
     presented = case.fact("presented")
     if presented is None or presented.subject_kind != PROXY_KIND:
@@ -80,7 +80,7 @@ def _proxy(case: Case) -> tuple[Fix, ...]:
     )
 
 
-def _proxy_lacks(case: Case) -> Sense | None:
+def _proxy_lacks(case: CaseContext) -> Match | None:
     """What is missing in the configuration of a proxy for which the call was refused; None where none is to blame."""
     code, caller = case.fact("code"), case.fact("caller", {})
     proxy, ignored = caller.get("proxy"), [one for one in caller.get("ignored") or () if one in FORWARDED]
@@ -102,9 +102,9 @@ def _proxy_lacks(case: Case) -> Sense | None:
     return _lacking(said, f"{VERIFY} {ESCAPED}", ("cert_not_presented",))
 
 
-def _lacking(said: str, line: str, undecided: tuple[str, ...] = ()) -> Sense:
+def _lacking(said: str, line: str, undecided: tuple[str, ...] = ()) -> Match:
     fix = Fix(f"Have the proxy's configuration say (in nginx's words; see examples/nginx.conf): {line}")
-    return Sense(said, fixes=(fix,), undecided=undecided)
+    return Match(said, fixes=(fix,), undecided=undecided)
 
 
 MISCONFIGURED = "proxy_misconfigured"
@@ -121,8 +121,8 @@ BY_PROXY = ("cert_not_presented", *MISSING_HEADER)
 """Refusals that a proxy may be to blame for."""
 
 
-def _turned_away(code: str) -> Callable[[Case], Sense | None]:
-    def holds(case: Case) -> Sense | None:
+def _turned_away(code: str) -> Callable[[CaseContext], Match | None]:
+    def holds(case: CaseContext) -> Match | None:
         found = case.fact("code")
         if code not in (ALIKE.get(found, found), MISCONFIGURED):
             return None
@@ -132,7 +132,7 @@ def _turned_away(code: str) -> Callable[[Case], Sense | None]:
         decision: Decided | None = case.fact("decided")
         if decision is not None and (case.fact("expected") or code != "cert_revoked"):
             asked = case.asked or case.symptom is not None
-            return Sense(
+            return Match(
                 f"Refused, as decided. {sentence(case.fact('detail') or '')}",
                 fixes=(_as_decided(decision),),
                 expected=not asked,
@@ -140,7 +140,7 @@ def _turned_away(code: str) -> Callable[[Case], Sense | None]:
         alone = (*ANOTHER_HELPS, *LOST, "cert_wrong_kind")
         together = code in ASKED_FOR or case.fact("decided") is not None or code not in alone
         severity = "high" if case.fact("forged") else ""
-        return Sense(sentence(case.fact("detail") or ""), fixes=_fixes(case), together=together, severity=severity)
+        return Match(sentence(case.fact("detail") or ""), fixes=_fixes(case), together=together, severity=severity)
 
     return holds
 

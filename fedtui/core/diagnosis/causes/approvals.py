@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from fedtui.core.administration.manager_pause import MANAGER_JOB
 from fedtui.core.diagnosis.causes.node import again, job_back
-from fedtui.core.diagnosis.model import Case, Cause, Fix, Sense, in_words, sentence
+from fedtui.core.diagnosis.model import CaseContext, Cause, Fix, Match, in_words, sentence
 from fedtui.core.operations import approval_status
 from fedtui.core.operations.approvals import Approval
 
@@ -14,7 +14,7 @@ SYMPTOM = "approval_blocked"
 LATELY = timedelta(days=1)
 
 
-def _paused(case: Case) -> Sense | None:
+def _paused(case: CaseContext) -> Match | None:
     if not case.fact("manager_paused"):
         return None
     waits, pause = len(case.fact("approved_waiting", ())), case.fact("pause")
@@ -22,10 +22,10 @@ def _paused(case: Case) -> Sense | None:
     fix = Fix(f"Resume the SDWAN Manager{unless}", "fedtui manager resume", "system.manager_resume", {})
     told = {0: "No approved request waits for it.", 1: "1 approved request waits for it."}
     whose = f"{pause.actor} paused it at {in_words(pause.at)}: {pause.reason or 'no reason given'}." if pause else ""
-    return Sense(f"{whose} {told.get(waits, f'{waits} approved requests wait for it.')}".strip(), fixes=(fix,))
+    return Match(f"{whose} {told.get(waits, f'{waits} approved requests wait for it.')}".strip(), fixes=(fix,))
 
 
-def _not_ticking(case: Case) -> Sense | None:
+def _not_ticking(case: CaseContext) -> Match | None:
     late = MANAGER_JOB in case.fact("jobs_late", {}) or MANAGER_JOB in case.fact("jobs_missing", [])
     no_daemon = not case.fact("daemons", ["?"]) and bool(case.fact("approved_waiting"))
     if case.fact("manager_paused") or not (late or no_daemon):
@@ -36,10 +36,10 @@ def _not_ticking(case: Case) -> Sense | None:
         start = Fix("Start the daemon", "fedtui serve")
     else:
         start = job_back(case) if MANAGER_JOB in case.fact("jobs_missing", []) else again(case)
-    return Sense(said, fixes=(start, Fix("Let it tick once meanwhile, by hand", "fedtui manager tick")))
+    return Match(said, fixes=(start, Fix("Let it tick once meanwhile, by hand", "fedtui manager tick")))
 
 
-def _lowered(case: Case) -> Sense | None:
+def _lowered(case: CaseContext) -> Match | None:
     found = case.fact("lowered", [])
     if not found:
         return None
@@ -52,16 +52,16 @@ def _lowered(case: Case) -> Sense | None:
         )
         for one in found
     )
-    return Sense(case.outcomes["policies"].said, fixes=fixes)
+    return Match(case.outcomes["policies"].said, fixes=fixes)
 
 
-def _status(case: Case) -> str:
+def _status(case: CaseContext) -> str:
     """The status of a request as of the clock, whether a process has recorded it yet or not."""
     row: Approval | None = case.fact("approval")
-    return approval_status.standing(row.status, row.expires_at, case.now) if row is not None else ""
+    return approval_status.effective_status(row.status, row.expires_at, case.now) if row is not None else ""
 
 
-def _nobody(case: Case) -> Sense | None:
+def _nobody(case: CaseContext) -> Match | None:
     row = case.fact("approval")
     if row is None or _status(case) != "pending" or case.fact("can_decide"):
         return None
@@ -70,10 +70,10 @@ def _nobody(case: Case) -> Sense | None:
         Fix("Where nobody can add an operator, recover access from the service account", "fedtui operators recover"),
     )
     why = "; ".join(f"{name} {reason}" for name, reason in case.fact("cannot_decide", {}).items())
-    return Sense(f"{sentence(why)} The request times out at {in_words(row.expires_at)}.".strip(), fixes=fixes)
+    return Match(f"{sentence(why)} The request times out at {in_words(row.expires_at)}.".strip(), fixes=fixes)
 
 
-def _pending(case: Case) -> Sense | None:
+def _pending(case: CaseContext) -> Match | None:
     """A request within its time is no cause: it is named as one only to a person who asks about that request."""
     row, can = case.fact("approval"), case.fact("can_decide", [])
     if row is None or _status(case) != "pending" or not can:
@@ -84,10 +84,10 @@ def _pending(case: Case) -> Sense | None:
     said = (
         f"{row.requested_by} asked for it. {', '.join(can)} can decide it; it times out at {in_words(row.expires_at)}."
     )
-    return Sense(said, fixes=(fix,), expected=not case.asked)
+    return Match(said, fixes=(fix,), expected=not case.asked)
 
 
-def _timed_out(case: Case) -> Sense | None:
+def _timed_out(case: CaseContext) -> Match | None:
     row = case.fact("approval")
     if row is None or _status(case) != "expired" or case.fact("asked_again"):
         return None
@@ -100,10 +100,10 @@ def _timed_out(case: Case) -> Sense | None:
         {"again": row.id},
     )
     said = f"{row.requested_by} asked for it; its time was over at {in_words(row.expires_at)}."
-    return Sense(f"{said} {_in_an_emergency(row)}".strip(), fixes=(fix,))
+    return Match(f"{said} {_in_an_emergency(row)}".strip(), fixes=(fix,))
 
 
-def _failed(case: Case) -> Sense | None:
+def _failed(case: CaseContext) -> Match | None:
     row = case.fact("approval")
     if row is None or _status(case) != "failed" or case.fact("asked_again"):
         return None
@@ -119,10 +119,10 @@ def _failed(case: Case) -> Sense | None:
         Fix("Where it is wanted no more, take it back", f"fedtui approvals withdraw {row.id}"),
     )
     said = f"{row.requested_by} asked for it, {row.decided_by or 'its policy'} approved it, and it failed at"
-    return Sense(f"{said} {in_words(ended)}: {words or 'no error is on record.'}", fixes=fixes)
+    return Match(f"{said} {in_words(ended)}: {words or 'no error is on record.'}", fixes=fixes)
 
 
-def _stale(case: Case) -> Sense | None:
+def _stale(case: CaseContext) -> Match | None:
     row = case.fact("approval")
     if row is None or _status(case) != "stale" or case.fact("asked_again"):
         return None
@@ -136,12 +136,12 @@ def _stale(case: Case) -> Sense | None:
         {"again": row.id},
     )
     why = sentence(str((row.error or {}).get("cause") or ""))
-    return Sense(
+    return Match(
         f"{row.requested_by} asked for it; it became stale at {in_words(ended)}. {why}".strip(), fixes=(again,)
     )
 
 
-def _recent(case: Case, ended: datetime) -> bool:
+def _recent(case: CaseContext, ended: datetime) -> bool:
     """Whether a request that ended then is still to be told of; one that is pointed at always is."""
     return case.asked or case.now - ended < LATELY
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from fedtui.core.diagnosis.causes.observations import NOT_ITS_CA, heard_lately, heard_meanwhile, words
 from fedtui.core.diagnosis.checks.limits import URL_INSECURE
 from fedtui.core.diagnosis.commands import anew
-from fedtui.core.diagnosis.model import Case, Fix
+from fedtui.core.diagnosis.model import CaseContext, Fix
 from fedtui.core.pki.x509 import fingerprint, is_ca
 
 UNREACHABLE = (
@@ -20,7 +20,7 @@ UNREACHABLE = (
 )
 
 
-def unreachable(case: Case) -> tuple[Fix, ...]:
+def unreachable(case: CaseContext) -> tuple[Fix, ...]:
     faults = case.fact("faults") or ()
     if "dns" in faults:
         return moved(case)
@@ -54,7 +54,7 @@ def unreachable(case: Case) -> tuple[Fix, ...]:
     )
 
 
-def moved(case: Case) -> tuple[Fix, ...]:
+def moved(case: CaseContext) -> tuple[Fix, ...]:
     """Its name is gone. Where it is now it may have said itself; that it is so, its operators are to say."""
     peer, edit = case.fact("peer"), f"fedtui peers edit {case.subject.id} --url"
     by_hand = Fix("Mend its name, or move the peer to the URL it has now", f"{edit} https://HOST:PORT")
@@ -72,7 +72,7 @@ def moved(case: Case) -> tuple[Fix, ...]:
     return move, by_hand
 
 
-def tls(case: Case) -> tuple[Fix, ...]:
+def tls(case: CaseContext) -> tuple[Fix, ...]:
     faults, peer = case.fact("faults") or (), case.fact("peer")
     if URL_INSECURE in faults:
         return (
@@ -101,7 +101,7 @@ def tls(case: Case) -> tuple[Fix, ...]:
     return (Fix(advice.rstrip("."), f"fedtui certs probe {peer.remote_instance_url}", where="there"),)
 
 
-def rejected(case: Case) -> tuple[Fix, ...]:
+def rejected(case: CaseContext) -> tuple[Fix, ...]:
     peer = case.fact("peer")
     if "state" in words(case):
         return (
@@ -128,7 +128,7 @@ def rejected(case: Case) -> tuple[Fix, ...]:
     )
 
 
-def their_calls(case: Case, code: str) -> tuple[Fix, ...]:
+def their_calls(case: CaseContext, code: str) -> tuple[Fix, ...]:
     """What helps where the peer's calls to this node fail, by how they fail."""
     url = case.site.url
     # A peer tells one code for all calls that did not get through; that it knows another CA says which it is.
@@ -172,18 +172,18 @@ def their_calls(case: Case, code: str) -> tuple[Fix, ...]:
     )
 
 
-def ask_them(case: Case) -> tuple[Fix, ...]:
+def ask_them(case: CaseContext) -> tuple[Fix, ...]:
     """What only the peer's own operators can see."""
     return (Fix("Have its operators run the playbook there", f"fedtui doctor --peer {case.site.url}", where="there"),)
 
 
-def slower(case: Case) -> tuple[Fix, ...]:
+def slower(case: CaseContext) -> tuple[Fix, ...]:
     limit = "Have them raise their limit (heartbeats_per_minute in their config.toml)"
     less = f"Send less often: heartbeat_interval in {case.site.settings.config_file}, then start the daemon again"
     return Fix(limit, where="there"), Fix(less, "fedtui serve")
 
 
-def smaller(case: Case) -> tuple[Fix, ...]:
+def smaller(case: CaseContext) -> tuple[Fix, ...]:
     """What helps where the peer finds what this node declares too large."""
     less = f"Declare less: extension_slugs in {case.site.settings.config_file}, then start the daemon again"
     more = "Have its operators raise message_body_bytes in their config.toml"

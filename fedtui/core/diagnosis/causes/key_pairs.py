@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from fedtui.core.diagnosis.causes import observations
 from fedtui.core.diagnosis.commands import anew
-from fedtui.core.diagnosis.model import Case, Cause, Fix, Sense
+from fedtui.core.diagnosis.model import CaseContext, Cause, Fix, Match
 from fedtui.core.pki import signing
 
 SYMPTOM = "partial_mtls"
@@ -14,7 +14,7 @@ BACKDATED = signing.BACKDATE.total_seconds()
 """Seconds by which a peer's clock may be behind: what is signed for it is dated back by so much."""
 
 
-def _here(case: Case) -> Sense:
+def _here(case: CaseContext) -> Match:
     """The manager makes the new request by itself, and cannot have it signed: that would take the pair that is not
     whole. So nothing is to be asked for from here."""
     peer = case.fact("peer")
@@ -39,10 +39,10 @@ def _here(case: Case) -> Sense:
     )
     afresh = anew(peer.id, peer.remote_instance_url, case.site.url, "half a key pair")
     said = "its new request waits to be signed there" if waits else "a new request is about to be made"
-    return Sense(f"The pair in this node's vault is not whole; {said}.", fixes=(sign, *by_file, *afresh))
+    return Match(f"The pair in this node's vault is not whole; {said}.", fixes=(sign, *by_file, *afresh))
 
 
-def _there(case: Case) -> Sense:
+def _there(case: CaseContext) -> Match:
     peer = case.fact("peer")
     fix = Fix(
         "Sign its request, which it offers, and deliver it",
@@ -50,11 +50,11 @@ def _there(case: Case) -> Sense:
         "system.federation_certificate_mint",
         {"peer": peer.id},
     )
-    return Sense("It says itself that what it presents to this node is not whole.", fixes=(fix,))
+    return Match("It says itself that what it presents to this node is not whole.", fixes=(fix,))
 
 
-def _broken(state: str) -> Callable[[Case], Sense | None]:
-    def holds(case: Case) -> Sense | None:
+def _broken(state: str) -> Callable[[CaseContext], Match | None]:
+    def holds(case: CaseContext) -> Match | None:
         if state == "cert_missing" and observations.waits(case) and observations.clock_difference(case) < -BACKDATED:
             return None  # its accept stopped at a certificate that is not valid yet by its clock: it signed none
         if case.fact("broken") == state and case.fact("status") not in (None, "proposed", "revoked", "suspended"):

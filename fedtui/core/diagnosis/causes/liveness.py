@@ -21,7 +21,7 @@ from fedtui.core.diagnosis.causes.observations import (
 )
 from fedtui.core.diagnosis.checks.limits import SKEW_LIMIT
 from fedtui.core.diagnosis.commands import anew
-from fedtui.core.diagnosis.model import Case, Cause, Fix, Sense, in_words, sentence, without_code
+from fedtui.core.diagnosis.model import CaseContext, Cause, Fix, Match, in_words, sentence, without_code
 
 TURNED_AWAY = tuple(one.code for one in access.CAUSES if one.code.startswith(("cert_", "trust_", "peer_")))
 """Why this node turns a peer's heartbeats away; that one is the root then, and no partition."""
@@ -41,19 +41,19 @@ A_DAY = timedelta(days=1)
 
 
 def _kind(
-    kind: str, fixes: Callable[[Case], tuple[Fix, ...]], when: Callable[[Case], bool]
-) -> Callable[[Case], Sense | None]:
-    def holds(case: Case) -> Sense | None:
+    kind: str, fixes: Callable[[CaseContext], tuple[Fix, ...]], when: Callable[[CaseContext], bool]
+) -> Callable[[CaseContext], Match | None]:
+    def holds(case: CaseContext) -> Match | None:
         if not when(case) or failing(case) != kind:
             return None
         ended = case.fact("own_certificate_ended")
         own = f"The certificate that this node presents to it ran out at {in_words(ended)}. " if ended else ""
-        return Sense(f"{own if kind in ('rejected', 'unreachable') else ''}{words(case)}", fixes=fixes(case))
+        return Match(f"{own if kind in ('rejected', 'unreachable') else ''}{words(case)}", fixes=fixes(case))
 
     return holds
 
 
-def _handshake(case: Case) -> Sense | None:
+def _handshake(case: CaseContext) -> Match | None:
     if not waits(case) or failing(case):
         return None
     peer = case.fact("peer")
@@ -61,15 +61,15 @@ def _handshake(case: Case) -> Sense | None:
         resume = Fix(
             "Resume the SDWAN Manager, which delivers it", "fedtui manager resume", "system.manager_resume", {}
         )
-        return Sense("What this node signed is not delivered to it: the SDWAN Manager is paused.", fixes=(resume,))
+        return Match("What this node signed is not delivered to it: the SDWAN Manager is paused.", fixes=(resume,))
     if peer.enroll_owed and case.fact("delivery_error"):
         return _undelivered(case, str(case.fact("delivery_error")))
     if peer.enroll_owed:
         tick = Fix("Let the SDWAN Manager finish it now", "fedtui manager tick")
-        return Sense("What this node signed has not been delivered to it.", fixes=(tick,))
+        return Match("What this node signed has not been delivered to it.", fixes=(tick,))
     if case.fact("pair_state") == "none":
         fixes = anew(peer.id, peer.remote_instance_url, case.site.url, "no certificates were exchanged")
-        return Sense(
+        return Match(
             "Certificates were never exchanged: accept came without a request, or without a CA.",
             fixes=fixes,
             together=True,
@@ -77,7 +77,7 @@ def _handshake(case: Case) -> Sense | None:
     return None
 
 
-def _undelivered(case: Case, error: str) -> Sense:
+def _undelivered(case: CaseContext, error: str) -> Match:
     """What this node signed was sent to the peer, and not taken."""
     peer, code = case.fact("peer"), error.partition(":")[0]
     said = f"What this node signed for it was sent, and not taken. {sentence(without_code(error))}"
@@ -88,7 +88,7 @@ def _undelivered(case: Case, error: str) -> Sense:
             "system.federation_certificate_mint",
             {"peer": peer.id},
         )
-        return Sense(f"{said} It has another key by now.", fixes=(sign,))
+        return Match(f"{said} It has another key by now.", fixes=(sign,))
     if code == "remote_rejecting_auth":
         proxy = Fix(
             "Have its operators look at a proxy in front of their node, which may refuse the call before the "
@@ -96,11 +96,11 @@ def _undelivered(case: Case, error: str) -> Sense:
             "fedtui decisions list",
             where="there",
         )
-        return Sense(said, fixes=(proxy,))
-    return Sense(said, fixes=(Fix("Let the SDWAN Manager deliver it now", "fedtui manager tick"),))
+        return Match(said, fixes=(proxy,))
+    return Match(said, fixes=(Fix("Let the SDWAN Manager deliver it now", "fedtui manager tick"),))
 
 
-def _skewed(case: Case) -> Sense | None:
+def _skewed(case: CaseContext) -> Match | None:
     skew = clock_difference(case)
     if abs(skew) <= SKEW_LIMIT:
         return None
@@ -111,29 +111,29 @@ def _skewed(case: Case) -> Sense | None:
         where="there",
     )
     evidence = (case.seen("its clock less ours, in seconds", round(skew, 1), "heartbeat and diagnosis"),)
-    return Sense(f"Its clock is {abs(skew):.0f} s {ahead} this node's.", evidence, (fix,))
+    return Match(f"Its clock is {abs(skew):.0f} s {ahead} this node's.", evidence, (fix,))
 
 
-def _one_way(case: Case) -> Sense | None:
+def _one_way(case: CaseContext) -> Match | None:
     code = (case.fact("view") or {}).get("last_outbound_code")
     if code and silent_lately(case):
         said = f"This node reaches it; its own calls to this node fail: {how(str(code))}."
-        return Sense(said, fixes=connections.their_calls(case, str(code)), after=EXPLAINED_HERE.get(str(code), ()))
+        return Match(said, fixes=connections.their_calls(case, str(code)), after=EXPLAINED_HERE.get(str(code), ()))
     if not troubled(case):
         return None
     if heard_meanwhile(case) and failing(case) == "unreachable":
-        return Sense(
+        return Match(
             f"It reaches this node, and this node does not reach it. {words(case)}", fixes=connections.unreachable(case)
         )
     return None
 
 
-def _errors(case: Case) -> Sense | None:
+def _errors(case: CaseContext) -> Match | None:
     """It answers with errors."""
     return _kind("failing", connections.ask_them, troubled)(case)
 
 
-def _body_refused(case: Case) -> Sense | None:
+def _body_refused(case: CaseContext) -> Match | None:
     """Its last heartbeats were refused here for their size or depth, and none was taken since."""
     refused = case.fact("body_refused")
     if not refused or not troubled(case):
@@ -141,10 +141,10 @@ def _body_refused(case: Case) -> Sense | None:
     less = "Have its operators declare less (capabilities, extension_slugs)"
     more = f"Or take more: message_body_bytes in {case.site.settings.config_file}, then start the daemon again"
     fixes = (Fix(less, where="there"), Fix(more, "fedtui serve"))
-    return Sense(f"This node refuses its calls: {refused}.", fixes=fixes)
+    return Match(f"This node refuses its calls: {refused}.", fixes=fixes)
 
 
-def _recovering(case: Case) -> Sense | None:
+def _recovering(case: CaseContext) -> Match | None:
     if case.fact("status") != "degraded" or not troubled(case) or failing(case) or case.fact("faults") is None:
         return None
     if (case.fact("view") or {}).get("last_outbound_code") or not just_back(case):
@@ -153,10 +153,10 @@ def _recovering(case: Case) -> Sense | None:
     fix = Fix(
         "Nothing: its next heartbeat makes it active. To see at once, send it one", f"fedtui peers heartbeat {peer.id}"
     )
-    return Sense("It can be reached again, and takes this node's certificate.", fixes=(fix,))
+    return Match("It can be reached again, and takes this node's certificate.", fixes=(fix,))
 
 
-def _gone(case: Case) -> Sense | None:
+def _gone(case: CaseContext) -> Match | None:
     span = case.fact("degraded_for")
     if not troubled(case) or span is None or span < A_DAY:
         return None
@@ -172,7 +172,7 @@ def _gone(case: Case) -> Sense | None:
         "Where it is planned, say for how long: nothing is raised meanwhile",
         f"fedtui peers edit {peer.id} --maintenance 8h",
     )
-    return Sense(f"It has been degraded for {span.days} d {span.seconds // 3600} h.", fixes=(fix, planned))
+    return Match(f"It has been degraded for {span.days} d {span.seconds // 3600} h.", fixes=(fix, planned))
 
 
 _OWN = ("worker_not_running", "daemon_not_responding", "port_taken", "node_quarantined")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fedtui.core.diagnosis.model import ESCALATION, Case, Cause, Fix, Sense, in_words
+from fedtui.core.diagnosis.model import ESCALATION, CaseContext, Cause, Fix, Match, in_words
 from fedtui.core.protocol import heartbeats
 from fedtui.core.runtime import backup
 from fedtui.core.runtime.durations import show
@@ -12,7 +12,7 @@ from fedtui.core.runtime.durations import show
 STUCK = "stuck_accepted"
 
 
-def _no_daemon(case: Case) -> Sense | None:
+def _no_daemon(case: CaseContext) -> Match | None:
     if case.fact("daemons", ["?"]) or case.fact("port_taken"):
         return None
     stopped = case.fact("unwritable")
@@ -21,7 +21,7 @@ def _no_daemon(case: Case) -> Sense | None:
     start = Fix("Start this node's daemon", "fedtui serve")
     if stopped:
         # A daemon on another machine may well run: it cannot write that it does.
-        return Sense(
+        return Match(
             f"None could write within three lease times that it is alive: {stopped.why}.",
             fixes=(writable_again(stopped), start),
         )
@@ -29,8 +29,8 @@ def _no_daemon(case: Case) -> Sense | None:
     if ended:
         pid, at = ended[0]
         said = f"Process {pid} of this node has ended and was not stopped; it was last seen at {in_words(at)}."
-        return Sense(said, fixes=(start,))
-    return Sense("No process of this node is on record as running.", fixes=(start,))
+        return Match(said, fixes=(start,))
+    return Match("No process of this node is on record as running.", fixes=(start,))
 
 
 def writable_again(stopped: backup.Unwritable) -> Fix:
@@ -38,12 +38,12 @@ def writable_again(stopped: backup.Unwritable) -> Fix:
     return Fix(f"{stopped.fix.rstrip('.')}. A daemon that runs continues by itself", stopped.command)
 
 
-def _hung(case: Case) -> Sense | None:
+def _hung(case: CaseContext) -> Match | None:
     stopped, hung = case.fact("unwritable"), case.fact("hung", [])
     if case.fact("daemons", ["?"]) or not (case.fact("lives") if stopped else hung):
         return None
     if stopped:
-        return Sense(
+        return Match(
             f"A daemon of this node runs and cannot write to its database: {stopped.why}.",
             fixes=(writable_again(stopped),),
         )
@@ -54,10 +54,10 @@ def _hung(case: Case) -> Sense | None:
         Fix(f"End process {pid}, which holds the port", f"kill -9 {pid}"),
         Fix("Then start the daemon", "fedtui serve"),
     )
-    return Sense(said, fixes=fixes, together=True)
+    return Match(said, fixes=fixes, together=True)
 
 
-def _port(case: Case) -> Sense | None:
+def _port(case: CaseContext) -> Match | None:
     listen = case.fact("port_taken")
     if listen is None:
         return None
@@ -66,10 +66,10 @@ def _port(case: Case) -> Sense | None:
         Fix("See which program holds the port, and end it or move it", f"ss -ltnp 'sport = :{port}'"),
         Fix("Then start the daemon", "fedtui serve"),
     )
-    return Sense(f"No daemon of this node runs, and another program listens at {listen}.", fixes=fixes, together=True)
+    return Match(f"No daemon of this node runs, and another program listens at {listen}.", fixes=fixes, together=True)
 
 
-def _stepped(case: Case) -> Sense | None:
+def _stepped(case: CaseContext) -> Match | None:
     by = case.fact("clock_stepped_by")
     if by is None:
         return None
@@ -78,10 +78,10 @@ def _stepped(case: Case) -> Sense | None:
         f"Its record holds times up to {in_words(case.fact('clock_until'))}, {show(by)} from now. Until then ages are "
         "counted from now, and the order of what happened is not to be relied on."
     )
-    return Sense(said, fixes=(fix,))
+    return Match(said, fixes=(fix,))
 
 
-def _quarantined(case: Case) -> Sense | None:
+def _quarantined(case: CaseContext) -> Match | None:
     found = case.fact("quarantine")
     if found is None:
         return None
@@ -94,41 +94,41 @@ def _quarantined(case: Case) -> Sense | None:
         Fix("Say that this was gone through", "fedtui db confirm --reason R"),
     )
     because = f"Its records were put back ({found['reason']}), and nobody has said yet what was revoked or used since."
-    return Sense(because, fixes=fixes, together=True)
+    return Match(because, fixes=fixes, together=True)
 
 
-def _job_missing(case: Case) -> Sense | None:
+def _job_missing(case: CaseContext) -> Match | None:
     missing = case.fact("jobs_missing", [])
     if heartbeats.JOB not in missing:
         return None
     fixes = (job_back(case),)
-    return Sense(f"Other jobs run, {heartbeats.JOB} never did since the daemon started.", fixes=fixes)
+    return Match(f"Other jobs run, {heartbeats.JOB} never did since the daemon started.", fixes=fixes)
 
 
-def job_back(case: Case) -> Fix:
+def job_back(case: CaseContext) -> Fix:
     """What brings a job back that the daemon was told to leave out."""
     file = case.site.settings.config_file
     return Fix(f"Take the job out of jobs_off in {file}, then start the daemon again{which(case)}", "fedtui serve")
 
 
-def again(case: Case, daemon: str = "the daemon") -> Fix:
+def again(case: CaseContext, daemon: str = "the daemon") -> Fix:
     """Ending it, and starting it."""
     return Fix(f"Start {daemon} again{which(case)}", "fedtui serve")
 
 
-def which(case: Case) -> str:
+def which(case: CaseContext) -> str:
     """Which process is to be ended for that; a service manager knows it by another name."""
     running = case.fact("processes", [])
     return f" (it is process {' and '.join(running)})" if running else ""
 
 
-def _sweep_late(case: Case) -> Sense | None:
+def _sweep_late(case: CaseContext) -> Match | None:
     late = case.fact("jobs_late", {})
     if heartbeats.JOB not in late:
         return None
     holder = case.fact("holder")
     fix = again(case, "the daemon that holds the lease")
-    return Sense(
+    return Match(
         f"{_leader(holder)} and no heartbeat job has run for {show(late[heartbeats.JOB])}.",
         fixes=(fix, Fix("Sweep once by hand meanwhile", "fedtui sweep")),
     )
@@ -140,26 +140,26 @@ def _leader(holder: str | None) -> str:
     return f"Process {rest.partition(':')[0]} on {host} holds the lease," if rest else "No process holds the lease,"
 
 
-def _endpoint(state: str, fix: Callable[[Case], Fix]) -> Callable[[Case], Sense | None]:
-    def holds(case: Case) -> Sense | None:
+def _endpoint(state: str, fix: Callable[[CaseContext], Fix]) -> Callable[[CaseContext], Match | None]:
+    def holds(case: CaseContext) -> Match | None:
         if case.fact("sweep_endpoint") != state:
             return None
-        return Sense(str(case.fact("sweep_said")), fixes=(fix(case),))
+        return Match(str(case.fact("sweep_said")), fixes=(fix(case),))
 
     return holds
 
 
-def _own_url(case: Case) -> Fix:
+def _own_url(case: CaseContext) -> Fix:
     return Fix(
         f"Lead {case.site.url} to this node's API again: its daemon listens at {_listens(case)}", "fedtui config"
     )
 
 
-def _log(_case: Case) -> Fix:
+def _log(_case: CaseContext) -> Fix:
     return Fix("See the daemon's log of this moment, and of a proxy that stands before it", "fedtui manager status")
 
 
-def _worker_token(case: Case) -> Fix:
+def _worker_token(case: CaseContext) -> Fix:
     return Fix(
         f"Start the daemon again{which(case)}, with the worker token that the worker has: the one in "
         f"{case.site.settings.config_file}, or FEDTUI_WORKER_TOKEN",
@@ -167,11 +167,11 @@ def _worker_token(case: Case) -> Fix:
     )
 
 
-def _listens(case: Case) -> str:
+def _listens(case: CaseContext) -> str:
     return ", ".join(case.fact("daemons", [])) or "no address"
 
 
-def _tampered(case: Case) -> Sense | None:
+def _tampered(case: CaseContext) -> Match | None:
     said = case.fact("tampered")
     if said is None:
         return None
@@ -182,7 +182,7 @@ def _tampered(case: Case) -> Sense | None:
             "fedtui db backup FILE",
         ),
     )
-    return Sense(str(said), fixes=fixes, together=True)
+    return Match(str(said), fixes=fixes, together=True)
 
 
 _OWN = ("worker_not_running", "daemon_not_responding", "port_taken")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from fedtui.core.diagnosis.causes.connections import ask_them, their_calls
 from fedtui.core.diagnosis.causes.observations import how, silent_lately
 from fedtui.core.diagnosis.commands import anew
-from fedtui.core.diagnosis.model import Case, Cause, Fix, Sense
+from fedtui.core.diagnosis.model import CaseContext, Cause, Fix, Match
 from fedtui.core.peers.peers import MAY_HEARTBEAT
 from fedtui.core.pki.x509 import fingerprint
 
@@ -16,7 +16,7 @@ ORDER = ("accepted", "enrolled", "degraded", "active")
 """From not proven to proven: who has the other at an earlier of these waits for its heartbeat."""
 
 
-def _status(case: Case) -> Sense | None:
+def _status(case: CaseContext) -> Match | None:
     said = _disagreements(case).get("status")
     here, view = case.fact("status"), case.fact("view") or {}
     if said is None or here == "degraded":  # why it is degraded has causes of its own
@@ -30,33 +30,33 @@ def _status(case: Case) -> Sense | None:
             {"peer": url},
             "there",
         )
-        return Sense(said, fixes=(resume,))
+        return Match(said, fixes=(resume,))
     if ORDER.index(here) < ORDER.index(there):
         return _not_heard_here(case, said, view.get("last_outbound_code"))
     return _not_heard_there(case, said)
 
 
-def _not_heard_here(case: Case, said: str, code: str | None) -> Sense:
+def _not_heard_here(case: CaseContext, said: str, code: str | None) -> Match:
     """The peer counts this node's heartbeats, and its own do not arrive here."""
     if code:
-        return Sense(f"{said} Its calls to this node fail: {how(str(code))}.", fixes=their_calls(case, str(code)))
+        return Match(f"{said} Its calls to this node fail: {how(str(code))}.", fixes=their_calls(case, str(code)))
     send = Fix(
         "Have its operator send this node a heartbeat, which says what holds it back",
         f"fedtui peers heartbeat {case.site.url}",
         where="there",
     )
-    return Sense(f"{said} None of its heartbeats arrives here.", fixes=(send, *ask_them(case)))
+    return Match(f"{said} None of its heartbeats arrives here.", fixes=(send, *ask_them(case)))
 
 
-def _not_heard_there(case: Case, said: str) -> Sense:
+def _not_heard_there(case: CaseContext, said: str) -> Match:
     """This node counts the peer's heartbeats, and its own do not count there."""
     if case.fact("sends_nothing"):
         send = Fix("Send it a heartbeat, which says what holds it back", f"fedtui peers heartbeat {case.subject.id}")
-        return Sense(f"{said} This node's heartbeats do not go out to it.", fixes=(send,))
-    return Sense(f"{said} It answers this node's heartbeats, and does not count them.", fixes=ask_them(case))
+        return Match(f"{said} This node's heartbeats do not go out to it.", fixes=(send,))
+    return Match(f"{said} It answers this node's heartbeats, and does not count them.", fixes=ask_them(case))
 
 
-def _ca(case: Case) -> Sense | None:
+def _ca(case: CaseContext) -> Match | None:
     found, view = _disagreements(case), case.fact("view") or {}
     named = view.get("last_outbound_code") in ("remote_tls_failed", "remote_unreachable") and silent_lately(case)
     there = "" if named else found.get("own_ca", "")
@@ -64,14 +64,14 @@ def _ca(case: Case) -> Sense | None:
     if not (there or here):
         return None
     fixes = (*(_trust_there(case) if there else ()), *(_trust_here(case) if here else ()))
-    return Sense(f"{there} {here}".strip(), fixes=fixes, together=bool(there and here))
+    return Match(f"{there} {here}".strip(), fixes=fixes, together=bool(there and here))
 
 
-def _trust_there(case: Case) -> tuple[Fix, ...]:
+def _trust_there(case: CaseContext) -> tuple[Fix, ...]:
     return their_calls(case, "remote_tls_failed")
 
 
-def _trust_here(case: Case) -> tuple[Fix, ...]:
+def _trust_here(case: CaseContext) -> tuple[Fix, ...]:
     """Trust the CA that it has, where it shows it; what it does not show cannot be compared with what it says."""
     pin, probe, peer = str((case.fact("view") or {}).get("ca_fingerprint")), case.fact("probe"), case.fact("peer")
     if probe is not None and any(fingerprint(one) == pin for one in probe.sight.chain):
@@ -92,7 +92,7 @@ def _trust_here(case: Case) -> tuple[Fix, ...]:
     )
 
 
-def _disagreements(case: Case) -> Mapping[str, str]:
+def _disagreements(case: CaseContext) -> Mapping[str, str]:
     found: Mapping[str, str] = case.fact("disagreements", {})
     return found
 

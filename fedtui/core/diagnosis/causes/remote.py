@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedtui.core.diagnosis.causes import connections, observations
 from fedtui.core.diagnosis.causes.observations import DEGRADED, STUCK
-from fedtui.core.diagnosis.model import Case, Cause, Fix, Sense, in_words
+from fedtui.core.diagnosis.model import CaseContext, Cause, Fix, Match, in_words
 from fedtui.core.peers.peers import ENDED_THERE, MAY_HEARTBEAT, TERM_ENDED, term_end
 from fedtui.core.pki.x509 import fingerprint
 from fedtui.core.runtime.durations import show
@@ -13,14 +13,14 @@ INTERVALS = 2
 """So many intervals of heartbeats may pass before a peer that sends none is told of."""
 
 
-def _reached(case: Case) -> bool:
+def _reached(case: CaseContext) -> bool:
     """Whether this node's calls to the peer work, and nothing that it says explains why it sends none."""
     peer, view = case.fact("peer"), case.fact("view") or {}
     works = not case.fact("error") and not case.fact("broken") and not observations.failing(case)
     return bool(works and peer.last_outbound_at is not None and not view.get("last_outbound_code"))
 
 
-def _never_heard(case: Case) -> Sense | None:
+def _never_heard(case: CaseContext) -> Match | None:
     waits = case.fact("waiting_for")
     if not observations.waits(case) or waits is None or not _reached(case):
         return None
@@ -30,20 +30,20 @@ def _never_heard(case: Case) -> Sense | None:
         return None
     before = f" Its last one came at {in_words(peer.last_heartbeat_at)}, before that." if peer.last_heartbeat_at else ""
     said = f"It takes this node's heartbeats, and has sent none of its own for {show(waits)}.{before}"
-    return Sense(said, fixes=_send(case))
+    return Match(said, fixes=_send(case))
 
 
-def _silent(case: Case) -> Sense | None:
+def _silent(case: CaseContext) -> Match | None:
     if case.fact("status") != "degraded" or case.fact("in_maintenance") or not _reached(case):
         return None
     if case.fact("faults") is None or case.fact("view") is None or observations.just_back(case):
         return None
     age = case.fact("heartbeat_age")
     last = f"its last one came {show(age)} ago" if age is not None else "none ever came"
-    return Sense(f"It answers this node's calls, and sends no heartbeats of its own: {last}.", fixes=_send(case))
+    return Match(f"It answers this node's calls, and sends no heartbeats of its own: {last}.", fixes=_send(case))
 
 
-def _send(case: Case) -> tuple[Fix, ...]:
+def _send(case: CaseContext) -> tuple[Fix, ...]:
     url = case.site.url
     return (
         Fix(
@@ -55,7 +55,7 @@ def _send(case: Case) -> tuple[Fix, ...]:
     )
 
 
-def _ended(case: Case) -> Sense | None:
+def _ended(case: CaseContext) -> Match | None:
     if observations.failing(case) != ENDED_THERE or case.fact("status") not in MAY_HEARTBEAT:
         return None
     peer = case.fact("peer")
@@ -73,10 +73,10 @@ def _ended(case: Case) -> Sense | None:
         ),
     )
     said = f"{peer.remote_instance_url} answers that its operators have ended the peering with this node."
-    return Sense(said, fixes=fixes)
+    return Match(said, fixes=fixes)
 
 
-def _term(case: Case) -> Sense | None:
+def _term(case: CaseContext) -> Match | None:
     peer, status = case.fact("peer"), case.fact("status")
     if status not in MAY_HEARTBEAT:
         return None
@@ -98,10 +98,10 @@ def _term(case: Case) -> Sense | None:
             where="there",
         ),
     )
-    return Sense(when, fixes=fixes, together=True)
+    return Match(when, fixes=fixes, together=True)
 
 
-def _wrong_node(case: Case) -> Sense | None:
+def _wrong_node(case: CaseContext) -> Match | None:
     """Another CA answers than the one that the peer's own heartbeats, which go on arriving, say it is known by."""
     shown, declared = case.fact("shown_ca"), case.fact("declared_ca")
     if observations.failing(case) != "tls" or not observations.NOT_ITS_CA.intersection(case.fact("faults") or ()):
@@ -128,7 +128,7 @@ def _wrong_node(case: Case) -> Sense | None:
             where="there",
         ),
     )
-    return Sense(said, fixes=fixes, together=True)
+    return Match(said, fixes=fixes, together=True)
 
 
 _OWN = ("worker_not_running", "daemon_not_responding", "port_taken", "node_quarantined")

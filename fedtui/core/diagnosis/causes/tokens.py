@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from fedtui.core.diagnosis.model import Case, Cause, Fix, Sense, sentence
+from fedtui.core.diagnosis.model import CaseContext, Cause, Fix, Match, sentence
 
 MISMATCH, MISSING = "token_mismatch", "token_missing"
 ACCEPT = "system.federation_peer_accept"
@@ -37,12 +37,12 @@ AT_ONCE = "1h"
 """How long a new token is good for: it is handed over at once, not queued (runbook, token mismatch)."""
 
 
-def _token_there(case: Case) -> str:
+def _token_there(case: CaseContext) -> str:
     """The other platform's command for another token, for this node, which it knows by its URL."""
     return f"fedtui peers token {case.site.url} --ttl {AT_ONCE}"
 
 
-def _again(case: Case) -> tuple[Fix, ...]:
+def _again(case: CaseContext) -> tuple[Fix, ...]:
     peer = case.fact("peer") or case.fact("token_peer")
     if peer is None:
         return (
@@ -65,7 +65,7 @@ def _again(case: Case) -> tuple[Fix, ...]:
     )
 
 
-def _refused_there(case: Case, code: str) -> Sense | None:
+def _refused_there(case: CaseContext, code: str) -> Match | None:
     """An accept of ours that the other side refused: only its own record tells which of the reasons it was."""
     row = case.fact("approval")
     said = str((row.error or {}).get("problem", "")) if row is not None and row.action == ACCEPT else ""
@@ -88,14 +88,14 @@ def _refused_there(case: Case, code: str) -> Sense | None:
         return None
     whole = "Its checksum held, so that it was not mistyped. " if code != "token_mistyped" else ""
     missing = "Which of them it was stands only on the other side's record; its operator can tell."
-    return Sense(
+    return Match(
         f"The other side refused the token: {sentence(said)} {whole}{missing}",
         fixes=(ask, look),
         undecided=tuple(others),
     )
 
 
-def _candidates(case: Case, params: Mapping[str, Any]) -> tuple[str, ...]:
+def _candidates(case: CaseContext, params: Mapping[str, Any]) -> tuple[str, ...]:
     """What a token that was refused may be, the likeliest first: one whose checksum held was not mistyped."""
     until = params.get("token_expires_at")
     over = until is not None and datetime.fromisoformat(until) <= case.now
@@ -107,22 +107,22 @@ def _candidates(case: Case, params: Mapping[str, Any]) -> tuple[str, ...]:
     return (*(() if checked else ("token_mistyped",)), "token_already_used", "token_expired", "token_superseded")
 
 
-def _expired_there(case: Case) -> Sense | None:
+def _expired_there(case: CaseContext) -> Match | None:
     row = case.fact("approval")
     said = str((row.error or {}).get("problem", "")) if row is not None and row.action == ACCEPT else ""
     if "has expired" not in said or case.fact("asked_again"):
         return None
     fix = Fix("Have its operator make a new token, and accept again at once", _token_there(case), where="there")
-    return Sense(f"The other side says so: {said}", fixes=(fix,))
+    return Match(f"The other side says so: {said}", fixes=(fix,))
 
 
-def _mismatch(code: str) -> Callable[[Case], Sense | None]:
-    def holds(case: Case) -> Sense | None:
+def _mismatch(code: str) -> Callable[[CaseContext], Match | None]:
+    def holds(case: CaseContext) -> Match | None:
         if case.subject.scope == "approval":
             return (_expired_there(case) if code == "token_expired" else None) or _refused_there(case, code)
         held = case.fact("held_token")
         if held is not None:
-            return Sense(case.outcomes["token"].said, fixes=_again(case)) if HELD.get(held) == code else None
+            return Match(case.outcomes["token"].said, fixes=_again(case)) if HELD.get(held) == code else None
         refused = case.fact("token_refusal")
         found = REFUSED.get(refused, refused)
         if found != code:
@@ -130,12 +130,12 @@ def _mismatch(code: str) -> Callable[[Case], Sense | None]:
         because = f"{case.outcomes['refusals'].said} {MORE.get(refused, '')}".strip()
         if case.fact("token_stranger"):
             return _leaked(case)
-        return Sense(because, fixes=_again(case))
+        return Match(because, fixes=_again(case))
 
     return holds
 
 
-def _leaked(case: Case) -> Sense:
+def _leaked(case: CaseContext) -> Match:
     """A token of this peer's was presented by somebody else: the invite is in other hands."""
     peer = case.fact("peer")
     fixes = (
@@ -144,17 +144,17 @@ def _leaked(case: Case) -> Sense:
             f"fedtui peers show {peer.id}",
         ),
     )
-    return Sense(case.outcomes["refusals"].said, fixes=fixes, severity="high")
+    return Match(case.outcomes["refusals"].said, fixes=fixes, severity="high")
 
 
-def _not_sent(case: Case) -> Sense | None:
+def _not_sent(case: CaseContext) -> Match | None:
     if case.fact("token_refusal") != "token_not_sent":
         return None
     fix = Fix("Have its operator accept with the whole invite", "fedtui peers accept --invite -", where="there")
-    return Sense("Its accept came without a token, and this peer needs one.", fixes=(fix, *_again(case)))
+    return Match("Its accept came without a token, and this peer needs one.", fixes=(fix, *_again(case)))
 
 
-def _drill(case: Case) -> Sense | None:
+def _drill(case: CaseContext) -> Match | None:
     if not case.fact("drill"):
         return None
     token = replace(_again(case)[0], title="Make a token for it: from then on only who has that is taken in")
@@ -164,7 +164,7 @@ def _drill(case: Case) -> Sense | None:
         "system.settings_change",
         {"key": "drill_mode", "value": "off"},
     )
-    return Sense(
+    return Match(
         "It was proposed in drill mode and never given a token: whoever calls first becomes this peer.",
         fixes=(token, over),
     )

@@ -14,7 +14,7 @@ from fedtui.core.audit import events
 from fedtui.core.audit import verify as verifying
 from fedtui.core.audit.seals import Seal
 from fedtui.core.diagnosis.checks.limits import CALL_SECONDS, FAR_LIMIT, LATE, SKEW_LIMIT
-from fedtui.core.diagnosis.model import Case, Check, Evidence, Outcome, in_words
+from fedtui.core.diagnosis.model import CaseContext, Check, Evidence, Outcome, in_words
 from fedtui.core.errors import RemoteFailed
 from fedtui.core.jobs import restore
 from fedtui.core.jobs import tasks as job_acts
@@ -29,7 +29,7 @@ from fedtui.core.runtime.job_runs import JobRun
 SWEEP_PATH = "/api/v1/system/worker_api/federation/heartbeat_sweep"
 
 
-def _daemon(case: Case) -> Outcome:
+def _daemon(case: CaseContext) -> Outcome:
     """Whether a process of this node listens and does the jobs."""
     settings = case.site.settings
     with case.site.read() as session:
@@ -108,7 +108,7 @@ WORDS = {
 ENDED_LATELY = timedelta(days=1)
 
 
-def _clock(case: Case) -> Outcome:
+def _clock(case: CaseContext) -> Outcome:
     """Whether the record holds times that are still to come: then the clock was set back, or ran ahead before."""
     with case.site.read() as session:
         # Not that of the newest id: runs go on after the clock was set back.
@@ -130,7 +130,7 @@ def _clock(case: Case) -> Outcome:
 AHEAD = timedelta(seconds=SKEW_LIMIT)
 
 
-def _sealed(case: Case) -> Outcome:
+def _sealed(case: CaseContext) -> Outcome:
     """Whether the events are as they were sealed, where they are few enough to be compared now."""
     with case.site.read() as session:
         sealed = session.scalar(select(func.sum(Seal.count)).where(Seal.removed_at.is_(None))) or 0
@@ -148,7 +148,7 @@ MOST_COMPARED = 5_000
 """Sealed events that are compared with their seals while somebody waits."""
 
 
-def _schedule(case: Case) -> Outcome:
+def _schedule(case: CaseContext) -> Outcome:
     """When the jobs ran last, and whether they come when they should."""
     with case.site.read() as session:
         latest = job_runs.latest(session, now=case.now)
@@ -173,7 +173,7 @@ def _schedule(case: Case) -> Outcome:
     return Outcome("ok", "Every job runs when it should.", tuple(evidence), facts)
 
 
-def _intervals(case: Case) -> Mapping[str, timedelta]:
+def _intervals(case: CaseContext) -> Mapping[str, timedelta]:
     settings = case.site.settings
     return {heartbeats.JOB: settings.heartbeat_interval, manager_pause.MANAGER_JOB: settings.manager_interval}
 
@@ -182,7 +182,7 @@ def _failed(latest: Mapping[str, job_runs.JobRun]) -> dict[str, str]:
     return {name: str(run.detail.get("error", "")) for name, run in latest.items() if run.outcome == "failed"}
 
 
-def _sweep_endpoint(case: Case) -> Outcome:
+def _sweep_endpoint(case: CaseContext) -> Outcome:
     """Whether the worker's endpoint is there and takes the worker's token. GET asks that, and sweeps nothing."""
     settings = case.site.settings
     if not settings.worker_token:
@@ -205,7 +205,7 @@ def _sweep_endpoint(case: Case) -> Outcome:
     return Outcome("ok" if found == "ok" else "bad", said, evidence, {"sweep_endpoint": found, "sweep_said": said})
 
 
-def _manager(case: Case) -> Outcome:
+def _manager(case: CaseContext) -> Outcome:
     """Whether the SDWAN Manager is paused, and when it ticked last."""
     with case.site.read() as session:
         status = manager_pause.status(session)
@@ -248,10 +248,10 @@ def _pause(session: Session) -> Pause | None:
     return Pause(paused.actor, paused.emitted_at, str((acts[0].payload if acts else {}).get("reason") or ""))
 
 
-def _policies(case: Case) -> Outcome:
+def _policies(case: CaseContext) -> Outcome:
     """Policies lowered for an emergency."""
     with case.site.read() as session:
-        found = [overrides.shape(session, one) for one in policies.lowered(session, case.now)]
+        found = [overrides.shape(session, one) for one in policies.active_overrides(session, case.now)]
     words = ", ".join(
         f"{one['action']} until {in_words(one['until'])}, by {one['lowered_by']} ({one['reason']})" for one in found
     )
@@ -272,7 +272,7 @@ def _policies(case: Case) -> Outcome:
     )
 
 
-def _quarantine(case: Case) -> Outcome:
+def _quarantine(case: CaseContext) -> Outcome:
     """Whether the node stands aside because its records were put back to an earlier time."""
     with case.site.read() as session:
         found = restore.shape(session)

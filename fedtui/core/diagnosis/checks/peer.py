@@ -7,7 +7,7 @@ from datetime import datetime
 from fedtui.core.administration import manager_pause, node_settings
 from fedtui.core.audit import events
 from fedtui.core.diagnosis.checks.limits import FAR_LIMIT, LATELY, PROBE_SECONDS, REFUSALS_SINCE, URL_INSECURE
-from fedtui.core.diagnosis.model import Case, Check, Evidence, Outcome, in_words, sentence, without_code
+from fedtui.core.diagnosis.model import CaseContext, Check, Evidence, Outcome, in_words, sentence, without_code
 from fedtui.core.errors import RemoteFailed
 from fedtui.core.peers import peers, tokens
 from fedtui.core.peers.peers import DELIVERY_ERROR, MAY_HEARTBEAT, Peer
@@ -17,7 +17,7 @@ from fedtui.core.protocol import probe
 from fedtui.core.protocol.refusals import BODY_KIND
 
 
-def _record(case: Case) -> Outcome:
+def _record(case: CaseContext) -> Outcome:
     """The peer as this node has it on record."""
     with case.site.read() as session:
         peer = peers.get(session, case.subject.id)
@@ -90,7 +90,7 @@ def _heard_since(peer: Peer, failing: datetime | None) -> bool | None:
     return None if failing is None else heard is not None and heard > failing
 
 
-def _pair(case: Case) -> Outcome:
+def _pair(case: CaseContext) -> Outcome:
     """Whether what this node presents to the peer is whole, with the vault opened."""
     if case.fact("status") not in MAY_HEARTBEAT:
         return Outcome("skipped", f"Nothing is presented to a {case.fact('status')} peer.")
@@ -115,7 +115,7 @@ def _pair(case: Case) -> Outcome:
     return Outcome("ok", said.get(state, state), evidence, facts)
 
 
-def _refusals(case: Case) -> Outcome:
+def _refusals(case: CaseContext) -> Outcome:
     """Why `accept` was refused to this peer lately, and what became of its tokens."""
     with case.site.read() as session:
         peer = peers.get(session, case.subject.id)
@@ -151,7 +151,7 @@ def _refusals(case: Case) -> Outcome:
     return Outcome("bad" if cause else "ok", said, evidence, facts)
 
 
-def _probe(case: Case) -> Outcome:
+def _probe(case: CaseContext) -> Outcome:
     """The network and TLS, step by step."""
     if case.fact("status") not in MAY_HEARTBEAT:
         return Outcome("skipped", f"A {case.fact('status')} peer is not called.")

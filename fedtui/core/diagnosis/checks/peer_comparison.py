@@ -9,7 +9,7 @@ from typing import Any
 
 from fedtui.core.diagnosis.checks.limits import CALL_SECONDS, FAR_LIMIT, SKEW_LIMIT
 from fedtui.core.diagnosis.commands import HOW
-from fedtui.core.diagnosis.model import Case, Check, Outcome, State, in_words
+from fedtui.core.diagnosis.model import CaseContext, Check, Outcome, State, in_words
 from fedtui.core.errors import RemoteFailed
 from fedtui.core.peers import peers
 from fedtui.core.peers.peers import STATUSES, Peer
@@ -41,7 +41,7 @@ class Here:
     known: tuple[str, ...]
 
 
-def _their_view(case: Case) -> Outcome:
+def _their_view(case: CaseContext) -> Outcome:
     """What the peer says it sees of this node."""
     with case.site.read() as session:
         peer = peers.get(session, case.subject.id)
@@ -63,7 +63,7 @@ def _their_view(case: Case) -> Outcome:
     return compared(case, here, view)
 
 
-def compared(case: Case, here: Here, view: Mapping[str, Any]) -> Outcome:
+def compared(case: CaseContext, here: Here, view: Mapping[str, Any]) -> Outcome:
     """Both views side by side, and what they do not agree on."""
     found = _disagreements(case, here, view)
     facts = {
@@ -85,7 +85,7 @@ def compared(case: Case, here: Here, view: Mapping[str, Any]) -> Outcome:
     return Outcome("ok", said, evidence, facts)
 
 
-def _both(case: Case, here: Here) -> list[tuple[str, str, Any]]:
+def _both(case: CaseContext, here: Here) -> list[tuple[str, str, Any]]:
     """What is put side by side: its name, the field of the peer's view, and what this node has for it."""
     peer = here.peer
     return [
@@ -109,7 +109,7 @@ def _iso(moment: datetime | None) -> str | None:
     return moment.isoformat() if moment is not None else None
 
 
-def _disagreements(case: Case, here: Here, view: Mapping[str, Any]) -> dict[str, str]:
+def _disagreements(case: CaseContext, here: Here, view: Mapping[str, Any]) -> dict[str, str]:
     """What the two sides do not agree on, by what it is about, each in words that name both values."""
     said: dict[str, str] = {}
     states = _states(case, here.peer, view)
@@ -139,7 +139,7 @@ def _pins(given: Any) -> list[str]:
     return [pin for one in values if isinstance(one, str) and (pin := pin_from(one)) is not None]
 
 
-def _states(case: Case, peer: Peer, view: Mapping[str, Any]) -> tuple[str, timedelta] | None:
+def _states(case: CaseContext, peer: Peer, view: Mapping[str, Any]) -> tuple[str, timedelta] | None:
     """That the two have different states for each other, in words, and how long neither has changed; None where
     they agree, or where this node awaits no heartbeats of the peer."""
     there = view.get("status")
@@ -158,7 +158,7 @@ def _unchanged_there(view: Mapping[str, Any]) -> timedelta:
     return timedelta.max if now is None or not moments else now - max(moments)
 
 
-def _grace(case: Case, view: Mapping[str, Any]) -> timedelta:
+def _grace(case: CaseContext, view: Mapping[str, Any]) -> timedelta:
     """How long two states may differ, by the longer of the two sides' intervals."""
     theirs = view.get("heartbeat_interval_seconds")
     seconds = (
@@ -167,12 +167,12 @@ def _grace(case: Case, view: Mapping[str, Any]) -> timedelta:
     return INTERVALS * max(case.site.settings.heartbeat_interval, timedelta(seconds=seconds))
 
 
-def _sends_nothing(case: Case, peer: Peer, view: Mapping[str, Any]) -> bool:
+def _sends_nothing(case: CaseContext, peer: Peer, view: Mapping[str, Any]) -> bool:
     """Whether this node's own heartbeats to the peer have not gone out for longer than states may differ."""
     return peer.last_outbound_at is None or case.now - peer.last_outbound_at > _grace(case, view)
 
 
-def _skew(case: Case, view: Mapping[str, Any]) -> float | None:
+def _skew(case: CaseContext, view: Mapping[str, Any]) -> float | None:
     """Their clock less ours, in seconds."""
     there = _moment(view, "now")
     return None if there is None else (there - case.site.clock.now()).total_seconds()

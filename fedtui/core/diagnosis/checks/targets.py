@@ -14,11 +14,11 @@ from sqlalchemy.orm import Session
 from fedtui.core.administration import node_settings
 from fedtui.core.diagnosis.checks import resolved
 from fedtui.core.diagnosis.checks.resolved import Decided
-from fedtui.core.diagnosis.model import Case, Check, Evidence, Outcome, State, in_words, sentence
+from fedtui.core.diagnosis.model import CaseContext, Check, Evidence, Outcome, State, in_words, sentence
 from fedtui.core.errors import WrongUsage
 from fedtui.core.grants import chain, decisions, explain
 from fedtui.core.grants.callers import Caller
-from fedtui.core.grants.chain import RESOURCES, Asked, Judgement, Supposed
+from fedtui.core.grants.chain import RESOURCES, AccessRequest, AuthorizationResult, WhatIf
 from fedtui.core.grants.decisions import HANDSHAKE, Decision
 from fedtui.core.grants.grants import SCOPES, Grant, bearer
 from fedtui.core.operations import approval_status, approvals, eligible_approvers, policies
@@ -30,7 +30,7 @@ from fedtui.core.pki import certificates
 from fedtui.core.pki.certificates import Certificate
 
 
-def _token(case: Case) -> Outcome:
+def _token(case: CaseContext) -> Outcome:
     """What became of a token that somebody holds."""
     try:
         token = tokens.clean_token(case.subject.secret)
@@ -72,7 +72,7 @@ BECAME = {
 """What became of a token, by its state."""
 
 
-def _decision(case: Case) -> Outcome:
+def _decision(case: CaseContext) -> Outcome:
     """A call that was turned away, judged again as things are now."""
     with case.site.read() as session:
         row: Decision = decisions.find(session, case.subject.id)
@@ -181,15 +181,17 @@ ANY_USE = {"permission_scopes": list(SCOPES), "node_instance_ids": [], "sdwan_ne
 """A grant as if it allowed any use, from anywhere: what is then refused is refused to every call."""
 
 
-def _grant(case: Case) -> Outcome:
+def _grant(case: CaseContext) -> Outcome:
     """What stands in the way of every call with a grant, whatever it asks and wherever it comes from."""
     with case.site.read() as session:
         grant = session.get_one(Grant, case.subject.id)
         peer = session.get(Peer, grant.peer_id)
         held = certificates.current_inbound(session, grant.peer_id)
         caller = Caller(held.fingerprint if held is not None else None)
-        asked = Asked(RESOURCES, caller, "GET", grant.resource_kind, grant.resource_id or "any", bearer(grant.id))
-        found = explain.explain(session, asked, now=case.now, supposed=Supposed(ANY_USE))
+        asked = AccessRequest(
+            RESOURCES, caller, "GET", grant.resource_kind, grant.resource_id or "any", bearer(grant.id)
+        )
+        found = explain.explain(session, asked, now=case.now, supposed=WhatIf(ANY_USE))
         code, refusal = found.judgement.code, found.judgement.refusal
         decision = resolved.on_grant(session, grant) if code == "grant_revoked" else resolved.on_peer(session, peer)
     detail = refusal.detail if refusal is not None else ""
@@ -211,7 +213,7 @@ def about_the_caller(row: Decision) -> bool:
     return not all(one["passed"] for one in row.checks[: chain.WITHOUT_GRANT])
 
 
-def _again(session: Session, row: Decision) -> Asked:
+def _again(session: Session, row: Decision) -> AccessRequest:
     """The call as its caller would make it now: with the certificate it has, where the one it was let past with
     has been replaced."""
     asked = decisions.replay(row)
@@ -222,7 +224,7 @@ def _again(session: Session, row: Decision) -> Asked:
     return asked if current is None else replace(asked, caller=replace(asked.caller, fingerprint=current.fingerprint))
 
 
-def _answered(session: Session, row: Decision, judgement: Judgement, now: datetime) -> str:
+def _answered(session: Session, row: Decision, judgement: AuthorizationResult, now: datetime) -> str:
     """Why what a call is refused for now needs no answer any more, in words; empty where it does."""
     if not about_the_caller(row) and any(one.refusal for one in judgement.results[: chain.WITHOUT_GRANT]):
         # The certificate was good then; calls refused for it since stand on record by themselves.
@@ -296,13 +298,13 @@ OF_CALLER = {
 """What is told of a caller, and how."""
 
 
-def _approval(case: Case) -> Outcome:
+def _approval(case: CaseContext) -> Outcome:
     """A request: where it stands, and who can move it."""
     with case.site.read() as session:
         row: Approval = approvals.find(session, case.subject.id)
         can, cannot = eligible_approvers.deciders(session, row)
         policy = policies.in_force(session, row.action, case.now)
-        status = approval_status.standing(row.status, row.expires_at, case.now)
+        status = approval_status.effective_status(row.status, row.expires_at, case.now)
         settled = status in NOT_DONE and _settled(session, case, row)
     evidence = (
         case.seen("status", status, "approvals"),
@@ -332,7 +334,7 @@ def _target_of(row: Approval) -> Mapping[str, Any]:
     return by_id or {key: value for key, value in row.params.items() if key in NAMES_TARGET} or row.params
 
 
-def _settled(session: Session, case: Case, row: Approval) -> bool:
+def _settled(session: Session, case: CaseContext, row: Approval) -> bool:
     """Whether the same was asked for again since, for the same target, or the target is another by now."""
     query = select(Approval).where(Approval.action == row.action, Approval.id > row.id, Approval.status.in_(GOES_ON))
     later = session.scalars(query.order_by(Approval.id).limit(MOST_LATER))
@@ -345,7 +347,7 @@ def _settled(session: Session, case: Case, row: Approval) -> bool:
 
 
 def _over(row: Approval, now: datetime) -> bool:
-    return approval_status.standing(row.status, row.expires_at, now) in NOT_DONE
+    return approval_status.effective_status(row.status, row.expires_at, now) in NOT_DONE
 
 
 MOST_LATER = 200
