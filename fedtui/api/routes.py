@@ -146,4 +146,4 @@ ROUTES: tuple[Route, ...] = (
         response_models.Authorized,
         (401, 429),
     ),
-)  # fmt: skip - a table, read row by row
+)

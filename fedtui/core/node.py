@@ -37,6 +37,7 @@ from fedtui.core.jobs import notifications
 from fedtui.core.jobs import tasks as jobs
 from fedtui.core.operations import approval_queue, gate, node_operations, override_operations, overrides
 from fedtui.core.operations.approvals import Approval
+from fedtui.core.operations.form import Form
 from fedtui.core.operations.gate import Done, Pending
 from fedtui.core.operations.operation import OperationTable, join
 from fedtui.core.peers import operations as peer_operations
@@ -55,7 +56,7 @@ from fedtui.core.runtime.lease import Held
 from fedtui.core.runtime.settings import Settings
 from fedtui.core.views import metrics as measures
 from fedtui.core.views import node_summary as overviews
-from fedtui.core.views import serializers
+from fedtui.core.views import serializers, short_lists
 from fedtui.core.views.metrics import Measure
 from fedtui.core.views.node_summary import (
     ApprovalRecord,
@@ -116,6 +117,15 @@ class Node(NodeContext):
         """The operators, each with its permissions."""
         with self.read() as session:
             return [serializers.operator(row) for row in operators.listing(session)]
+
+    def form(self, action: str, name: str) -> Form:
+        """The form that an operation declares for a command."""
+        return self.acts[action].forms[name]
+
+    def rows_of(self, name: str) -> Sequence[Mapping[str, Any]]:
+        """A short list of the node, by its name (`views/short_lists.py`)."""
+        with self.read() as session:
+            return short_lists.ROWS[name](session, self.clock.now())
 
     def lowerings(self) -> list[Mapping[str, Any]]:
         """The newest lowerings of policies, each with what ran under it (`operations/overrides.py`)."""

@@ -45,7 +45,7 @@ RAW: dict[str, bytes] = {
     "wants to go on": HEARTBEAT + b"Expect: 100-nothing\r\nContent-Length: 2\r\n\r\n",
     "wants another protocol": CRL + b"Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n",
     "says utf-7": HEARTBEAT + b"Content-Type: application/json; charset=utf-7\r\nContent-Length: 2\r\n\r\n{}",
-}  # fmt: skip - a table, read row by row
+}
 ANSWERED = {b"200", b"400", b"401", b"404", b"405", b"411", b"413", b"414", b"415", b"417", b"422", b"431", b""}
 
 

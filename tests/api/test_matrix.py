@@ -383,7 +383,7 @@ MAKE.update(
         "of another contract": bootstrap(lambda _stage, body: body | {"contract_version": 99}),
         "anybody, in quarantine": lambda _stage, _place, call: call,
     }
-)  # fmt: skip - a table, read row by row
+)
 
 
 def declared() -> dict[str, dict[str, str]]:

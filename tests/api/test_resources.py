@@ -289,7 +289,7 @@ MATRIX: list[tuple[str, int, str, Make]] = [
         "source_ip_not_allowed",
         lambda p: {"grant_id": p.grant(cidrs=["192.0.2.0/24"]), "headers": {"X-Forwarded-For": "192.0.2.7"}},
     ),
-]  # fmt: skip - a table, read row by row
+]
 
 
 @pytest.mark.parametrize(("what", "status", "code", "make"), MATRIX, ids=[row[0] for row in MATRIX])

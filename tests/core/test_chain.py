@@ -122,7 +122,7 @@ CASES: list[tuple[str, str, int, Mapping[str, Any], Mapping[str, Any], Arrange |
     ("source_ip_not_allowed", "source_address", 403, {"cidrs": ["192.0.2.0/24"]}, {}, None),
     ("source_ip_not_allowed", "source_address", 403, {"cidrs": ["10.0.0.0/8"]}, {"source_ip": None}, None),
     ("kind_not_served", "inventory", 422, {"kind": "zone"}, {"kind": "zone"}, None),
-]  # fmt: skip - a table, read row by row
+]
 
 
 @pytest.mark.parametrize(("code", "check", "status", "terms", "call", "arrange"), CASES)

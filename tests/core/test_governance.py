@@ -306,7 +306,7 @@ CASES: Mapping[str, tuple[str, str, Callable[[Stage], object]]] = {
     ),
     "one is enough": ("guard_policy_weak", "high", _weaken),
     "look-alike": ("operator_name_ambiguous", "medium", _look_alike),
-}  # fmt: skip - a table, read row by row
+}
 
 
 @pytest.fixture

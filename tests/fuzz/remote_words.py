@@ -245,7 +245,7 @@ TARGETS: Sequence[Target] = (
     Target("answer", binaries(ANSWER.encode()), answer),
     Target("answer text", lambda: damage_text(ANSWER).encode("utf-8", "surrogatepass"), answer),
     Target("url", texts("https://b.example:8443/x", "https://[fd00::1]:1/", "1.2.3"), places),
-)  # fmt: skip - a table, read row by row
+)
 
 
 def findings(until: float, tried: Counter[str]) -> Iterator[str]:

@@ -182,7 +182,7 @@ EXAMPLES: Mapping[str, Callable[[World], Mapping[str, Any]]] = {
     "system.policy_confirm": lowered,
     "system.manager_pause": lambda _: {},
     "system.manager_resume": lambda _: {},
-}  # fmt: skip - a table, read row by row
+}
 """For each action, what it is asked for with, on a world of its own."""
 
 

@@ -190,7 +190,7 @@ STATES = {
     "peer-drill": State("A peer that takes any caller says so.", keys=("j", "enter"), top=PeerScreen),
     "peer-hostile": State("A hostile address is spelled out.", keys=("G", *"kkkkkk", "enter"), top=PeerScreen),
     "peer-unknown": State("An id that is nobody's is said.", options={"place": "peers/0000"}, top=PeerScreen),
-}  # fmt: skip - a table, read row by row
+}
 
 
 @pytest.mark.parametrize(

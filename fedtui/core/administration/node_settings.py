@@ -65,7 +65,7 @@ TABLE: Mapping[str, Setting] = {
         read=_prefix,
         takes="a unique local /48, /56 or /64, like fd12:3456:789a::/48; empty for none",
     ),
-}  # fmt: skip - a table, read row by row
+}
 """Each setting that is changed through the gate."""
 
 

@@ -12,6 +12,7 @@ from fedtui.core.administration import operators
 from fedtui.core.audit.events import emit
 from fedtui.core.certificates import reissue
 from fedtui.core.errors import Refused, RemoteFailed, WrongUsage
+from fedtui.core.operations.form import Form, Parameter, pem
 from fedtui.core.operations.operation import Call, Change, Operation, OperationRequest, Params, Result
 from fedtui.core.operations.reasons import reason_of
 from fedtui.core.peers import peers
@@ -376,6 +377,20 @@ ACTS: tuple[Operation, ...] = (
         ),
         recorded=_without_pem,
         perform=_store,
+        forms={
+            "store-certificate": Form(
+                title="Store a certificate for a peer",
+                consequence="This node presents it to the peer from now on, with the key of its own request. "
+                "With a key of its own: fedtui certs store.",
+                confirm="Store",
+                done="Stored. A heartbeat shows whether the peer accepts it.",
+                parameters=(
+                    Parameter("peer", "Peer (URL or ID)", limit=2048),
+                    Parameter("cert_pem", "Certificate (paste the PEM)", read=pem, limit=64 * 1024),
+                    Parameter("chain_pem", "Chain (paste the PEM)", read=pem, required=False, limit=64 * 1024),
+                ),
+            )
+        },
         secret=True,
     ),
     Operation(
@@ -399,5 +414,19 @@ ACTS: tuple[Operation, ...] = (
             ),
         ),
         perform=_anchor,
+        forms={
+            "trust-ca": Form(
+                title="Trust another CA of a peer",
+                consequence="This node then knows the peer's server by this CA alone. "
+                "Compare the fingerprint with the peer's operators over another channel.",
+                confirm="Trust",
+                done="Trusted.",
+                parameters=(
+                    Parameter("peer", "Peer (URL or ID)", limit=2048),
+                    Parameter("ca_fingerprint", "SHA-256 of its CA", hint="sha256:..."),
+                ),
+                dangerous=True,
+            )
+        },
     ),
 )

@@ -231,7 +231,7 @@ PHRASES: tuple[ErrorPattern, ...] = (
     _phrase(r"\b401\b|unauthorized", "unauthorized_with_grant", "A call was not let in."),
     _phrase(r"\b403\b", "grant_scope_mismatch", "A call was let in and not allowed."),
     _phrase(r"\b50[0234]\b|internal error|temporarily unavailable", "degraded", "What was called failed."),
-)  # fmt: skip - a table, read row by row
+)
 """From the particular to the general: the first that is found counts."""
 
 TOPICS: tuple[ErrorPattern, ...] = (
@@ -268,7 +268,7 @@ TOPICS: tuple[ErrorPattern, ...] = (
         "It is about an act, and whether it was approved and carried out.",
     ),
     _phrase(r"FleetEvent|recent_events|Governance", "escalation", "It is about events, or findings of governance."),
-)  # fmt: skip - a table, read row by row
+)
 """Words that say what a text is about, and no more. What it names on this node's record says that better."""
 
 

@@ -314,7 +314,7 @@ RULES: tuple[Rule, ...] = (
         leads_to="playbook/token_missing",
         fix="fedtui peers token {peer_id}",
     ),
-)  # fmt: skip - a table, read row by row
+)
 """Every finding there is."""
 
 BY_KIND: Mapping[str, Rule] = {rule.kind: rule for rule in RULES}

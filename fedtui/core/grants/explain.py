@@ -295,7 +295,7 @@ ANSWERS: Mapping[str, Answer] = {
     "network_bridge_inactive": _bridge,
     "source_ip_not_allowed": _allow("source_cidrs", lambda seen: allowlists.address_cidr(seen.asked.caller.source_ip)),
     "kind_not_served": _serve,
-}  # fmt: skip - a table, read row by row
+}
 """What answers each refusal (the runbook's fixes, one by one)."""
 
 

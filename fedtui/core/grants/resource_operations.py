@@ -14,6 +14,7 @@ from fedtui.core.errors import NotFound, Refused, WrongUsage
 from fedtui.core.grants import allowlists, bridges, inventory, resources
 from fedtui.core.grants.bridges import Bridge
 from fedtui.core.grants.resources import Document, EmbeddedStore, Provider
+from fedtui.core.operations.form import Form, Parameter, document
 from fedtui.core.operations.operation import Change, Operation, OperationRequest, Params, Result
 from fedtui.core.peers import peers
 from fedtui.core.peers.operations import named_peer, peer_target
@@ -77,7 +78,15 @@ def bridge_shape(bridge: Bridge) -> dict[str, Any]:
     }
 
 
-def _bridge_act(name: str, to: str, effect: str) -> Operation:
+def _bridge_act(name: str, to: str, effect: str, *, dangerous: bool) -> Operation:
+    form = Form(
+        title=f"{name.capitalize()} a network bridge",
+        consequence=f"{effect[0].upper()}{effect[1:]} :bridges lists the bridges.",
+        confirm=name.capitalize(),
+        done=f"The bridge is {to}.",
+        parameters=(Parameter("bridge", "Bridge (its ID)"),),
+        dangerous=dangerous,
+    )
     return Operation(
         action=f"system.federation_bridge_{name}",
         read=_read_bridge(to),
@@ -85,6 +94,7 @@ def _bridge_act(name: str, to: str, effect: str) -> Operation:
         summary=lambda _, target: f"{name.capitalize()} {target['peer']}'s bridge on {target['network']}: {effect}",
         changes=lambda _, target: (Change("bridge", target["status"], to),),
         apply=lambda unit, _, params: bridge_shape(bridges.move(unit, params["bridge_id"], to)),
+        forms={f"{name}-bridge": form},
     )
 
 
@@ -192,6 +202,12 @@ def _without_document(params: Params) -> Params:
     return {**params, "document": {"bytes": len(document), "sha256": digest}}
 
 
+KIND, ID = Parameter("kind", "Resource kind", hint="doc"), Parameter("id", "ID")
+PEER = Parameter("peer", "Peer (URL or ID)", limit=2048)
+DOCUMENT_LIMIT = 64 * 1024
+"""Of a document that is typed or pasted, in characters."""
+
+
 ACTS: tuple[Operation, ...] = (
     Operation(
         action="system.federation_bridge_propose",
@@ -202,10 +218,19 @@ ACTS: tuple[Operation, ...] = (
         ),
         changes=lambda params, _: (Change(f"bridge on {params['network']}", "", "proposed"),),
         apply=_propose,
+        forms={
+            "propose-bridge": Form(
+                title="Propose a network bridge",
+                consequence="The bridge has no effect until it is activated (:activate-bridge).",
+                confirm="Propose",
+                done="Proposed. Next: :activate-bridge.",
+                parameters=(PEER, Parameter("network", "SDWAN network")),
+            )
+        },
     ),
-    _bridge_act("activate", "active", "grants restricted to this network begin to work."),
-    _bridge_act("suspend", "suspended", "grants restricted to this network stop working."),
-    _bridge_act("revoke", "revoked", "for good; grants restricted to this network stop working."),
+    _bridge_act("activate", "active", "grants restricted to this network begin to work.", dangerous=False),
+    _bridge_act("suspend", "suspended", "grants restricted to this network stop working.", dangerous=True),
+    _bridge_act("revoke", "revoked", "for good; grants restricted to this network stop working.", dangerous=True),
     Operation(
         action="system.inventory_change",
         read=_read_inventory,
@@ -213,6 +238,25 @@ ACTS: tuple[Operation, ...] = (
         summary=_summarise_inventory,
         changes=lambda params, target: (Change(params["kind"], _word(target["served"]), _word(params["served"])),),
         apply=_change_inventory,
+        forms={
+            "serve-kind": Form(
+                title="Serve a resource kind",
+                consequence="Peers with a grant for this kind can call this node for it.",
+                confirm="Serve",
+                done="Served from now on.",
+                parameters=(KIND,),
+                fixed={"served": True},
+            ),
+            "stop-kind": Form(
+                title="Stop serving a resource kind",
+                consequence="This node denies every call for this kind. Its documents stay.",
+                confirm="Stop",
+                done="No longer served.",
+                parameters=(KIND,),
+                fixed={"served": False},
+                dangerous=True,
+            ),
+        },
     ),
     Operation(
         action="system.federation_resource_put",
@@ -222,6 +266,15 @@ ACTS: tuple[Operation, ...] = (
         changes=_versions("the new document"),
         recorded=_without_document,
         apply=_put,
+        forms={
+            "put-resource": Form(
+                title="Write a document",
+                consequence="A document with this kind and ID is replaced. Larger ones: fedtui resources put.",
+                confirm="Write",
+                done="Written.",
+                parameters=(KIND, ID, Parameter("document", "Document (JSON)", read=document, limit=DOCUMENT_LIMIT)),
+            )
+        },
     ),
     Operation(
         action="system.federation_resource_delete",
@@ -230,5 +283,15 @@ ACTS: tuple[Operation, ...] = (
         summary=lambda params, _: f"Remove {params['kind']}/{params['id']}.",
         changes=_versions(""),
         apply=_delete,
+        forms={
+            "delete-resource": Form(
+                title="Delete a document",
+                consequence="The document is gone for this node and for every peer.",
+                confirm="Delete",
+                done="Deleted.",
+                parameters=(KIND, ID),
+                dangerous=True,
+            )
+        },
     ),
 )

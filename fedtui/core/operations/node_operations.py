@@ -12,7 +12,8 @@ from fedtui.core.administration.operators import PERMISSIONS
 from fedtui.core.audit.events import emit
 from fedtui.core.errors import Refused
 from fedtui.core.operations import approvals, policies, quarantine
-from fedtui.core.operations.operation import Change, Operation, OperationRequest, Params, Result
+from fedtui.core.operations.form import Form, Parameter
+from fedtui.core.operations.operation import BY_PEOPLE_ONLY, Change, Operation, OperationRequest, Params, Result
 from fedtui.core.operations.policies import Policy
 from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.runtime.unit import Unit
@@ -117,14 +118,25 @@ def _end_quarantine(unit: Unit, _site: NodeContext, _params: Params) -> Result:
 ACTS: tuple[Operation, ...] = (
     Operation(
         action=quarantine.END,
+        absent=BY_PEOPLE_ONLY,
         read=_read_quarantine_end,
         target=_quarantine_target,
         summary=lambda _params, target: f"End the quarantine since {target['since']}: peers are answered, grants work.",
         changes=lambda _params, _target: (Change("node", "in quarantine", "takes part again"),),
         apply=_end_quarantine,
+        forms={
+            "end-quarantine": Form(
+                title="End the quarantine",
+                consequence="The node answers its peers again, and grants work as its records say.",
+                confirm="End it",
+                done="The node takes part again.",
+                dangerous=True,
+            )
+        },
     ),
     Operation(
         action="system.operator_add",
+        absent=BY_PEOPLE_ONLY,
         read=_read_operator,
         target=_operator_target,
         summary=lambda params, _: f"Add operator {params['name']}: {', '.join(params['permissions'])}.",
@@ -135,6 +147,7 @@ ACTS: tuple[Operation, ...] = (
     ),
     Operation(
         action="system.operator_remove",
+        absent=BY_PEOPLE_ONLY,
         read=_read_named_operator,
         target=_operator_target,
         summary=lambda params, _: f"Remove operator {params['name']}.",
@@ -143,19 +156,47 @@ ACTS: tuple[Operation, ...] = (
     ),
     Operation(
         action="system.settings_change",
+        absent=BY_PEOPLE_ONLY,
         read=_read_setting,
         target=_setting_target,
         summary=lambda params, target: f"Change {params['key']} from {target['value']} to {params['value']}.",
         changes=lambda params, target: (Change(params["key"], target["value"], params["value"]),),
         apply=_set_setting,
+        forms={
+            "set": Form(
+                title="Change a setting",
+                consequence=":settings lists each setting with its value and what it allows.",
+                confirm="Change",
+                done="Changed.",
+                parameters=(
+                    Parameter("key", "Setting (Left, Right)", choices=tuple(node_settings.TABLE)),
+                    Parameter("value", "Value", required=False, limit=4096),
+                ),
+                dangerous=True,
+            )
+        },
     ),
     Operation(
         action="system.policy_set",
+        absent=BY_PEOPLE_ONLY,
         read=_read_policy,
         target=_policy_target,
         summary=lambda params, now: f"Set {params['policy_action']} from {now['policy']} to {params['policy']}.",
         changes=lambda params, now: (Change(params["policy_action"], now["policy"], params["policy"]),),
         apply=_set_policy,
+        forms={
+            "set-policy": Form(
+                title="Set a policy",
+                consequence=":policies lists the policy of each operation.",
+                confirm="Set",
+                done="Set.",
+                parameters=(
+                    Parameter("policy_action", "Operation (Left, Right)", choices=tuple(policies.RULES)),
+                    Parameter("policy", "Policy (Left, Right)", policies.ASK, choices=policies.POLICIES),
+                ),
+                dangerous=True,
+            )
+        },
     ),
     Operation(
         action="system.manager_pause",

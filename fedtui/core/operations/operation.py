@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy.orm import Session
 
+from fedtui.core.operations.form import Form
 from fedtui.core.pki.node_context import NodeContext
 from fedtui.core.runtime.actor import Actor
 from fedtui.core.runtime.unit import Unit
 
 Params = Mapping[str, Any]
+Face = Literal["shell", "console", "mcp"]
+BY_PEOPLE_ONLY: Mapping[Face, str] = {"mcp": "It decides who may do what on this node, which a person does."}
 Result = Mapping[str, Any]
 
 
@@ -77,6 +80,8 @@ class Operation:
     is too much for it; `precondition` raises when time alone
     has made the act pointless. Exactly one of `apply` and `perform` is set. `shown_once`: the
     result holds a secret, so an approval only permits the act, and the requester carries it out.
+    `absent`: why a face does not offer it.
+    `forms`: how it is asked for, by the console's name of the command.
     `secret`: it is asked for with a secret, which ends with its request.
     """
 
@@ -90,6 +95,8 @@ class Operation:
     recorded: Callable[[Params], Params] = _as_it_is
     precondition: Callable[[Params, datetime], None] = _no_precondition
     fetch: Callable[[NodeContext, Mapping[str, Any]], Mapping[str, Any]] = _as_asked
+    forms: Mapping[str, Form] = field(default_factory=dict)
+    absent: Mapping[Face, str] = field(default_factory=dict)
     shown_once: bool = False
     secret: bool = False
 

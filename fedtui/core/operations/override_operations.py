@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from fedtui.core.operations import override_review, overrides, policies
-from fedtui.core.operations.operation import Change, Operation, OperationRequest, Params, Result
+from fedtui.core.operations.operation import BY_PEOPLE_ONLY, Change, Operation, OperationRequest, Params, Result
 from fedtui.core.operations.policies import PolicyOverride
 from fedtui.core.operations.reasons import reason_of
 from fedtui.core.pki.node_context import NodeContext
@@ -67,6 +67,7 @@ def policy_target(session: Session, params: Params) -> Mapping[str, Any]:
 ACTS: tuple[Operation, ...] = (
     Operation(
         action="system.policy_lower",
+        absent=BY_PEOPLE_ONLY,
         read=_read_lower,
         target=policy_target,
         summary=lambda params, target: (
@@ -80,6 +81,7 @@ ACTS: tuple[Operation, ...] = (
     ),
     Operation(
         action="system.policy_restore",
+        absent=BY_PEOPLE_ONLY,
         read=_read_restore,
         target=policy_target,
         summary=lambda params, target: f"Restore {params['policy_action']} to {target['policy']} now.",
@@ -88,6 +90,7 @@ ACTS: tuple[Operation, ...] = (
     ),
     Operation(
         action="system.policy_confirm",
+        absent=BY_PEOPLE_ONLY,
         read=_read_confirm,
         target=_lowering_target,
         summary=lambda _params, target: (

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from fedtui.core.administration import node_settings
 from fedtui.core.audit.events import emit
 from fedtui.core.errors import Refused, WrongUsage
+from fedtui.core.operations.form import Form, Parameter
 from fedtui.core.operations.operation import Change, Operation, OperationRequest, Params, Result
 from fedtui.core.operations.reasons import reason_of
 from fedtui.core.peers import peers, tokens
@@ -375,5 +376,20 @@ ACTS: tuple[Operation, ...] = (
         summary=_summarise_edit,
         changes=_edit_changes,
         apply=_edit,
+        forms={
+            "edit-peer": Form(
+                title="Edit a peer",
+                consequence="What is left empty stays as it is.",
+                confirm="Change",
+                done="Changed.",
+                parameters=(
+                    Parameter("peer", "Peer (URL or ID)", limit=2048),
+                    Parameter("url", "New URL", required=False, limit=2048),
+                    Parameter("prefix", "Prefix it advertises, or none", required=False, hint="fd12:3456:789a::/48"),
+                    Parameter("expires", "Agreed for, or never", required=False, hint="365d"),
+                    Parameter("maintenance", "Maintenance for, or off", required=False, hint="2h"),
+                ),
+            )
+        },
     ),
 )

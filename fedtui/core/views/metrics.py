@@ -313,4 +313,4 @@ QUESTIONS: tuple[GaugeDefinition, ...] = (
         (),
         lambda look: {(): float(manager_pause.status(look.session) == manager_pause.PAUSED)},
     ),
-)  # fmt: skip - a table, read row by row
+)

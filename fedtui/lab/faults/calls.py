@@ -347,4 +347,4 @@ FAULTS: tuple[Fault, ...] = (
         mend=(theirs(_asked_there), yours(_sign_here)),
     ),
     Fault("certificate-expired", "beta's certificate has run out", ("cert_expired",), _ran_out),
-)  # fmt: skip - a table, read row by row
+)

@@ -165,4 +165,4 @@ FAULTS: tuple[Fault, ...] = (
         mend=(yours(_asked_here), theirs(_sign_there)),
     ),
     Fault("suspended-there", "beta has suspended alpha", ("remote_rejecting_auth",), _suspended_there),
-)  # fmt: skip - a table, read row by row
+)

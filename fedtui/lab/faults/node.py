@@ -239,4 +239,4 @@ FAULTS: tuple[Fault, ...] = (
         mend=(yours(_with_all_jobs),),
         symptom="approval_blocked",
     ),
-)  # fmt: skip - a table, read row by row
+)

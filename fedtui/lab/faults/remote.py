@@ -210,4 +210,4 @@ FAULTS: tuple[Fault, ...] = (
         mend=(theirs(speaking),),
         symptom="degraded",
     ),
-)  # fmt: skip - a table, read row by row
+)

@@ -12,14 +12,18 @@ if TYPE_CHECKING:
     from fedtui.screens.shell.console_context import ConsoleContext
 
 
+def _as_answered(_shared: ConsoleContext, answers: Answers) -> Mapping[str, Any]:
+    return answers
+
+
 @dataclass(frozen=True, slots=True)
 class NodeAct:
-    """What is asked (it may read, so beside the event loop), the core's action, and what is said when it is done.
+    """What is asked (it may read, so beside the event loop), the core's action, and what happened when it is done.
 
-    `params` makes the action's parameters of the answers.
+    `params` makes the action's parameters of the answers. `done` is None where the operation declares it.
     """
 
     ask: Callable[[ConsoleContext], Question]
     action: str
-    done: str
-    params: Callable[[Answers], Mapping[str, Any]] = dict
+    done: str | None
+    params: Callable[[ConsoleContext, Answers], Mapping[str, Any]] = _as_answered

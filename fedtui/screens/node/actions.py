@@ -9,6 +9,7 @@ from fedtui.screens.dialogs.ask import Answers, Ask, Question
 from fedtui.screens.dialogs.field import Field, required
 from fedtui.screens.dialogs.tell import Told
 from fedtui.screens.node.action import NodeAct
+from fedtui.screens.node.forms import FORM_ACTS
 from fedtui.screens.node.operators import OPERATOR_ACTS
 from fedtui.screens.shell.console_context import ORIGIN
 from fedtui.screens.shell.data_freshness import UNDONE, trouble
@@ -96,19 +97,19 @@ EMERGENCIES: Mapping[str, NodeAct] = {
         _lower,
         "system.policy_lower",
         "It is lowered. :restore-policy puts it back.",
-        lambda answers: {**answers, "policy": NOTIFY},
+        lambda _shared, answers: {**answers, "policy": NOTIFY},
     ),
     "restore-policy": NodeAct(_restore, "system.policy_restore", "It is as it was before it was lowered."),
     "confirm-lowered": NodeAct(
         _confirm,
         "system.policy_confirm",
         "Confirmed. What was done under it stays.",
-        lambda answers: {"lowering": answers["lowering"]},
+        lambda _shared, answers: {"lowering": answers["lowering"]},
     ),
-}  # fmt: skip - a table, read row by row
+}
 
 
-NODE_ACTS: Mapping[str, NodeAct] = {**EMERGENCIES, **OPERATOR_ACTS}
+NODE_ACTS: Mapping[str, NodeAct] = {**EMERGENCIES, **OPERATOR_ACTS, **FORM_ACTS}
 """What is done to the node as a whole, from any screen."""
 
 
@@ -133,13 +134,14 @@ async def _act(screen: Frame, command: Command) -> None:
         answers: Answers | None = await asked
         if answers is None:
             return
-        given = row.params(answers)
+        given = row.params(shared, answers)
         with shared.drafts.until_done(draft, question, answers):
             done: Any = await shared.acting.run(
                 lambda: node.request(node.actor(ORIGIN), row.action, given, reason=answers.get("reason"))
             )
         waits = getattr(done, "approval", None)
-        screen.say(waits_for_approval([waits]) if waits else row.done)
+        done_text = row.done if row.done is not None else node.form(row.action, command.name).done
+        screen.say(waits_for_approval([waits]) if waits else done_text)
     except Exception as error:
         shared.ahead.forget()
         await screen.app.push_screen_wait(Told(trouble(error, what=UNDONE), remark=shared.drafts.kept(draft)))

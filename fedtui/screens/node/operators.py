@@ -83,7 +83,7 @@ def _permissions_wrong(text: str) -> str:
     return "" if given else "Required."
 
 
-def _add_params(answers: Answers) -> Mapping[str, Any]:
+def _add_params(_shared: ConsoleContext, answers: Answers) -> Mapping[str, Any]:
     given = answers["permissions"].replace(",", " ").split()
     return {"name": answers["name"].strip(), "permissions": [PERMISSIONS[one] for one in given]}
 
@@ -93,6 +93,6 @@ OPERATOR_ACTS: Mapping[str, NodeAct] = {
         _add, "system.operator_add", "Added. :operators shows how to let an SSH key in.", _add_params
     ),
     "remove-operator": NodeAct(
-        _remove, "system.operator_remove", "Removed.", lambda answers: {"name": answers["name"]}
+        _remove, "system.operator_remove", "Removed.", lambda _shared, answers: {"name": answers["name"]}
     ),
 }

@@ -205,7 +205,7 @@ PEER_ACTS: Mapping[str, RecordAct[PeerLine]] = {
     "suspend": _act("suspend", _suspend, "Suspending", "suspended", fits=on_the_way_to("suspended")),
     "resume": _act("resume", _resume, "Resuming", "resumed", fits=in_states("suspended")),
     "revoke": _act("revoke", _revoke, "Revoking", "revoked", fits=on_the_way_to("revoked")),
-}  # fmt: skip - a table, read row by row
+}
 
 
 def peer_label(line: PeerLine) -> str:

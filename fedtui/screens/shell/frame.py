@@ -13,12 +13,14 @@ from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 
 from fedtui.screens.dialogs.tell import Shown
-from fedtui.screens.node import operators
+from fedtui.screens.node import lists, operators
 from fedtui.screens.node.actions import NODE_ACTS, begin
+from fedtui.screens.node.lists import LISTS
 from fedtui.screens.shell.band import band, key_lines, trail_line
 from fedtui.screens.shell.commands import BY_NAME, EVERYWHERE, Command, at, bindings, completions
 from fedtui.screens.shell.console_context import ConsoleContext
 from fedtui.screens.shell.data_freshness import trouble
+from fedtui.screens.shell.node_handle import NodeHandle
 from fedtui.screens.shell.prompt import CommandPrompt
 from fedtui.screens.shell.record_search import ROUTED, records_with
 from fedtui.screens.shell.saved_views import REMEMBER, THEME
@@ -170,6 +172,9 @@ class Frame(Screen[None], inherit_bindings=False):
         if name in NODE_ACTS:
             begin(self, command)
             return
+        if name in LISTS:
+            self._show_list(name)
+            return
         run: Callable[[], None] | None = getattr(self, _method(name), None)
         if run is None:
             self.say(f"{name} does not work here.")
@@ -270,15 +275,23 @@ class Frame(Screen[None], inherit_bindings=False):
 
     def do_operators(self) -> None:
         """Show the operators, and how one is added and let in."""
+        self._show_text("Operators", lambda node: operators.listing(node.operators()), "fedtui operators list")
+
+    def _show_list(self, name: str) -> None:
+        listed = LISTS[name]
+        self._show_text(listed.title, lambda node: lists.text(listed, node.rows_of(name)), listed.instead)
+
+    def _show_text(self, title: str, read: Callable[[NodeHandle], str], instead: str) -> None:
+        """Show a text that is read beside the event loop. `instead` is the shell's command for it."""
 
         async def showing() -> None:
             try:
                 node = self.shared.opened_node()
-                text = await self.shared.aside.run(lambda: operators.listing(node.operators()))
+                text = await self.shared.aside.run(lambda: read(node))
             except Exception as error:
                 self._tell_failed(error)
                 return
-            await self.app.push_screen_wait(Shown("Operators", text, instead="fedtui operators list"))
+            await self.app.push_screen_wait(Shown(title, text, instead=instead))
 
         self.app.run_worker(showing(), group="act", exit_on_error=False)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from fedtui.core.diagnosis.dashboard import Dashboard
+    from fedtui.core.operations.form import Form
     from fedtui.core.views.node_summary import (
         ApprovalRecord,
         CertificateRecord,
@@ -61,6 +62,12 @@ class NodeHandle(Protocol):
 
     def operators(self) -> Sequence[Mapping[str, Any]]:
         """The operators, each with its permissions."""
+
+    def form(self, action: str, name: str) -> Form:
+        """The form that an operation declares for a command."""
+
+    def rows_of(self, name: str) -> Sequence[Mapping[str, Any]]:
+        """A short list of the node: bridges, inventory, resources, settings or policies."""
 
     def lowerings(self) -> Sequence[Mapping[str, Any]]:
         """The newest lowerings of policies, each with what ran under it."""

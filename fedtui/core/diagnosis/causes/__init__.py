@@ -64,7 +64,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         "All of the checks once more; then a change request with events, findings and transcript.",
         "escalation",
     ),
-)  # fmt: skip - a table, read row by row
+)
 """What people see (domain, section 9). With the last all causes are looked for, and what is left is escalated."""
 
 CAUSES: tuple[Cause, ...] = (

@@ -249,4 +249,4 @@ CAUSES: tuple[Cause, ...] = (
         "A client configured with another platform's grant.",
         5,
     ),
-)  # fmt: skip - a table, read row by row
+)

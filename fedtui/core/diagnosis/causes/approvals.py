@@ -245,4 +245,4 @@ CAUSES: tuple[Cause, ...] = (
         "approval-timeout",
         _pending,
     ),
-)  # fmt: skip - a table, read row by row
+)

@@ -115,4 +115,4 @@ CAUSES: tuple[Cause, ...] = (
         _broken("vault_unreadable"),
         _OWN,
     ),
-)  # fmt: skip - a table, read row by row
+)

@@ -364,4 +364,4 @@ CAUSES: tuple[Cause, ...] = (
         _gone,
         ("recovering",),
     ),
-)  # fmt: skip - a table, read row by row
+)

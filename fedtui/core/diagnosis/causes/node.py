@@ -315,4 +315,4 @@ CAUSES: tuple[Cause, ...] = (
         _endpoint("unauthorized", _worker_token),
         _OWN,
     ),
-)  # fmt: skip - a table, read row by row
+)

@@ -204,4 +204,4 @@ CAUSES: tuple[Cause, ...] = (
             "ended_there",
         ),
     ),
-)  # fmt: skip - a table, read row by row
+)

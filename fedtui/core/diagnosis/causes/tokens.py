@@ -213,4 +213,4 @@ CAUSES: tuple[Cause, ...] = (
         "token-required",
         _drill,
     ),
-)  # fmt: skip - a table, read row by row
+)
