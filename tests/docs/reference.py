@@ -44,7 +44,7 @@ def generate() -> str:
         *_node_settings(),
         *_policies(),
     ]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join(line.rstrip() for line in lines).rstrip() + "\n"
 
 
 def _commands() -> Iterator[str]:
@@ -142,7 +142,8 @@ def _settings() -> Iterator[str]:
 
 def _node_settings() -> Iterator[str]:
     yield from ("## Node settings", "")
-    yield "The node's database holds them. Change one with `fedtui settings set KEY VALUE`, which goes through the gate."
+    yield "The node's database holds them. Change one with `fedtui settings set KEY VALUE`, "
+    yield "which goes through the gate."
     yield ""
     yield from table(
         ("setting", "default", "values", "meaning"),
@@ -155,7 +156,8 @@ def _node_settings() -> Iterator[str]:
 
 def _policies() -> Iterator[str]:
     yield from ("## Policies", "")
-    yield "From the most permissive to the strictest: `auto_approve`, `notify_and_proceed`, `require_approval`, `blocked`."
+    yield "From the most permissive to the strictest: `auto_approve`, `notify_and_proceed`, "
+    yield "`require_approval`, `blocked`."
     yield from ("Set one with `fedtui policies set ACTION POLICY`.", "")
     yield from table(
         ("action", "default", "floor", "permission"),
