@@ -22,6 +22,7 @@ from fedtui.screens.frame import Frame, Go, Wear
 from fedtui.screens.handle import Shared, utc_now
 from fedtui.screens.help import HelpScreen
 from fedtui.screens.home import HomeScreen
+from fedtui.screens.manual import ManualScreen
 from fedtui.screens.node_handle import NodeHandle
 from fedtui.screens.terminal import Leaving, over_ssh
 from fedtui.screens.terminal_app import TerminalApp
@@ -139,6 +140,8 @@ class Console(TerminalApp[None], inherit_bindings=False):
         place = message.place
         if place == "help":
             await self.push_screen(HelpScreen(self.shared, self.screen))
+        elif place.startswith("manual/"):
+            await self.push_screen(ManualScreen(self.shared, place.removeprefix("manual/")))
         elif place == "refresh":
             self._begin_to_open()
         elif place == "..":

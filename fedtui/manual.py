@@ -48,8 +48,13 @@ def page(topic: str) -> Page:
     return pages[name]
 
 
+def known(topic: str) -> bool:
+    """Return whether there is a page with exactly this topic."""
+    return topic in _pages()
+
+
 def linked(text: str, form: Callable[[str], str]) -> str:
-    """Return Markdown in which each link to a page is replaced by its words and `form(topic)`, as a terminal shows it."""
+    """Return Markdown in which each link to a page is replaced by its words and `form(topic)`."""
 
     def replaced(link: re.Match[str]) -> str:
         words, topic = link[1], link[2]
