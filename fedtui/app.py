@@ -23,6 +23,7 @@ from fedtui.screens.shell.console_file import ConsoleFile
 from fedtui.screens.shell.data_freshness import UNDONE, trouble
 from fedtui.screens.shell.frame import Frame, Go, Wear
 from fedtui.screens.shell.help import HelpScreen
+from fedtui.screens.shell.manual import ManualScreen
 from fedtui.screens.shell.navigation import Way
 from fedtui.screens.shell.node_handle import NodeHandle
 from fedtui.screens.shell.saved_views import THEME
@@ -143,6 +144,8 @@ class Console(TerminalApp[None], inherit_bindings=False):
         place = message.place
         if place == "help":
             await self.push_screen(HelpScreen(self.shared, self.screen))
+        elif place.startswith("manual/"):
+            await self.push_screen(ManualScreen(self.shared, place.removeprefix("manual/")))
         elif place == "refresh":
             self._begin_to_open()
         elif place == "..":

@@ -1,10 +1,11 @@
-"""What the README promises a newcomer."""
+"""What the README and the manual promise a newcomer."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+from fedtui import manual
 from fedtui.core.governance import metrics as governance
 from fedtui.core.views.metrics import QUESTIONS
 from fedtui.screens.shell.commands import COMMANDS, DIALOGS, key_names
@@ -30,16 +31,24 @@ def test_the_readme_opens_with_the_demo_and_a_picture_that_exists() -> None:
     assert (ROOT / "snapshots" / picture).is_file()
 
 
-def test_the_readme_names_every_metric() -> None:
-    """What can be asked of a node stands in the table of metrics."""
-    told = (ROOT / "README.md").read_text()
+def test_the_readme_is_short_and_leads_on() -> None:
+    """The README stays near 6 KB, and links to the pages of the manual."""
+    text = (ROOT / "README.md").read_text()
+    assert len(text.encode()) < 7000
+    assert [topic for topic in manual.FIRST if f"](fedtui/docs/{topic}.md)" not in text] == []
+    assert all((ROOT / picture).is_file() for picture in re.findall(r"!\[.*?\]\((.+?)\)", text))
+
+
+def test_the_manual_names_every_metric() -> None:
+    """Each metric of a node stands in the manual's table of metrics."""
+    told = manual.page("operating").text
     names = {question.name for question in (*QUESTIONS, *governance.QUESTIONS)}
     assert {name for name in names if f"`{name}" not in told} == set()
 
 
-def test_the_readmes_keys_are_the_consoles() -> None:
+def test_the_manuals_keys_are_the_consoles() -> None:
     """Every key of every screen stands in the table, and none that does nothing; so do commands without a key."""
-    text = (ROOT / "README.md").read_text()
+    text = manual.page("operating").text
     rows = re.findall(r"^\| (`.*?) \|", text.partition("| key | what it does |")[2].partition("\n\n")[0], re.MULTILINE)
     told = {key for row in rows for key in re.findall(r"`(.+?)`", row)}
     ours = [command for command in COMMANDS if not set(command.where) & DIALOGS]

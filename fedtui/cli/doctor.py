@@ -135,4 +135,8 @@ def _finding(one: dict[str, Any]) -> list[str]:
         lines += [f"        {fix['command']}"] if fix["command"] else []
     if one["undecided"]:
         lines.append(f"  not decidable from this node; other codes it could be: {', '.join(one['undecided'])}")
-    return [*lines, f"  Other possible causes: {one['could_be']}", f"  see {one['hint_url']}"]
+    return [
+        *lines,
+        f"  Other possible causes: {one['could_be']}",
+        f"  see {one['hint_url']}: fedtui help {one['cause']}",
+    ]

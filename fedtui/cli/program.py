@@ -18,6 +18,7 @@ from fedtui.cli import (
     governance,
     grants,
     incidents,
+    manual,
     mcp,
     node,
     operators,
@@ -56,6 +57,7 @@ record.register(app)
 doctor.register(app)
 incidents.register(app)
 mcp.register(app)
+manual.register(app)
 
 
 @app.callback(invoke_without_command=True)

@@ -10,11 +10,11 @@ from typing import Any
 import typer
 
 from fedtui.cli.program import app
-from fedtui.core.control.node_settings import TABLE
-from fedtui.core.control.policies import RULES
+from fedtui.core.administration.node_settings import TABLE
+from fedtui.core.operations.policies import RULES
 from fedtui.core.runtime import durations
 from fedtui.core.runtime.settings import Settings
-from fedtui.screens.commands import COMMANDS, DIALOGS, at, key_names
+from fedtui.screens.shell.commands import COMMANDS, DIALOGS, at, key_names
 from tests.docs.markdown import cell, code, table
 
 COMMON = ("--json", "--operator", "--help", "--install-completion", "--show-completion")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.containers import VerticalScroll
 
+from fedtui import manual
 from fedtui.screens.peers.columns import Paragraph, paragraph_lines
 from fedtui.screens.playbook import wizard_view
 from fedtui.screens.playbook.wizard_actions import WizardActs
@@ -145,6 +146,15 @@ class WizardView(WizardActs):
         known = self._waiting if self._step == "wait" and not self.shared.read_only else None
         asker = known["waiting"].get("claimed_by") if known is not None and known["status"] == "approved" else None
         return asker is not None and asker == self.shared.opened_node().operator
+
+    def do_runbook(self) -> None:
+        """Open the runbook's page: of the cause whose fix is marked, else of the first cause, else of the symptom."""
+        offered = self._found.offered if self._found else ()
+        fixes = self._fixes()
+        if offered:
+            self.go(f"manual/{(fixes[self._fix][0] if self._fix < len(fixes) else offered[0]).cause.code}")
+        else:
+            self.go(f"manual/{self._what if manual.known(self._what) else ''}")
 
     def _fixes(self) -> list[tuple[Finding, Fix]]:
         return [(one, fix) for one in self._found.offered for fix in one.sense.fixes] if self._found else []

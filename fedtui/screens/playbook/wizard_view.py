@@ -103,7 +103,7 @@ def causes(found: Diagnosis, place: int, standing: IncidentState | None = None) 
         yield Paragraph("", f"It could also be: {one.cause.could_be}", "dim")
         if one.sense.undecided:
             yield Paragraph("", f"It cannot be told from here, and may be: {', '.join(one.sense.undecided)}", "warn")
-        yield Paragraph("", f"Runbook: {one.cause.section}", "dim")
+        yield Paragraph("", f"Runbook: {one.cause.code} ({key_of('runbook')} opens the page)", "dim")
         yield Paragraph("", "")
     yield Paragraph("Evidence", "")
     for seen in found.telling:

@@ -12,6 +12,8 @@ from textual.message import Message
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 
+from fedtui import manual
+from fedtui.core.errors import WrongUsage
 from fedtui.screens.dialogs.tell import Shown
 from fedtui.screens.node import lists, operators
 from fedtui.screens.node.actions import NODE_ACTS, begin
@@ -242,6 +244,8 @@ class Frame(Screen[None], inherit_bindings=False):
         """What may be typed behind a command, each with a few words on what it is."""
         if command.name == "theme":
             return [(name, palette.told) for name, palette in PALETTES.items()]
+        if command.name == "manual":
+            return [(page.topic, page.title) for page in manual.topics()]
         return [("on", ""), ("off", "")] if command.name == "remember" else []
 
     def _run_typed(self, typed: str | None) -> None:
@@ -304,6 +308,13 @@ class Frame(Screen[None], inherit_bindings=False):
         self.app.post_message(Wear(name))
         without = " NO_COLOR is set, so it shows none." if self.app.no_color else ""
         self.keep({THEME: name}, f"Theme {name}.{without}")
+
+    def do_manual(self, topic: str) -> None:
+        """Open a page of the manual; without a topic, the list of topics."""
+        try:
+            self.go(f"manual/{manual.page(topic).topic if topic else ''}")
+        except WrongUsage as error:
+            self.say(f"{error.problem} {error.fix}")
 
     def do_remember(self, switch: str) -> None:
         """Whether the last saved view of each table comes back at the next start."""
