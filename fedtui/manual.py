@@ -6,7 +6,6 @@ its section the folder. A new file is a new topic. Nothing here knows a terminal
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -96,6 +95,8 @@ def _title(text: str) -> str:
 
 
 def _unknown(topic: str, names: Mapping[str, str]) -> WrongUsage:
+    import difflib  # here, since it is needed for a mistyped topic alone
+
     near = difflib.get_close_matches(_folded(topic), names, n=1)
     fix = f"Did you mean {names[near[0]]}?" if near else "List the topics: fedtui help"
     return WrongUsage(

@@ -9,6 +9,7 @@ from fedtui import manual
 from fedtui.core.governance import metrics as governance
 from fedtui.core.views.metrics import QUESTIONS
 from fedtui.screens.shell.commands import COMMANDS, DIALOGS, key_names
+from tests.test_manual import commands, refusal
 
 ROOT = Path(__file__).parent.parent
 TEST_COMMAND = (
@@ -37,6 +38,13 @@ def test_the_readme_is_short_and_leads_on() -> None:
     assert len(text.encode()) < 7000
     assert [topic for topic in manual.FIRST if f"](fedtui/docs/{topic}.md)" not in text] == []
     assert all((ROOT / picture).is_file() for picture in re.findall(r"!\[.*?\]\((.+?)\)", text))
+
+
+def test_the_readmes_commands_parse() -> None:
+    """Every `fedtui` command in a fenced block of the README names a command and options that exist."""
+    lines = commands((ROOT / "README.md").read_text())
+    assert lines
+    assert [why for line in lines if (why := refusal(line))] == []
 
 
 def test_the_manual_names_every_metric() -> None:

@@ -72,6 +72,16 @@ if TYPE_CHECKING:
 
 DAEMON = "daemon"
 MOST_LOWERINGS = 20
+OPERATIONS = join(
+    peer_operations.ACTS,
+    accept_client.ACTS,
+    grant_operations.ACTS,
+    resource_operations.ACTS,
+    certificate_operations.ACTS,
+    override_operations.ACTS,
+    node_operations.ACTS,
+)
+"""Every operation there is, by name."""
 
 
 @dataclass(kw_only=True)
@@ -402,14 +412,6 @@ def assemble(
         id=known.id,
         name=known.name,
         url=known.url,
-        acts=join(
-            peer_operations.ACTS,
-            accept_client.ACTS,
-            grant_operations.ACTS,
-            resource_operations.ACTS,
-            certificate_operations.ACTS,
-            override_operations.ACTS,
-            node_operations.ACTS,
-        ),
+        acts=OPERATIONS,
         operator=operator,
     )

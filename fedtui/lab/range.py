@@ -28,7 +28,7 @@ LEFT = object()
 
 
 class PracticeRange:
-    """Implements `core.faults.model.Range` on the nodes of a demo."""
+    """Implements `lab.faults.model.Range` on the nodes of a demo."""
 
     def __init__(self, federation: Federation, say: Callable[[str], None] = lambda _text: None) -> None:
         self._nodes = {member.name: member for member in federation.nodes}

@@ -21,11 +21,14 @@ from fedtui.app import Console
 from fedtui.core.administration import operators
 from fedtui.core.certificates.listing import Urgent
 from fedtui.core.diagnosis.dashboard import BUCKETS, Dashboard, Denials
+from fedtui.core.node import OPERATIONS
 from fedtui.core.operations.approvals import Approval
+from fedtui.core.operations.form import Form
 from fedtui.core.operations.gate import Done, Pending
 from fedtui.core.peers import peers
 from fedtui.core.peers.listing import SORTS, PeerLine, key
 from fedtui.core.views.node_summary import Overview, PeerRecord
+from fedtui.screens.node.lists import LISTS
 from fedtui.screens.shell.frame import Frame
 from fedtui.screens.shell.node_handle import NodeHandle
 from fedtui.screens.widgets.reading import Key, Query
@@ -135,6 +138,15 @@ class FakeNode:
         """What needs somebody, as the test has it."""
         with self.read():
             return self.glance
+
+    def form(self, action: str, name: str) -> Form:
+        """As the operation declares it."""
+        return OPERATIONS[action].forms[name]
+
+    def rows_of(self, name: str) -> list[dict[str, Any]]:
+        """One row of each list, whose cells say what they are."""
+        rows = {"inventory": {"kind": "doc", "added_by": "alice"}}
+        return [rows.get(name, {column: column for column in LISTS[name].columns})]
 
     def operators(self) -> list[dict[str, Any]]:
         """Alice, who may do everything, and Bob."""

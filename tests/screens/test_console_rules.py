@@ -21,6 +21,7 @@ from fedtui.core.errors import Unusable
 from fedtui.screens.dialogs.ask import Ask
 from fedtui.screens.dialogs.box import Dialog
 from fedtui.screens.node.actions import NODE_ACTS
+from fedtui.screens.node.lists import LISTS as TEXT_LISTS
 from fedtui.screens.shell.commands import (
     ALWAYS,
     BY_NAME,
@@ -172,7 +173,11 @@ def test_every_command_of_a_screen_can_be_run() -> None:
         for command in at(*kind.places):
             name = f"action_{command.action.partition('(')[0]}" if command.action else f"do_{command.name}"
             has = any(hasattr(one, name.replace("-", "_")) for one in (kind, Window))
-            assert has or command.name in acts or command.name in NODE_ACTS or command.place, (kind, command.name)
+            known = {*acts, *NODE_ACTS, *TEXT_LISTS}
+            assert has or command.name in known or command.place, (
+                kind,
+                command.name,
+            )
 
 
 def test_nothing_that_confirms_opens_a_dialog() -> None:
@@ -191,7 +196,7 @@ def test_nothing_that_confirms_opens_a_dialog() -> None:
 async def test_help_has_every_key(place: str) -> None:
     """`?` tells each command of the screen with its keys; it is closed by the same key, and Esc and `-` lead back."""
     app = console(whole(), place=place)
-    async with app.run_test(size=(120, 75)) as pilot:
+    async with app.run_test(size=(120, 120)) as pilot:
         screen = await arrive(pilot, place)
         where = trail(pilot)
         await pilot.press("question_mark")

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from fake_node import FakeNode, console, in_loop, page, until
 
 import fedtui
 import fedtui.screens
@@ -16,13 +17,12 @@ from fedtui.core.node import Node
 from fedtui.core.operations import form
 from fedtui.core.operations.policies import RULES
 from fedtui.mcp.server import TOOLS
-from fedtui.screens.node import lists
+from fedtui.screens.dialogs.tell import Shown
 from fedtui.screens.node.action import NodeAct
 from fedtui.screens.node.forms import FORM_ACTS, FORMS
 from fedtui.screens.node.lists import LISTS
 from fedtui.screens.records.model import RecordAct
 from fedtui.screens.shell.commands import BY_NAME
-from fedtui.screens.widgets.paint import paragraphs
 from tests.conftest import ManualClock
 
 CLI = Path(fedtui.__file__).parent / "cli"
@@ -83,11 +83,18 @@ def test_each_list_has_its_rows(node: Node) -> None:
     assert node.rows_of("policies")
 
 
-def test_a_list_keeps_its_columns() -> None:
-    """A row that fits the terminal is drawn with the spaces that align it."""
-    rows = lists.text(LISTS["inventory"], [{"kind": "doc", "added_by": "ada"}]).split("\n")
-    assert [line.parts[0].text for line in paragraphs([(row, "") for row in rows], 80, margin=0)][:2] == rows[:2]
-    assert rows[1] == "doc   ada"
+@in_loop
+async def test_a_list_keeps_its_columns() -> None:
+    """The short lists of the node are shown with their columns aligned, and what changes them."""
+    app = console(FakeNode(), place="home")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.shared.node is not None)
+        await pilot.press("colon", *"inventory", "enter")
+        await until(pilot, lambda: isinstance(app.screen, Shown))
+        lines = page(pilot).splitlines()
+    assert any("Kind  Added by" in line for line in lines), lines
+    assert any("doc   alice" in line for line in lines), lines
+    assert any(":serve-kind" in line for line in lines)
 
 
 def test_pem_keeps_its_lines(clock: ManualClock) -> None:

@@ -378,7 +378,7 @@ ACTS: tuple[Operation, ...] = (
         recorded=_without_pem,
         perform=_store,
         forms={
-            "store-certificate": Form(
+            "store-cert": Form(
                 title="Store a certificate for a peer",
                 consequence="This node presents it to the peer from now on, with the key of its own request. "
                 "With a key of its own: fedtui certs store.",

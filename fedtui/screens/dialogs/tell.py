@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from rich.cells import cell_len
 from textual.containers import VerticalScroll
 
 from fedtui.screens.dialogs.box import LEAST_WIDTH, Dialog, key_line
 from fedtui.screens.shell.commands import BY_NAME, SECRET, TEXT, TOLD, Command
 from fedtui.screens.shell.data_freshness import Trouble
-from fedtui.screens.widgets.paint import BLANK, Lines, paragraphs
+from fedtui.screens.widgets.paint import BLANK, Line, Lines, Part, drawable, paragraphs
 
 COPY_LIMIT = 8192
 """Bytes that are sent to the terminal's clipboard at most; many terminals drop more."""
@@ -137,15 +138,20 @@ class Shown(_Copied):
         block = self.query_one("#told", Lines)
         width = max(block.size.width, LEAST_WIDTH)
         head = [(self._title, "strong"), *([(self._copied, "notice")] if self._copied else [])]
-        text = [(line, "") for line in self._text.splitlines()]
+        text = [line for row in self._text.splitlines() for line in self._row(drawable(row), width)]
         block.present(
             [
                 *paragraphs(head, width, margin=0),
                 key_line(self.commands(), width),
                 BLANK,
-                *paragraphs(text, width, margin=0),
+                *text,
             ]
         )
+
+    def _row(self, text: str, width: int) -> list[Line]:
+        """A row of a list that fits keeps the spaces between its columns; other text is wrapped."""
+        fits = "  " in text.strip() and cell_len(text) <= width
+        return [Line((Part(0, width, text, ""),))] if fits else paragraphs([(text, "")], width, margin=0)
 
     def action_copy(self) -> None:
         """Send it to the terminal's clipboard, and show what became of that."""

@@ -24,7 +24,7 @@ FORMS: Mapping[str, str] = {
     "stop-kind": "system.inventory_change",
     "put-resource": "system.federation_resource_put",
     "delete-resource": "system.federation_resource_delete",
-    "store-certificate": "system.federation_certificate_store",
+    "store-cert": "system.federation_certificate_store",
     "trust-ca": "system.federation_certificate_anchor",
     "edit-peer": "system.federation_peer_edit",
     "set": "system.settings_change",

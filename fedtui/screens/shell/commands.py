@@ -208,7 +208,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("resources", "", "The documents of this node", (EVERYWHERE,)),
     Command("put-resource", "", "Write a document", (EVERYWHERE,), MANAGE_GRANTS, "changes"),
     Command("delete-resource", "", "Delete a document", (EVERYWHERE,), MANAGE_GRANTS, "dangerous"),
-    Command("store-certificate", "", "Store a certificate that a peer signed", (EVERYWHERE,), MANAGE_PEERS, "changes"),
+    Command("store-cert", "", "Store a certificate that a peer signed", (EVERYWHERE,), MANAGE_PEERS, "changes"),
     Command("trust-ca", "", "Trust another CA of a peer", (EVERYWHERE,), MANAGE_PEERS, "dangerous"),
     Command("edit-peer", "", "Edit a peer: URL, prefix, maintenance, term", (EVERYWHERE,), MANAGE_PEERS, "changes"),
     Command("settings", "", "The settings that are kept in the node's database", (EVERYWHERE,)),

@@ -125,10 +125,7 @@ MARKS = ("› ", "> ")
 
 def wrap_indented(text: str, width: int) -> list[str]:
     """As `wrap`, with the spaces that `text` begins with before every line: what stands in a tree stays in it. A mark
-    stands before the first line alone, as if the others were marked by a space. A row of a list that fits keeps its
-    columns, as they are set by spaces."""
-    if "  " in text.strip() and cell_len(text) <= width:
-        return [text]
+    stands before the first line alone, as if the others were marked by a space."""
     marked = text.startswith(MARKS)
     plain = f" {text[1:]}" if marked else text
     lead = " " * min(len(plain) - len(plain.lstrip(" ")), width // 4)
