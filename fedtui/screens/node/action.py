@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fedtui.screens.dialogs.ask import Answers, Question
 
 if TYPE_CHECKING:
+    from textual.app import App
+
     from fedtui.screens.shell.console_context import ConsoleContext
+
+
+class ActingScreen(Protocol):
+    """What an act needs of the screen that it is begun from."""
+
+    shared: ConsoleContext
+
+    @property
+    def app(self) -> App[object]:
+        """The program, which opens dialogs."""
+
+    def say(self, text: str) -> None:
+        """Show a line above the keys."""
 
 
 def _as_answered(_shared: ConsoleContext, answers: Answers) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fedtui.screens.dialogs.ask import Answers, Ask, Question
 from fedtui.screens.dialogs.field import Field, required
 from fedtui.screens.dialogs.tell import Told
-from fedtui.screens.node.action import NodeAct
+from fedtui.screens.node.action import ActingScreen, NodeAct
 from fedtui.screens.node.forms import FORM_ACTS
 from fedtui.screens.node.operators import OPERATOR_ACTS
 from fedtui.screens.shell.console_context import ORIGIN
@@ -18,7 +18,6 @@ from fedtui.screens.shell.next_step import waits_for_approval
 if TYPE_CHECKING:
     from fedtui.screens.shell.commands import Command
     from fedtui.screens.shell.console_context import ConsoleContext
-    from fedtui.screens.shell.frame import Frame
 
 SPANS = ("15m", "30m", "1h", "2h", "4h")
 WHY = Field("reason", "Reason, for the record", check=required)
@@ -113,13 +112,13 @@ NODE_ACTS: Mapping[str, NodeAct] = {**EMERGENCIES, **OPERATOR_ACTS, **FORM_ACTS}
 """What is done to the node as a whole, from any screen."""
 
 
-def begin(screen: Frame, command: Command) -> None:
+def begin(screen: ActingScreen, command: Command) -> None:
     """Ask, and act, beside whatever else goes on."""
     screen.shared.ahead.expecting = True
     screen.app.run_worker(_act(screen, command), group="act", exit_on_error=False)
 
 
-async def _act(screen: Frame, command: Command) -> None:
+async def _act(screen: ActingScreen, command: Command) -> None:
     shared, row, draft = screen.shared, NODE_ACTS[command.name], command.name
     node = shared.opened_node()
     try:
