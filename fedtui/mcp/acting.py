@@ -184,12 +184,14 @@ TOOLS: tuple[Tool, ...] = (
     ),
     act(
         "system_sdwan_edit_federation_peer",
-        "Move a peer's URL, confirm an endpoint that it declares, or plan maintenance.",
+        "Change a peer's URL, prefix or term, confirm an endpoint that it declares, or plan maintenance.",
         {
             "peer": PEER,
             "remote_instance_url": maybe("Where the platform has moved."),
             "confirm_endpoint": maybe("A declared endpoint that may be dialled."),
             "maintenance": maybe("Planned maintenance for so long, like 2h; or off.", longest=20),
+            "prefix": maybe("The prefix it advertises, like fd12:3456:789a::/48; or none.", longest=100),
+            "expires": maybe("How long the peering is agreed for, like 365d; or never.", longest=20),
             "reason": OPTIONAL_REASON,
         },
         "system.federation_peer_edit",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fedtui.core.peers import peers
 from fedtui.core.pki import anchors
 from fedtui.core.pki.certificates import own_ca
 from fedtui.core.pki.x509 import read_certificates, read_csr
@@ -49,6 +50,20 @@ class Tools:
     def complete(self, tools: tuple[Any, ...]) -> None:
         """Each of these was called."""
         assert self.session.called >= {tool.name for tool in tools}
+
+
+def test_a_peers_prefix_and_term(world: World) -> None:
+    """What the shell and the console change of a peer, a client can change, too."""
+
+    async def edit(session: Session) -> None:
+        changed = await Tools(session)("edit_federation_peer", peer=URL, prefix="fd12:3456:789a::/48", expires="365d")
+        assert (changed["prefix"], changed["expires"]) == ("fd12:3456:789a::/48", "365d")
+
+    talk(world.node, edit)
+    with world.node.read() as session:
+        peer = peers.get(session, world.peer_id)
+        assert peer.remote_prefix_advertisement == "fd12:3456:789a::/48"
+        assert peer.expires_at is not None
 
 
 def test_bridges_inventory_and_documents(world: World) -> None:
