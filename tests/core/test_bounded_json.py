@@ -29,6 +29,7 @@ OWN_RECORD = {
     "core/runtime/document_text.py": "documents, in a process or thread apart",
     "core/grants/resources.py": "a stored document, for who shows it to an operator",
     "api/documents.py": "the answer of the process that this node started",
+    "core/operations/form.py": "what the operator types into a form",
     "cli/access.py": "what the operator gives on the command line",
     "core/operations/executions.py": "what was just written by json.dumps",
     "core/diagnosis/incidents.py": "what was just written by json.dumps",

@@ -23,6 +23,7 @@ from textual.widget import Widget
 
 import fedtui.screens
 from fedtui.core.errors import Refused
+from fedtui.core.node import OPERATIONS
 from fedtui.screens.dialogs.ask import Ask
 from fedtui.screens.dialogs.box import Dialog
 from fedtui.screens.dialogs.checked import Checked
@@ -31,6 +32,8 @@ from fedtui.screens.dialogs.probing import Probing
 from fedtui.screens.dialogs.tell import Secret, Shown, Told
 from fedtui.screens.dialogs.wait import Waiting
 from fedtui.screens.first_run import FirstRun
+from fedtui.screens.node.forms import FORMS
+from fedtui.screens.node.lists import LISTS
 from fedtui.screens.shell.commands import BY_NAME, COMMANDS, DIALOGS, key_names
 from fedtui.screens.shell.frame import Frame
 from fedtui.screens.shell.prompt import CommandPrompt, FilterPrompt
@@ -121,6 +124,8 @@ WAYS = (
     Way("home", "add-operator", "Add an operator"),
     Way("home", "remove-operator", "Remove an operator"),
     Way("home", "operators", "Operators", Shown),
+    *(Way("home", name, OPERATIONS[action].forms[name].title) for name, action in FORMS.items()),
+    *(Way("home", name, listed.title, Shown) for name, listed in LISTS.items()),
     Way("home", "lower-policy", "EMERGENCY: lower a policy"),
     Way("home", "restore-policy", "Restore a policy", node=lowered),
     Way("home", "confirm-lowered", "Confirm what ran under a lowered policy"),

@@ -136,7 +136,7 @@ async def test_beside_the_list_where_there_is_room() -> None:
 async def test_help_tells_every_command_of_the_screen() -> None:
     """Help has a line for each row of the table of commands that holds there, and why it cannot be used now."""
     node = FakeNode(zoo())
-    async with console(node, read_only=True).run_test(size=(120, 60)) as pilot:
+    async with console(node, read_only=True).run_test(size=(120, 120)) as pilot:
         await settled(pilot)
         await pilot.press("question_mark")
         await until(pilot, lambda: isinstance(pilot.app.screen, HelpScreen) and ":suspend" in page(pilot))
