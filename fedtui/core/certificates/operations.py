@@ -12,7 +12,7 @@ from fedtui.core.administration import operators
 from fedtui.core.audit.events import emit
 from fedtui.core.certificates import reissue
 from fedtui.core.errors import Refused, RemoteFailed, WrongUsage
-from fedtui.core.operations.form import Form, Parameter, pem
+from fedtui.core.operations.form import PEER, Form, Parameter, pem
 from fedtui.core.operations.operation import Call, Change, Operation, OperationRequest, Params, Result
 from fedtui.core.operations.reasons import reason_of
 from fedtui.core.peers import peers
@@ -385,7 +385,7 @@ ACTS: tuple[Operation, ...] = (
                 confirm="Store",
                 done="Stored. A heartbeat shows whether the peer accepts it.",
                 parameters=(
-                    Parameter("peer", "Peer (URL or ID)", limit=2048),
+                    PEER,
                     Parameter("cert_pem", "Certificate (paste the PEM)", read=pem, limit=64 * 1024),
                     Parameter("chain_pem", "Chain (paste the PEM)", read=pem, required=False, limit=64 * 1024),
                 ),
@@ -422,7 +422,7 @@ ACTS: tuple[Operation, ...] = (
                 confirm="Trust",
                 done="Trusted.",
                 parameters=(
-                    Parameter("peer", "Peer (URL or ID)", limit=2048),
+                    PEER,
                     Parameter("ca_fingerprint", "SHA-256 of its CA", hint="sha256:..."),
                 ),
                 dangerous=True,

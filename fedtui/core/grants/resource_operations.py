@@ -14,7 +14,7 @@ from fedtui.core.errors import NotFound, Refused, WrongUsage
 from fedtui.core.grants import allowlists, bridges, inventory, resources
 from fedtui.core.grants.bridges import Bridge
 from fedtui.core.grants.resources import Document, EmbeddedStore, Provider
-from fedtui.core.operations.form import Form, Parameter, document
+from fedtui.core.operations.form import PEER, Form, Parameter, document
 from fedtui.core.operations.operation import Change, Operation, OperationRequest, Params, Result
 from fedtui.core.peers import peers
 from fedtui.core.peers.operations import named_peer, peer_target
@@ -203,7 +203,6 @@ def _without_document(params: Params) -> Params:
 
 
 KIND, ID = Parameter("kind", "Resource kind", hint="doc"), Parameter("id", "ID")
-PEER = Parameter("peer", "Peer (URL or ID)", limit=2048)
 DOCUMENT_LIMIT = 64 * 1024
 """Of a document that is typed or pasted, in characters."""
 

@@ -34,6 +34,10 @@ class Parameter:
     limit: int = 500
 
 
+PEER = Parameter("peer", "Peer (URL or ID)", limit=2048)
+"""A peer: its URL, its id, or a unique beginning of the id."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
     """How an operation is asked for: title, consequence, the word that confirms it, and what it takes.

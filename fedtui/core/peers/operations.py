@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from fedtui.core.administration import node_settings
 from fedtui.core.audit.events import emit
 from fedtui.core.errors import Refused, WrongUsage
-from fedtui.core.operations.form import Form, Parameter
+from fedtui.core.operations.form import PEER, Form, Parameter
 from fedtui.core.operations.operation import Change, Operation, OperationRequest, Params, Result
 from fedtui.core.operations.reasons import reason_of
 from fedtui.core.peers import peers, tokens
@@ -383,7 +383,7 @@ ACTS: tuple[Operation, ...] = (
                 confirm="Change",
                 done="Changed.",
                 parameters=(
-                    Parameter("peer", "Peer (URL or ID)", limit=2048),
+                    PEER,
                     Parameter("url", "New URL", required=False, limit=2048),
                     Parameter("prefix", "Prefix it advertises, or none", required=False, hint="fd12:3456:789a::/48"),
                     Parameter("expires", "Agreed for, or never", required=False, hint="365d"),

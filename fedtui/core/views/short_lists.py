@@ -31,7 +31,7 @@ def _resources(session: Session, _now: datetime) -> Rows:
 
 
 def _settings(session: Session, _now: datetime) -> Rows:
-    return [{**row, "help": node_settings.TABLE[row["key"]].help} for row in node_settings.rows(session)]
+    return node_settings.rows(session)
 
 
 ROWS: Mapping[str, Callable[[Session, datetime], Rows]] = {

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fedtui.screens.dialogs.ask import Answers, Question
+from fedtui.screens.dialogs.field import Field, required
 
 if TYPE_CHECKING:
     from textual.app import App
 
     from fedtui.screens.shell.console_context import ConsoleContext
+
+
+WHY = Field("reason", "Reason, for the record", check=required)
+"""Asked for by each act on the node."""
 
 
 class ActingScreen(Protocol):

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fedtui.screens.dialogs.ask import Answers, Ask, Question
-from fedtui.screens.dialogs.field import Field, required
+from fedtui.screens.dialogs.field import Field
 from fedtui.screens.dialogs.tell import Told
-from fedtui.screens.node.action import ActingScreen, NodeAct
+from fedtui.screens.node.action import WHY, ActingScreen, NodeAct
 from fedtui.screens.node.forms import FORM_ACTS
 from fedtui.screens.node.operators import OPERATOR_ACTS
 from fedtui.screens.shell.console_context import ORIGIN
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from fedtui.screens.shell.console_context import ConsoleContext
 
 SPANS = ("15m", "30m", "1h", "2h", "4h")
-WHY = Field("reason", "Reason, for the record", check=required)
 FIRST_LOWERED = "system.federation_peer_revoke"
 NOTIFY = "notify_and_proceed"
 

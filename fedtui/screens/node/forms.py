@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 from fedtui.screens.dialogs.ask import Answers, Question
 from fedtui.screens.dialogs.field import Field, required
-from fedtui.screens.node.action import NodeAct
+from fedtui.screens.node.action import WHY, NodeAct
 
 if TYPE_CHECKING:
     from fedtui.core.operations.form import Parameter
     from fedtui.screens.shell.console_context import ConsoleContext
 
-WHY = Field("reason", "Reason, for the record", check=required)
 FORMS: Mapping[str, str] = {
     "propose-bridge": "system.federation_bridge_propose",
     "activate-bridge": "system.federation_bridge_activate",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedtui.screens.dialogs.ask import Answers, Question
 from fedtui.screens.dialogs.field import Field, required
-from fedtui.screens.node.action import NodeAct
+from fedtui.screens.node.action import WHY, NodeAct
 
 if TYPE_CHECKING:
     from fedtui.screens.shell.console_context import ConsoleContext
@@ -23,7 +23,6 @@ PERMISSIONS = {
 EVERYTHING = " ".join(PERMISSIONS)
 AUTHORIZE = "fedtui operators authorize {name} --key {name}.pub"
 """Run by the service account in a shell: it writes the account's authorized_keys."""
-WHY = Field("reason", "Reason, for the record", check=required)
 
 
 def listing(rows: Sequence[Mapping[str, Any]]) -> str:
